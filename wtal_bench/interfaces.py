@@ -1,0 +1,189 @@
+"""The vocabulary of the harness: what travels through a model, and the kinds of component that work on it.
+
+Symbols: B videos, T snippets (padded), D feature width, E embedding width, C action classes.
+
+The way of one mini-batch:  Batch -> Backbone -> Heads (in config order) -> Outputs -> Losses
+of one test video:          Batch -> Backbone -> Heads -> Outputs -> (numpy, real rows) -> PostProcessor -> Detections
+
+This module imports no torch. Backbones and heads are written `class Mine(nn.Module, Head)`; a loss is an
+`nn.Module` only if it has parameters; post-processors work on numpy arrays.
+
+The contract of every component: **adding padding, or other videos, to the batch changes nothing** for a video.
+Mask every reduction over time; `wtal_bench.modeling.blocks` holds mask-aware maths. The contract suite in
+`wtal_bench.testing` checks it, along with the declared fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wtal_bench.structures import Detections, VideoMeta
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "API_VERSION",
+    "STANDARD_FIELDS",
+    "Backbone",
+    "Batch",
+    "Component",
+    "Detections",
+    "Head",
+    "Loss",
+    "Outputs",
+    "PostProcessor",
+    "VideoMeta",
+    "VideoOutputs",
+    "View",
+]
+
+API_VERSION = 1
+"""Raised when a change here breaks plugins; a plugin declares the version it was written for."""
+
+STANDARD_FIELDS: dict[str, str] = {
+    "embedding": "[B,T,E] snippet features before dropout and before any classifier",
+    "cas": "[B,T,C] or [B,T,C+1] class activation sequence, logits, background last",
+    "attention": "[B,T] class-agnostic foreground weight in 0..1",
+    "actionness": "[B,T] foreground score of hosts without an attention (derived, any scale >= 0)",
+    "video_logits": "[B,C] or [B,C+1] video-level class logits, background last",
+    "video_prob": "[B,C] or [B,C+1] video-level class scores in 0..1 the host decides with at test time",
+    "class_weights": "[C,E] or [C+1,E] rows of the classifier over `embedding` (shared, not per video)",
+    "pseudo_labels": "[B,T,C+1] targets made from the model's own detections",
+}
+"""Field names with a fixed meaning. A method may add its own fields under any other name."""
+
+Outputs = dict
+"""Field name -> tensor. Every field has the batch on axis 0 unless its component lists it in `shared`."""
+
+VideoOutputs = Mapping[str, np.ndarray]
+"""One video's outputs: numpy, float64, axis B removed, padding cut off ([T,...] with the video's own T)."""
+
+
+@dataclass
+class Batch:
+    """A padded mini-batch of videos with video-level labels. It never carries temporal annotations.
+
+    Attributes:
+        features: [B,T,D] float, zero where `mask` is False.
+        mask: [B,T] bool, True on real snippets; a video's real snippets come first.
+        labels: [B,C] float multi-hot video tags; None when the videos have no tags (inference).
+        index: [B] int64 position of each video in its data set.
+        meta: B `VideoMeta`, in order.
+        snippet_index: [B,T] float64 stored position of every sampled snippet (0 under padding).
+        pairs: [P,2] int64 rows of this batch that belong together, or None.
+        pair_same: [P] float, 1 where a pair shares a class and 0 where it shares none, or None.
+        epoch: 0-based training epoch; 0 outside training.
+    """
+
+    features: Tensor
+    mask: Tensor
+    labels: Tensor | None
+    index: Tensor
+    meta: tuple[VideoMeta, ...]
+    snippet_index: Tensor
+    pairs: Tensor | None = None
+    pair_same: Tensor | None = None
+    epoch: int = 0
+
+    def __len__(self) -> int:
+        return len(self.meta)
+
+    @property
+    def lengths(self) -> Tensor:
+        """[B] int64 number of real snippets."""
+        return self.mask.sum(dim=1)
+
+    def to(self, device: Any, non_blocking: bool = False) -> Batch:
+        """Move every tensor to `device`."""
+        names = ("features", "mask", "labels", "index", "snippet_index", "pairs", "pair_same")
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=non_blocking)
+            for name in names
+            if getattr(self, name) is not None
+        }
+        return replace(self, **moved)
+
+
+TrainingPass = Callable[[], Iterator[tuple["Outputs", Batch]]]
+"""Runs the model in eval mode over the whole training set, one full-length video a time, without gradients."""
+
+
+class Component:
+    """What backbones, heads, losses, views and post-processors have in common: they say what they read and make.
+
+    The four tuples may be set on the class or, when they depend on the config, on the instance in `__init__`.
+
+    Attributes:
+        requires: fields read from the outputs.
+        provides: fields added to the outputs.
+        shared: those of `provides` without a batch axis (classifier rows, a memory bank).
+        needs: what is read from the batch beyond features and mask: "labels", "pairs".
+    """
+
+    requires: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:
+        """Called before every training epoch (0-based): change a schedule, refill a memory, remake pseudo labels.
+
+        `training_pass()` yields `(outputs, batch)` of every training video in index order, in eval mode and without
+        gradients. State changed here must live in buffers or `get_extra_state`, so that resuming repeats nothing.
+        """
+
+
+class Backbone(Component):
+    """Features -> embedding. Called `backbone(features [B,T,D], mask [B,T]) -> {field: tensor}`."""
+
+    provides = ("embedding",)
+
+
+class Head(Component):
+    """Adds fields. Called `head(outputs, batch) -> {field: tensor}`; reads only the fields in `requires`."""
+
+
+class Loss(Component):
+    """Called `loss(outputs, batch) -> {scalar name: 0-d tensor}`, unweighted means over the videos of the batch.
+
+    Weights live in the config (`weight=0.1`, or `weight=dict(kl=1.0, att=0.5)` by scalar name); a scalar whose
+    weight is 0 is still reported. When every video contributes alike, reduce by the mean over videos: the runner
+    turns that into a sum where a method's authors summed (`train.grad_reduction`).
+    """
+
+
+class View(Component):
+    """A second look at the same videos. Called `view(batch) -> Batch` with the same B.
+
+    The model runs the original and all views in one batched forward; fields of a view named `tcb` are read as
+    `tcb.cas`, `tcb.attention`, ... Views exist in training only.
+    """
+
+
+class PostProcessor(Component):
+    """Called `postprocessor(outputs: VideoOutputs, meta: VideoMeta) -> Detections` for one video, in numpy.
+
+    May set `video_scores(outputs) -> [C]`, the scores used for video-level classification mAP.
+    """
+
+    def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:
+        """Decode one video."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it decodes a video")
+
+
+@dataclass(frozen=True)
+class ComponentInfo:
+    """Where a registered name comes from (see `wtal_bench.registry`)."""
+
+    kind: str
+    name: str
+    target: str
+    plugin: str = "core"
+    version: str = ""
+    summary: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
