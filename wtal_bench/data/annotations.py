@@ -1,0 +1,354 @@
+"""Reading annotation files: classes, videos, their temporal segments and video-level tags.
+
+Temporal segments live here and with the evaluator alone. Training code sees `Annotations.tags` only, reduced to
+multi-hot labels by `wtal_bench.data.dataset.VideoSet`.
+
+Layout of a file (times in seconds, float64):
+
+    {"version": str, "classes": [str, ...], "exclude"?: {list name: [video id, ...]},
+     "videos": {id: {"subset": str, "duration": float, "fps"?: float, "frames"?: int,
+                     "segments": [{"label": str, "start": float, "end": float}, ...],
+                     "ambiguous"?: [[start, end], ...], "labels"?: [str, ...]}}}
+
+`labels` gives the video-level tags by hand; without it they are the labels of the segments. A video with `labels` may
+leave `segments` out. Real files hold segments that run past the end of their video, segments of length zero and
+duplicates: those load, and `Annotations.lint` lists them. What no reading can make sense of is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wtal_bench.errors import DataError, did_you_mean, listing
+
+_TOP_KEYS = ("version", "classes", "exclude", "videos")
+_VIDEO_KEYS = ("subset", "duration", "fps", "frames", "segments", "ambiguous", "labels")
+_SEGMENT_KEYS = ("label", "start", "end")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One annotated instance: `label` indexes the class list, `start` <= `end` in seconds."""
+
+    label: int
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class VideoAnnotation:
+    """What an annotation file says of one video.
+
+    Attributes:
+        subset: the split it belongs to ("train", "val", "test", ...).
+        duration: seconds, > 0.
+        fps: frames a second of the original video, None if unknown.
+        frames: frames of the original video, None if unknown.
+        segments: in file order; they may end past `duration` (see `Annotations.lint`).
+        ambiguous: (start, end) spans in seconds that are neither action nor background.
+        tags: explicit video-level classes (sorted indices), None when they follow from the segments.
+    """
+
+    subset: str
+    duration: float
+    fps: float | None
+    frames: int | None
+    segments: tuple[Segment, ...]
+    ambiguous: tuple[tuple[float, float], ...]
+    tags: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Oddity:
+    """Something that loads but that a person should know of; `kind` is a short name to count by."""
+
+    kind: str
+    video: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """An annotation file, read and checked.
+
+    Attributes:
+        version: the file's own name for itself.
+        classes: class names; every label is an index into them.
+        videos: id -> `VideoAnnotation`, in file order.
+        exclude: named lists of video ids a protocol may leave out.
+        sha256: hex digest of the file's bytes.
+        path: where it was read from, None for annotations made in memory.
+        unknown_keys: (video id or "", key) of every key that was not read.
+    """
+
+    version: str
+    classes: tuple[str, ...]
+    videos: dict[str, VideoAnnotation]
+    exclude: dict[str, tuple[str, ...]]
+    sha256: str
+    path: Path | None = None
+    unknown_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Annotations:
+        """Read and check a file.
+
+        Raises:
+            DataError: the file is missing or no JSON, or something in it cannot be (the text names video and key).
+        """
+        path = Path(path)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"cannot read annotation file {path}: {error.strerror or error}. Give the path of a JSON file in the "
+                "layout of wtal_bench.data.annotations; `wtal-bench import-annotations` makes one from a CSV table."
+            ) from error
+        return cls._parse(content, str(path), path)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any], source: str = "annotations made in memory") -> Annotations:
+        """Check annotations made in memory; `sha256` is that of the file `files.write_json` would write.
+
+        Raises:
+            DataError: as `load`; `source` stands in the text where a path would.
+        """
+        try:
+            text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+        except ValueError as error:
+            raise DataError(f"{source}: holds a number that is not finite ({error}); times must be finite.") from error
+        # Reading the caller's own mapping, not the sorted text, keeps the order of its videos.
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return _Reader(source).read(value, digest, None)
+
+    @classmethod
+    def _parse(cls, content: bytes, source: str, path: Path | None) -> Annotations:
+        def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+            unique = dict(pairs)
+            if len(unique) != len(pairs):
+                name = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+                raise DataError(f"{source}: the key {name!r} stands twice in one JSON object; keep one of the two.")
+            return unique
+
+        def not_finite(word: str) -> None:
+            raise DataError(f"{source}: holds {word}, which is no JSON number; times must be finite.")
+
+        try:
+            value = json.loads(content, object_pairs_hook=no_duplicates, parse_constant=not_finite)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{source}: is not valid JSON ({error}); it may be cut off: copy it again.") from error
+        return _Reader(source).read(value, hashlib.sha256(content).hexdigest(), path)
+
+    def subset(self, name: str, exclude: str | None = None) -> list[str]:
+        """Return the ids of one subset in file order, without the videos of the list `exclude` names.
+
+        Raises:
+            DataError: no video is in that subset, or there is no such list; the text names those there are.
+        """
+        names = {video.subset for video in self.videos.values()}
+        where = self.path or self.version
+        if name not in names:
+            raise DataError(
+                f"{where}: no video is in subset {name!r}; it has {listing(sorted(names))}.{did_you_mean(name, names)}"
+            )
+        if exclude is not None and exclude not in self.exclude:
+            raise DataError(
+                f"{where}: has no exclude list {exclude!r}; it has {listing(self.exclude)}."
+                f"{did_you_mean(exclude, self.exclude)}"
+            )
+        out = set() if exclude is None else set(self.exclude[exclude])
+        return [key for key, video in self.videos.items() if video.subset == name and key not in out]
+
+    def tags(self, video: str) -> tuple[int, ...]:
+        """Return the video-level classes of a video: the explicit ones, else those of its segments; sorted.
+
+        Raises:
+            DataError: no such video.
+        """
+        if video not in self.videos:
+            raise DataError(f"{self.path or self.version}: has no video {video!r}.{did_you_mean(video, self.videos)}")
+        entry = self.videos[video]
+        return entry.tags if entry.tags is not None else tuple(sorted({segment.label for segment in entry.segments}))
+
+    def lint(self) -> list[Oddity]:
+        """List every oddity in file order; count them by `Oddity.kind`.
+
+        Kinds: "unknown key", "ends past the video", "starts past the video", "zero length", "duplicate segment",
+        "ambiguous past the video", "tags differ from segments", "no tags", "class without a video".
+        """
+        found = [
+            Oddity("unknown key", video, f"key {key!r} is not known and not read") for video, key in self.unknown_keys
+        ]
+        for key, video in self.videos.items():
+            found += self._lint_video(key, video)
+        used = {label for key in self.videos for label in self.tags(key)}
+        found += [
+            Oddity("class without a video", "", f"no video shows class {name!r}")
+            for label, name in enumerate(self.classes)
+            if label not in used
+        ]
+        return found
+
+    def _lint_video(self, key: str, video: VideoAnnotation) -> list[Oddity]:
+        found = []
+        seen: set[Segment] = set()
+        for row, segment in enumerate(video.segments):
+            place = f"segment {row} ({self.classes[segment.label]}, {segment.start} to {segment.end} s)"
+            if segment.start >= video.duration:
+                found.append(Oddity("starts past the video", key, f"{place} lies after the end, {video.duration} s"))
+            if segment.end > video.duration:
+                found.append(Oddity("ends past the video", key, f"{place} ends after the video, {video.duration} s"))
+            if segment.start == segment.end:
+                found.append(Oddity("zero length", key, f"{place} has no length"))
+            if segment in seen:
+                found.append(Oddity("duplicate segment", key, f"{place} is annotated twice"))
+            seen.add(segment)
+        found += [
+            Oddity("ambiguous past the video", key, f"ambiguous span {start} to {end} s ends after {video.duration} s")
+            for start, end in video.ambiguous
+            if end > video.duration
+        ]
+        labels = {segment.label for segment in video.segments}
+        if video.tags is not None and video.segments and set(video.tags) != labels:
+            difference = sorted(self.classes[label] for label in labels ^ set(video.tags))
+            found.append(Oddity("tags differ from segments", key, f"they disagree on {listing(difference)}"))
+        if not self.tags(key):
+            found.append(Oddity("no tags", key, f"a video of subset {video.subset!r} without any class"))
+        return found
+
+
+class _Reader:
+    """Turns decoded JSON into `Annotations`, naming the place of whatever is wrong."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.index: dict[str, int] = {}
+        self.unknown: list[tuple[str, str]] = []
+
+    def read(self, value: Any, sha256: str, path: Path | None) -> Annotations:
+        self.mapping(value, "the file", ("version", "classes", "videos"), _TOP_KEYS, "")
+        version = value["version"]
+        if not isinstance(version, str):
+            self.fail(f"`version` must be a string, got {version!r}")
+        classes = value["classes"]
+        if not isinstance(classes, list | tuple) or not classes or not all(isinstance(name, str) for name in classes):
+            self.fail("`classes` must be a list of at least one class name")
+        self.index = {name: label for label, name in enumerate(classes)}
+        if len(self.index) != len(classes):
+            self.fail(f"`classes` holds {Counter(classes).most_common(1)[0][0]!r} twice; labels would be ambiguous")
+        if not isinstance(value["videos"], Mapping) or not value["videos"]:
+            self.fail("`videos` must be an object of at least one video id -> its annotation")
+        videos = {key: self.video(key, entry) for key, entry in value["videos"].items()}
+        exclude = self.exclude(value.get("exclude") or {}, videos)
+        return Annotations(version, tuple(classes), videos, exclude, sha256, path, tuple(self.unknown))
+
+    def video(self, key: Any, entry: Any) -> VideoAnnotation:
+        if not isinstance(key, str) or not key.strip() or "/" in key or not key.isprintable():
+            self.fail(f"video id {key!r} must be a printable name without '/'")
+        place = f"video {key!r}"
+        self.mapping(entry, place, ("subset", "duration"), _VIDEO_KEYS, key)
+        if "segments" not in entry and "labels" not in entry:
+            self.fail(f"{place}: has neither `segments` nor `labels`; write `segments: []` if nothing happens in it")
+        if not isinstance(entry["subset"], str) or not entry["subset"]:
+            self.fail(f"{place}: `subset` must be the name of its split, got {entry['subset']!r}")
+        duration = self.number(entry["duration"], f"{place}: `duration`")
+        fps = entry.get("fps")
+        fps = None if fps is None else self.number(fps, f"{place}: `fps`")
+        for name, number in (("duration", duration), ("fps", fps)):
+            if number is not None and number <= 0:
+                self.fail(f"{place}: `{name}` is {number}, but must be above 0; leave the video out if it is empty")
+        frames = entry.get("frames")
+        if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int) or frames <= 0):
+            self.fail(f"{place}: `frames` must be a whole number above 0 or absent, got {frames!r}")
+        return VideoAnnotation(
+            subset=entry["subset"],
+            duration=duration,
+            fps=fps,
+            frames=frames,
+            segments=tuple(
+                self.segment(row, key, f"{place}: segment {number}")
+                for number, row in enumerate(self.rows(entry.get("segments", []), f"{place}: `segments`"))
+            ),
+            ambiguous=tuple(
+                self.span(row, f"{place}: ambiguous span {number}")
+                for number, row in enumerate(self.rows(entry.get("ambiguous", []), f"{place}: `ambiguous`"))
+            ),
+            tags=self.tags(entry["labels"], place) if "labels" in entry else None,
+        )
+
+    def segment(self, row: Any, key: str, place: str) -> Segment:
+        self.mapping(row, place, _SEGMENT_KEYS, _SEGMENT_KEYS, key)
+        start, end = self.span([row["start"], row["end"]], place)
+        return Segment(self.label(row["label"], place), start, end)
+
+    def span(self, row: Any, place: str) -> tuple[float, float]:
+        if not isinstance(row, list | tuple) or len(row) != 2:
+            self.fail(f"{place} must be [start, end] in seconds, got {row!r}")
+        start, end = (self.number(value, f"{place}: `{name}`") for name, value in zip(("start", "end"), row))
+        if end < start:
+            self.fail(f"{place} is reversed: it starts at {start} s and ends at {end} s; swap the two times")
+        if start < 0:
+            self.fail(f"{place} starts at {start} s, before the video; times count from 0")
+        return start, end
+
+    def label(self, name: Any, place: str) -> int:
+        if not isinstance(name, str) or name not in self.index:
+            self.fail(
+                f"{place}: label {name!r} is not in the class list.{did_you_mean(name, self.index)} "
+                "Add it to `classes` or correct the label"
+            )
+        return self.index[name]
+
+    def tags(self, labels: Any, place: str) -> tuple[int, ...]:
+        found = [self.label(name, f"{place}: `labels`") for name in self.rows(labels, f"{place}: `labels`")]
+        if len(set(found)) != len(found):
+            self.fail(f"{place}: `labels` names a class twice: {labels}")
+        return tuple(sorted(found))
+
+    def exclude(self, lists: Any, videos: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        if not isinstance(lists, Mapping):
+            self.fail("`exclude` must be an object of list name -> video ids")
+        for name, ids in lists.items():
+            for key in self.rows(ids, f"`exclude.{name}`"):
+                if key not in videos:
+                    self.fail(
+                        f"`exclude.{name}` names {key!r}, which is no video of the file."
+                        f"{did_you_mean(str(key), videos)}"
+                    )
+        return {str(name): tuple(ids) for name, ids in lists.items()}
+
+    def mapping(self, value: Any, place: str, required: tuple[str, ...], known: tuple[str, ...], where: str) -> None:
+        if not isinstance(value, Mapping):
+            self.fail(f"{place} must be a JSON object with {listing(required)}, got {type(value).__name__}")
+        unknown = [key for key in value if key not in known]
+        # A key that nearly is one of ours is a slip that would silently drop data; anything else is somebody's extra.
+        for key in unknown:
+            near = did_you_mean(key, [name for name in known if name not in value])
+            if near:
+                self.fail(f"{place}: unknown key {key!r}.{near}")
+            self.unknown.append((where, str(key)))
+        for key in required:
+            if key not in value:
+                self.fail(f"{place}: the key `{key}` is missing; needed are {listing(required)}")
+
+    def rows(self, value: Any, place: str) -> list:
+        if not isinstance(value, list | tuple):
+            self.fail(f"{place} must be a list, got {value!r}")
+        return list(value)
+
+    def number(self, value: Any, place: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.fail(f"{place} must be a number, got {value!r}")
+        if not math.isfinite(value):
+            self.fail(f"{place} must be finite, got {value!r}")
+        return float(value)
+
+    def fail(self, text: str) -> None:
+        raise DataError(f"{self.source}: {text}.")
