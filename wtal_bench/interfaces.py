@@ -116,18 +116,22 @@ TrainingPass = Callable[[], Iterator[tuple["Outputs", Batch]]]
 class Component:
     """What backbones, heads, losses, views and post-processors have in common: they say what they read and make.
 
-    The four tuples may be set on the class or, when they depend on the config, on the instance in `__init__`.
+    These tuples may be set on the class or, when they depend on the config, on the instance in `__init__`.
 
     Attributes:
         requires: fields read from the outputs.
+        optional: fields read when some component makes them.
         provides: fields added to the outputs.
         shared: those of `provides` without a batch axis (classifier rows, a memory bank).
+        video_level: those of `provides` without a time axis ([B,...], such as video logits); all others are [B,T,...].
         needs: what is read from the batch beyond features and mask: "labels", "pairs".
     """
 
     requires: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+    video_level: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
 
     def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:

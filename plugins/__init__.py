@@ -1,0 +1,1 @@
+"""The papers, one plugin each, importable as wtal_plugins.<name>."""

@@ -1,0 +1,1 @@
+"""Components of this plugin; equations and switches are in README.md beside this file."""

@@ -1,0 +1,15 @@
+"""ECM: Equivalent Classification Mapping. Equations, switches and how to run are in README.md beside this file."""
+
+from wtal_bench.plugins import Registrar, hookimpl
+
+WTAL_API_VERSION = 1
+
+
+@hookimpl
+def wtal_register(registrar: Registrar) -> None:
+    """Register the components."""
+    registrar.backbone("ecm.Trunk", "wtal_plugins.ecm.trunk:Trunk")
+    registrar.head("ecm.PreClassification", "wtal_plugins.ecm.heads:PreClassification")
+    registrar.head("ecm.PostClassification", "wtal_plugins.ecm.heads:PostClassification")
+    registrar.loss("ecm.ScoreConsistency", "wtal_plugins.ecm.losses:ScoreConsistency")
+    registrar.loss("ecm.AggregationConsistency", "wtal_plugins.ecm.losses:AggregationConsistency")

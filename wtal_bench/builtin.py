@@ -1,0 +1,12 @@
+"""The core's own components, registered through the plugin door like everyone else's."""
+
+from wtal_bench.plugins import Registrar, hookimpl
+
+WTAL_API_VERSION = 1
+
+
+@hookimpl
+def wtal_register(registrar: Registrar) -> None:
+    """Register what several methods share."""
+    registrar.loss("VideoCrossEntropy", "wtal_bench.modeling.losses:VideoCrossEntropy")
+    registrar.postprocessor("ThresholdDecoder", "wtal_bench.decoding.postprocessors:ThresholdDecoder")

@@ -1,0 +1,1 @@
+"""Batch -> Outputs -> losses: the one model (`localizer`), mask-aware maths (`blocks`) and losses all methods share."""

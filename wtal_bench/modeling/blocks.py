@@ -1,0 +1,161 @@
+"""Mask-aware maths shared by every method: adding padding or batch mates changes nothing for a video.
+
+Everywhere `mask` is [B,T] bool, True on real snippets, and padded rows may hold any finite value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = [
+    "TemporalConv",
+    "attention_pool",
+    "masked_max",
+    "masked_mean",
+    "masked_min",
+    "masked_softmax",
+    "per_snippet",
+    "soft_cross_entropy",
+    "topk_count",
+    "topk_mean",
+    "unit",
+    "zero_padding",
+]
+
+
+def _like(mask: Tensor, x: Tensor) -> Tensor:
+    """View [B,T] as [B,T,1,...] to broadcast against `x` [B,T,...]."""
+    return mask.reshape(mask.shape + (1,) * (x.dim() - 2))
+
+
+def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
+    """Return `x` [B,T,...] with padded rows set to zero; their gradient is zero too."""
+    return x.masked_fill(~_like(mask, x), 0.0)
+
+
+def per_snippet(layer: Callable[[Tensor], Tensor], x: Tensor, mask: Tensor) -> Tensor:
+    """Apply `layer` ([N,D] -> [N,E]) to the real rows of `x` [B,T,D] only; padded rows come out zero.
+
+    Padding a mini-batch of whole videos doubles the rows (THUMOS14: mean length 327, longest about 2200); a layer
+    without a time axis need not see them.
+    """
+    if bool(mask.all()):
+        return layer(x.reshape(-1, x.shape[-1])).reshape(*mask.shape, -1)
+    rows = layer(x[mask])
+    out = rows.new_zeros((*mask.shape, rows.shape[-1]))
+    return out.masked_scatter(mask.unsqueeze(-1), rows)
+
+
+def masked_softmax(x: Tensor, mask: Tensor) -> Tensor:
+    """Softmax of `x` [B,T,...] over time; padded rows get weight exactly 0."""
+    return zero_padding(torch.softmax(x.masked_fill(~_like(mask, x), float("-inf")), dim=1), mask)
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `x` [B,T,...] over the real snippets of each video: [B,...]."""
+    return zero_padding(x, mask).sum(dim=1) / _like(mask, x).sum(dim=1)
+
+
+def masked_max(x: Tensor, mask: Tensor) -> Tensor:
+    """Largest value of `x` [B,T,...] over the real snippets: [B,...]."""
+    return x.masked_fill(~_like(mask, x), float("-inf")).amax(dim=1)
+
+
+def masked_min(x: Tensor, mask: Tensor) -> Tensor:
+    """Smallest value of `x` [B,T,...] over the real snippets: [B,...]."""
+    return x.masked_fill(~_like(mask, x), float("inf")).amin(dim=1)
+
+
+def topk_count(mask: Tensor, ratio: float | None = None, divisor: int | None = None) -> Tensor:
+    """Number of top snippets per video: max(1, floor(ratio * T)) or max(1, T // divisor). [B] int64.
+
+    `ratio * T` is rounded to float64 before the floor, as Python does (0.6 * 23 -> 13).
+    """
+    lengths = mask.sum(dim=1)
+    if (ratio is None) == (divisor is None):
+        raise ValueError("give topk_count either a ratio or a divisor")
+    count = lengths // divisor if divisor is not None else torch.floor(lengths.double() * ratio).long()
+    return count.clamp(min=1)
+
+
+def topk_mean(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
+    """Mean of each video's and column's own `count` largest values over time.
+
+    Args:
+        x: [B,T,...] scores.
+        mask: [B,T].
+        count: [B] int64, at least 1 and at most the video's length.
+
+    Returns:
+        [B,...]; the gradient reaches the chosen snippets only.
+    """
+    largest = int(count.max())
+    values = x.masked_fill(~_like(mask, x), float("-inf")).topk(largest, dim=1).values
+    chosen = torch.arange(largest, device=x.device).unsqueeze(0) < count.unsqueeze(1)
+    return zero_padding(values, chosen).sum(dim=1) / count.reshape(-1, *(1,) * (x.dim() - 2))
+
+
+def attention_pool(x: Tensor, weight: Tensor, mask: Tensor, normalize: bool = False) -> Tensor:
+    """Sum over time of weight * x; divided by the sum of the weights if `normalize`.
+
+    Args:
+        x: [B,T,D].
+        weight: [B,T] -> [B,D], or [B,T,C] -> [B,C,D].
+        mask: [B,T].
+    """
+    weight = zero_padding(weight, mask)
+    columns = weight.unsqueeze(-1) if weight.dim() == 2 else weight
+    pooled = columns.transpose(1, 2) @ zero_padding(x, mask)
+    if normalize:
+        pooled = pooled / columns.sum(dim=1).unsqueeze(-1)
+    return pooled.squeeze(1) if weight.dim() == 2 else pooled
+
+
+def unit(x: Tensor, dim: int = -1) -> Tensor:
+    """`x` divided by its L2 norm along `dim`; a zero vector stays zero, forward and backward (never NaN)."""
+    zero = (x == 0).all(dim=dim, keepdim=True)
+    # the safe value must go in before the division: a `where` after it brings the NaN back in the backward pass
+    safe = torch.where(zero, torch.ones_like(x), x)
+    return torch.where(zero, torch.zeros_like(x), safe / safe.norm(dim=dim, keepdim=True))
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor, normalize: bool = True) -> Tensor:
+    """-mean over videos of sum_c y_c log softmax(logits)_c.
+
+    Args:
+        logits: [B,C].
+        target: [B,C] non-negative; divided by its row sum if `normalize` (a video without any target adds 0).
+    """
+    if normalize:
+        total = target.sum(dim=1, keepdim=True)
+        target = target / torch.where(total > 0, total, torch.ones_like(total))
+    return -(target * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+class TemporalConv(nn.Module):
+    """1-d convolution over time that keeps T and sees zeros beyond a video's own end, padded or not.
+
+    Maps [B,T,D] to [B,T,E] ("same" zero padding). Parameters are those of `nn.Conv1d`: weight (E,D,taps), bias.
+    With one tap it runs on real rows only.
+
+    Args:
+        in_channels, out_channels: D and E.
+        taps: odd kernel size.
+        bias: whether there is one.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, taps: int = 3, bias: bool = True) -> None:
+        super().__init__()
+        if taps % 2 != 1:
+            raise ValueError(f"taps must be odd to keep the length, got {taps}")
+        self.conv = nn.Conv1d(in_channels, out_channels, taps, padding=taps // 2, bias=bias)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """[B,T,D] -> [B,T,E], padded rows zero."""
+        if self.conv.kernel_size[0] == 1:
+            return per_snippet(lambda rows: F.linear(rows, self.conv.weight.squeeze(-1), self.conv.bias), x, mask)
+        return zero_padding(self.conv(zero_padding(x, mask).transpose(1, 2)).transpose(1, 2), mask)

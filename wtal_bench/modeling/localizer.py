@@ -1,0 +1,220 @@
+"""The one mmengine model: Batch -> Backbone -> Heads -> Outputs -> Losses, or -> PostProcessor -> Detections.
+
+Built from a config by `build_model`, which checks before anything runs that every field a component reads is made by
+an earlier one. Wiring keys any component's config may carry beside its own arguments:
+
+    reads=dict(attention="actionness")   read another field where the component says `attention`
+    reads="post.video_logits"            the same for a component that reads one field
+    writes=dict(cas="own_cas")           store a field under another name
+    weight=0.1                           losses only, see `wtal_bench.modeling.weights`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass
+from wtal_bench.modeling.model import Model
+from wtal_bench.modeling.parts import Part, build_part, modules, present
+from wtal_bench.modeling.weights import LossWeight
+from wtal_bench.registry import check_arguments
+
+__all__ = ["Localizer", "build_model"]
+
+
+class Localizer(Model):
+    """A weakly supervised temporal action localizer assembled from registered components.
+
+    Args:
+        backbone, heads, losses, postprocessor, views: component configs (dicts with `type`); heads, losses and views
+            are dicts by name, an entry that is None is left out.
+        where: config file name for error texts.
+        key: key path of this model in it.
+
+    Raises:
+        ConfigError: a field that nobody makes, two makers of one field, or wrong arguments.
+        PluginError: an unknown component.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        heads: Mapping[str, Mapping[str, Any] | None],
+        losses: Mapping[str, Mapping[str, Any] | None],
+        postprocessor: Mapping[str, Any],
+        views: Mapping[str, Mapping[str, Any] | None] | None = None,
+        where: str = "config",
+        key: str = "model",
+    ) -> None:
+        super().__init__()
+        self.where = where
+        self._weights = {
+            name: LossWeight(config.get("weight", 1.0), f"{where}: {key}.losses.{name}.weight")
+            for name, config in present(losses)
+        }
+        self._backbone = build_part("backbone", backbone, f"{where}: {key}.backbone")
+        self._heads = {n: build_part("head", c, f"{where}: {key}.heads.{n}") for n, c in present(heads)}
+        self._losses = {n: build_part("loss", c, f"{where}: {key}.losses.{n}") for n, c in present(losses)}
+        self._views = {n: build_part("view", c, f"{where}: {key}.views.{n}") for n, c in present(views or {})}
+        self._decoder = build_part("postprocessor", postprocessor, f"{where}: {key}.postprocessor")
+        self.backbone = self._backbone.component
+        self.heads = modules(self._heads)
+        self.criteria = modules(self._losses)
+        self.shared_fields = {field for part in self._makers() for field in part.shared}
+        self.video_level_fields = {field for part in self._makers() for field in part.video_level}
+        self._check_fields()
+
+    # ---- what it is made of ----
+
+    def components(self) -> Iterator[tuple[str, Component]]:
+        """Yield (key path below `model`, component) of every part."""
+        yield "backbone", self.backbone
+        for group, parts in (("heads", self._heads), ("losses", self._losses), ("views", self._views)):
+            for name, part in parts.items():
+                yield f"{group}.{name}", part.component
+        yield "postprocessor", self._decoder.component
+
+    @property
+    def fields(self) -> list[str]:
+        """Names of all output fields, in the order they are made."""
+        return [field for part in self._makers() for field in part.provided]
+
+    def _makers(self) -> list[Part]:
+        return [self._backbone, *self._heads.values()]
+
+    def _check_fields(self) -> None:
+        maker: dict[str, str] = {}
+        for part in self._makers():
+            check_reads(part, maker)
+            for field in part.provided:
+                if field in maker:
+                    raise ConfigError(
+                        f"{part.where} makes {field!r}, which {maker[field]} already makes. Store one of them under "
+                        f"another name, e.g. writes=dict({field}='{part.where.rsplit('.', 1)[-1]}.{field}')."
+                    )
+                maker[field] = part.where
+        for part in self._losses.values():
+            views = {f"{view}.{field}": where for view in self._views for field, where in maker.items()}
+            check_reads(part, {**maker, **views})
+        check_reads(self._decoder, maker)
+
+    # ---- forward ----
+
+    def compute(self, batch: Batch) -> Outputs:
+        """Run backbone and heads: {field: [B,...] tensor}."""
+        outputs = self._backbone.outputs(self.backbone(batch.features, batch.mask))
+        for part in self._heads.values():
+            outputs.update(part.outputs(part.component(part.inputs(outputs), batch)))
+        return outputs
+
+    def compute_with_views(self, batch: Batch) -> Outputs:
+        """Run the batch and its views in one forward; the fields of view `v` are named `v.<field>`."""
+        if not self._views:
+            return self.compute(batch)
+        batches = [batch, *(part.component(batch) for part in self._views.values())]
+        joined = self.compute(_join(batches))
+        outputs: Outputs = {}
+        for i, prefix in enumerate(["", *(f"{name}." for name in self._views)]):
+            rows = slice(i * len(batch), (i + 1) * len(batch))
+            length = batches[i].mask.shape[1]
+            for field, value in joined.items():
+                if field in self.shared_fields:
+                    outputs[prefix + field] = value
+                elif field in self.video_level_fields:
+                    outputs[prefix + field] = value[rows]
+                else:
+                    outputs[prefix + field] = value[rows, :length]
+        return outputs
+
+    def losses(self, batch: Batch, outputs: Outputs | None = None) -> dict[str, Tensor]:
+        """Every loss scalar, unweighted: {"<loss>" or "<loss>.<scalar>": 0-d}, and "total", the weighted sum."""
+        outputs = self.compute_with_views(batch) if outputs is None else outputs
+        scalars: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        for name, part in self._losses.items():
+            made = part.component(part.inputs(outputs), batch)
+            self._weights[name].check_scalars(list(made))
+            for scalar, value in made.items():
+                weight = self._weights[name].at(scalar, batch.epoch)
+                if weight:  # a weight of 0 switches a term off, even one that is infinite
+                    total = weight * value if total is None else total + weight * value
+                scalars[name if len(made) == 1 else f"{name}.{scalar}"] = value
+        scalars["total"] = batch.features.new_zeros(()) if total is None else total
+        return scalars
+
+    def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:
+        """Tell every component that a training epoch begins (see `Component.begin_epoch`)."""
+        for _, component in self.components():
+            component.begin_epoch(epoch, training_pass)
+
+
+def check_reads(part: Part, maker: Mapping[str, str]) -> None:
+    """Refuse a part that reads a field nobody makes.
+
+    Args:
+        part: the component in its place.
+        maker: field -> who makes it.
+
+    Raises:
+        ConfigError: names the field, what there is instead, and how to map it.
+    """
+    for name, field in zip(part.component.requires, part.required, strict=True):
+        if field not in maker:
+            hint = did_you_mean(field, maker)
+            if not hint and name == "attention" and "actionness" in maker:
+                hint = " Did you mean 'actionness'?"
+            raise ConfigError(
+                f"{part.where} ({type(part.component).__name__}) reads `{field}`, but the parts before it provide "
+                f"{listing(maker)}.{hint} Map it with reads=dict({name}='<field>'), or add a head that makes it."
+            )
+
+
+def build_model(config: Mapping[str, Any], where: str = "config") -> Model:
+    """Build the model a config describes.
+
+    Args:
+        config: its `model` dict, `type="Localizer"` and the arguments of `Localizer`.
+        where: file name for error texts.
+
+    Raises:
+        ConfigError, PluginError: see `Localizer`.
+    """
+    from wtal_bench.modeling.streams import Streams
+
+    models = {"Localizer": Localizer, "Streams": Streams}
+    kind = config.get("type")
+    if kind not in models:
+        raise ConfigError(
+            f"{where}: model.type is {kind!r}.{did_you_mean(str(kind), models)} Models: {listing(models)}; what "
+            "differs between methods are the backbone, heads, losses and post-processor inside."
+        )
+    arguments = {key: value for key, value in config.items() if key != "type"}
+    check_arguments(models[kind], arguments, f"{where}: model", shown=kind)
+    return models[kind](**arguments, where=where)
+
+
+def _join(batches: list[Batch]) -> Batch:
+    """Stack batches of the same videos along B, padded to one length."""
+    longest = max(b.mask.shape[1] for b in batches)
+
+    def pad(x: Tensor) -> Tensor:
+        return torch.cat([x, x.new_zeros(x.shape[0], longest - x.shape[1], *x.shape[2:])], dim=1)
+
+    first = batches[0]
+    return replace(
+        first,
+        features=torch.cat([pad(b.features) for b in batches]),
+        mask=torch.cat([pad(b.mask) for b in batches]),
+        labels=None if first.labels is None else torch.cat([b.labels for b in batches]),
+        index=torch.cat([b.index for b in batches]),
+        meta=tuple(meta for b in batches for meta in b.meta),
+        snippet_index=torch.cat([pad(b.snippet_index) for b in batches]),
+        pairs=None,
+        pair_same=None,
+    )

@@ -1,0 +1,117 @@
+"""What every model shows the runner: losses of a batch, predictions of a batch, and one video's outputs to decode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from wtal_bench.errors import ConfigError, listing
+from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass, VideoOutputs
+from wtal_bench.modeling.parts import Part
+from wtal_bench.structures import Detections, VideoMeta
+
+__all__ = ["Model", "Prediction"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one test video: detections, and scores [C] for video-level classification or None."""
+
+    meta: VideoMeta
+    detections: Detections
+    video_scores: np.ndarray | None
+
+
+class Model(BaseModel):
+    """The face of a model towards mmengine and the rest of the harness. Use a subclass.
+
+    Attributes:
+        grad_reduction: "mean" over the videos of a batch, or "sum" as authors do who add gradients up.
+        shared_fields: output fields without a batch axis.
+        video_level_fields: output fields without a time axis.
+    """
+
+    grad_reduction = "mean"
+    shared_fields: set[str]
+    video_level_fields: set[str]
+    _decoder: Part
+
+    def components(self) -> Iterator[tuple[str, Component]]:
+        """Yield (key path below `model`, component) of every part."""
+        raise NotImplementedError
+
+    def compute(self, batch: Batch) -> Outputs:
+        """Run backbone and heads: {field: [B,...] tensor}."""
+        raise NotImplementedError
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Every loss scalar, unweighted, and "total", the weighted sum."""
+        raise NotImplementedError
+
+    def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:
+        """Tell every component that a training epoch begins (see `Component.begin_epoch`)."""
+        raise NotImplementedError
+
+    @property
+    def needs(self) -> set[str]:
+        """What training must put into the batch: "labels", "pairs"."""
+        return {need for _, component in self.components() for need in component.needs}
+
+    # ---- test ----
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Decode every video of the batch. Putting the model into eval mode is the caller's business."""
+        return [self.decode(outputs, meta) for outputs, meta in self.video_outputs(batch)]
+
+    def decode(self, outputs: VideoOutputs, meta: VideoMeta) -> Prediction:
+        """Decode one video from its outputs alone: what was computed once can be decoded again in many ways."""
+        inputs = self._decoder.inputs(dict(outputs))
+        detections = self._decoder.component(inputs, meta).check(meta.id, meta.duration)
+        scores = getattr(self._decoder.component, "video_scores", None)
+        return Prediction(meta, detections, None if scores is None else scores(inputs))
+
+    @torch.no_grad()
+    def video_outputs(self, batch: Batch, fields: list[str] | None = None) -> Iterator[tuple[VideoOutputs, VideoMeta]]:
+        """Yield each video's fields as float64 numpy without padding (default: those the decoder reads)."""
+        outputs = self.compute(batch)
+        wanted = self._decoder.readable if fields is None else fields
+        arrays = {field: self._array(field, outputs[field], batch) for field in wanted if field in outputs}
+        for i, (length, meta) in enumerate(zip(batch.lengths.tolist(), batch.meta, strict=True)):
+            video = {}
+            for field, array in arrays.items():
+                if field in self.shared_fields:
+                    video[field] = array
+                else:
+                    video[field] = array[i] if field in self.video_level_fields else array[i, :length]
+            yield video, meta
+
+    def _array(self, field: str, value: Tensor, batch: Batch) -> np.ndarray:
+        timed = field not in self.shared_fields and field not in self.video_level_fields
+        if timed and tuple(value.shape[:2]) != tuple(batch.mask.shape):
+            raise ConfigError(
+                f"output field {field!r} has shape {tuple(value.shape)}, expected [B,T,...] = "
+                f"{tuple(batch.mask.shape)}: its component must list it in `video_level` (no time axis) or `shared` "
+                f"(no batch axis). Fields: {listing(self.video_level_fields | self.shared_fields)} are declared so."
+            )
+        return value.detach().double().cpu().numpy()
+
+    # ---- mmengine ----
+
+    def forward(self, batch: Batch, mode: str = "loss") -> Any:
+        """mmengine's entry: "loss" gives the scalars, "predict" a list of `Prediction`, "tensor" the outputs."""
+        if mode == "loss":
+            return {**self.losses(batch), "videos": len(batch)}
+        return self.predict(batch) if mode == "predict" else self.compute(batch)
+
+    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Give the optimiser the total, and the log every unweighted scalar under its own name."""
+        losses = dict(losses)
+        videos, total = losses.pop("videos"), losses.pop("total")
+        log = {"loss": total.detach(), **{name: value.detach() for name, value in losses.items()}}
+        return total * videos if self.grad_reduction == "sum" else total, log

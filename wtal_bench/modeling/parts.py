@@ -1,0 +1,112 @@
+"""One component in its place: built from its config, with the names it reads and writes under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.interfaces import Outputs
+from wtal_bench.registry import registry
+
+
+@dataclass(frozen=True)
+class Part:
+    """One component with its place in the config and the names it reads and writes under."""
+
+    component: Any
+    where: str
+    reads: Mapping[str, str]
+    writes: Mapping[str, str]
+
+    def inputs(self, outputs: Outputs) -> Outputs:
+        """The fields the component declared, under the names it knows, and no others."""
+        found = {name: outputs[self.reads.get(name, name)] for name in self.component.requires}
+        for name in self.component.optional:
+            field = self.reads.get(name, name)
+            if field in outputs:
+                found[name] = outputs[field]
+        return found
+
+    def outputs(self, made: Outputs) -> Outputs:
+        """What the component made, under the names the config gives them."""
+        if set(made) != set(self.component.provides):
+            raise ConfigError(
+                f"{self.where}: the component declares `provides` {listing(self.component.provides)} but returned "
+                f"{listing(sorted(made))}."
+            )
+        return {self.writes.get(name, name): value for name, value in made.items()}
+
+    @property
+    def shared(self) -> list[str]:
+        """Field names made without a batch axis, as the config maps them."""
+        return [self.writes.get(name, name) for name in self.component.shared]
+
+    @property
+    def video_level(self) -> list[str]:
+        """Field names made without a time axis, as the config maps them."""
+        return [self.writes.get(name, name) for name in self.component.video_level]
+
+    @property
+    def required(self) -> list[str]:
+        """Field names read, as the config maps them."""
+        return [self.reads.get(name, name) for name in self.component.requires]
+
+    @property
+    def readable(self) -> list[str]:
+        """Required and optional field names, as the config maps them."""
+        return [self.reads.get(name, name) for name in (*self.component.requires, *self.component.optional)]
+
+    @property
+    def provided(self) -> list[str]:
+        """Field names made, as the config maps them."""
+        return [self.writes.get(name, name) for name in self.component.provides]
+
+
+def present(parts: Mapping[str, Mapping[str, Any] | None]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The entries of a config dict of parts that are not switched off with None."""
+    return [(name, config) for name, config in parts.items() if config is not None]
+
+
+def build_part(kind: str, config: Mapping[str, Any], where: str) -> Part:
+    """Build one component and its wiring from `dict(type=, reads=, writes=, weight=, **arguments)`.
+
+    Raises:
+        ConfigError, PluginError: unknown component, argument or field; `where` begins the text.
+    """
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"{where}: expected a dict with a type, got {config!r}.")
+    own = {key: value for key, value in config.items() if key not in ("reads", "writes", "weight")}
+    if "weight" in config and kind != "loss":
+        raise ConfigError(f"{where}.weight: only losses have a weight.")
+    component = registry(kind).build(own, where)
+    readable = (*component.requires, *component.optional)
+    reads = config.get("reads", {})
+    only_one = isinstance(reads, str) and len(component.requires) == 1
+    reads = _field_names(reads, component.requires if only_one else readable, f"{where}.reads")
+    writes = _field_names(config.get("writes", {}), component.provides, f"{where}.writes")
+    return Part(component, where, reads, writes)
+
+
+def _field_names(config: Any, known: tuple[str, ...], where: str) -> dict[str, str]:
+    if isinstance(config, str):
+        if not known:
+            raise ConfigError(f"{where}: the component has no field to map.")
+        if len(known) > 1:
+            raise ConfigError(f"{where}: say which field is meant, e.g. dict({known[0]}={config!r}).")
+        return {known[0]: config}
+    for name in config:
+        if name not in known:
+            raise ConfigError(
+                f"{where}.{name}: the component has no field {name!r}.{did_you_mean(name, known)} It has: "
+                f"{listing(known)}."
+            )
+    return dict(config)
+
+
+def modules(parts: Mapping[str, Part]) -> nn.ModuleDict:
+    """Those components that are torch modules, so that their parameters are found."""
+    return nn.ModuleDict({n: p.component for n, p in parts.items() if isinstance(p.component, nn.Module)})

@@ -1,0 +1,199 @@
+"""How plugins are found, checked and reported. Ours come through the same door as strangers'.
+
+A plugin is a light module (no torch at import) named by an entry point of the group `wtal_bench.plugins`::
+
+    # pyproject.toml                              # my_plugin/__init__.py
+    [project.entry-points."wtal_bench.plugins"]   from wtal_bench.plugins import hookimpl
+    my_plugin = "my_plugin"
+                                                  WTAL_API_VERSION = 1
+
+                                                  @hookimpl
+                                                  def wtal_register(registrar):
+                                                      registrar.head("my_plugin.MyHead", "my_plugin.heads:MyHead")
+
+Names start with the entry point's name and a dot. A broken plugin of a stranger is quarantined: listed with its
+reason, and named when one of its components is asked for. A broken plugin of ours is fatal.
+
+Environment: WTAL_PLUGINS="ecm,ftcl" loads only those beside the core (empty string: the core alone).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+
+import pluggy
+
+from wtal_bench.errors import PluginError, did_you_mean, listing
+from wtal_bench.interfaces import API_VERSION, ComponentInfo
+from wtal_bench.registry import registries
+
+GROUP = "wtal_bench.plugins"
+CORE = "core"
+
+hookspec = pluggy.HookspecMarker("wtal_bench")
+hookimpl = pluggy.HookimplMarker("wtal_bench")
+"""Marks a plugin's `wtal_register`."""
+
+
+class Hooks:
+    """The hooks a plugin may implement."""
+
+    @hookspec
+    def wtal_register(self, registrar: Registrar) -> None:
+        """Register components with `registrar`. Called once, at discovery: import nothing heavy."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One loaded (or refused) plugin: its entry point's name, distribution version, module and failure, if any."""
+
+    name: str
+    version: str
+    module: str
+    reason: str = ""
+
+    @property
+    def in_tree(self) -> bool:
+        """Whether it ships with the harness."""
+        return self.module.split(".")[0] in ("wtal_bench", "wtal_plugins")
+
+
+class Registrar:
+    """What a plugin registers its components with. Remembers where each name came from."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self._plugin = plugin
+        self.added: list[ComponentInfo] = []
+
+    def backbone(self, name: str, target: str) -> None:
+        """Register a backbone `name` found at `target` ("module:Class")."""
+        self._add("backbone", name, target)
+
+    def head(self, name: str, target: str) -> None:
+        """Register a head."""
+        self._add("head", name, target)
+
+    def loss(self, name: str, target: str) -> None:
+        """Register a loss."""
+        self._add("loss", name, target)
+
+    def view(self, name: str, target: str) -> None:
+        """Register a view."""
+        self._add("view", name, target)
+
+    def postprocessor(self, name: str, target: str) -> None:
+        """Register a post-processor."""
+        self._add("postprocessor", name, target)
+
+    def _add(self, kind: str, name: str, target: str) -> None:
+        prefix, dot, rest = name.partition(".")
+        core = self._plugin.name == CORE
+        if not ((core and not dot) or (prefix == self._plugin.name and rest.isidentifier())):
+            raise PluginError(
+                f"plugin {self._plugin.name!r} registers {kind} {name!r}; its names must be "
+                f"'{self._plugin.name}.<Name>', so that no two plugins can clash."
+            )
+        module, colon, attribute = target.partition(":")
+        if not (module and colon and attribute.isidentifier()):
+            raise PluginError(
+                f"plugin {self._plugin.name!r}: the target of {name!r} must be 'module:Class', got {target!r}."
+            )
+        info = ComponentInfo(kind, name, target, plugin=self._plugin.name, version=self._plugin.version)
+        registries()[kind].add(info)
+        self.added.append(info)
+
+
+_loaded: dict[str, Plugin] | None = None
+_failed: dict[str, Plugin] = {}
+
+
+def load_plugins() -> dict[str, Plugin]:
+    """Find and register every plugin once; return those that loaded, by name.
+
+    Raises:
+        PluginError: a plugin of ours is broken, or the package is not installed (no entry points at all).
+    """
+    global _loaded
+    if _loaded is not None:
+        return _loaded
+    manager = pluggy.PluginManager("wtal_bench")
+    manager.add_hookspecs(Hooks)
+    found: dict[str, Plugin] = {}
+    for name, entry_point in _entry_points():
+        version = entry_point.dist.version if entry_point.dist else ""
+        plugin = Plugin(name, version, entry_point.value.partition(":")[0])
+        try:
+            _register(manager, plugin, entry_point.load)
+        except Exception as error:  # whatever a stranger's plugin raises is reported, not passed on
+            reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            if plugin.in_tree:
+                raise PluginError(f"the built-in plugin {name!r} ({plugin.module}) is broken: {reason}") from error
+            _failed[name] = Plugin(name, version, plugin.module, reason)
+            continue
+        found[name] = plugin
+    _loaded = found
+    return found
+
+
+def failed_plugins() -> list[Plugin]:
+    """Plugins that were found and refused, with their reasons."""
+    return [_failed[name] for name in sorted(_failed)]
+
+
+def failure_of(component: str) -> Plugin | None:
+    """The failed plugin a component name belongs to, if any."""
+    return _failed.get(component.partition(".")[0])
+
+
+def _entry_points() -> Iterator[tuple[str, importlib.metadata.EntryPoint]]:
+    # an entry point seen twice on sys.path is yielded twice: keep the first, as Python would import it
+    unique: dict[str, importlib.metadata.EntryPoint] = {}
+    for entry_point in importlib.metadata.entry_points(group=GROUP):
+        known = unique.setdefault(entry_point.name, entry_point)
+        if known.value != entry_point.value:
+            _failed[f"{entry_point.name} ({entry_point.value})"] = Plugin(
+                entry_point.name, "", entry_point.value, f"its name is taken by {known.value}"
+            )
+    if CORE not in unique:
+        raise PluginError("wtal-bench is not installed in this environment: run `pip install -e .` in its checkout.")
+    wanted = os.environ.get("WTAL_PLUGINS")
+    if wanted is not None:
+        names = [name.strip() for name in wanted.split(",") if name.strip()]
+        for name in names:
+            if name not in unique:
+                raise PluginError(
+                    f"WTAL_PLUGINS names {name!r}, which is not installed.{did_you_mean(name, unique)} "
+                    f"Installed: {listing(sorted(unique))}."
+                )
+        unique = {name: unique[name] for name in {CORE, *names}}
+    yield CORE, unique.pop(CORE)
+    yield from sorted(unique.items())
+
+
+def _register(manager: pluggy.PluginManager, plugin: Plugin, load: Callable[[], ModuleType]) -> None:
+    module = load()
+    declared = getattr(module, "WTAL_API_VERSION", None)
+    if declared != API_VERSION:
+        raise PluginError(
+            f"it was written for plugin API {declared}, this harness speaks {API_VERSION}: set WTAL_API_VERSION = "
+            f"{API_VERSION} in {plugin.module} after reading wtal_bench/interfaces.py, or install a matching release."
+        )
+    others = list(manager.get_plugins())
+    manager.register(module, name=plugin.name)
+    registrar = Registrar(plugin)
+    try:
+        manager.check_pending()  # a misspelt hook would otherwise be ignored in silence
+        manager.subset_hook_caller("wtal_register", remove_plugins=others)(registrar=registrar)
+        if not registrar.added:
+            raise PluginError(
+                f"{plugin.module} registers nothing: decorate `def wtal_register(registrar)` with @hookimpl."
+            )
+    except Exception:
+        manager.unregister(module)
+        for info in registrar.added:
+            registries()[info.kind].discard(info.name)
+        raise

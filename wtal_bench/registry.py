@@ -1,0 +1,217 @@
+"""Components known by name, one registry per kind, imported on first use.
+
+A registry is a table `name -> "module:attribute"` filled by plugins (see `wtal_bench.plugins`). Looking a name up
+imports its module; listing names imports nothing. A `type` in a config is only ever looked up in this table, never
+imported, so a config cannot name `os.system`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from wtal_bench.errors import ConfigError, PluginError, did_you_mean, listing
+from wtal_bench.interfaces import Backbone, ComponentInfo, Head, Loss, PostProcessor, View
+
+KINDS: dict[str, type] = {
+    "backbone": Backbone,
+    "head": Head,
+    "loss": Loss,
+    "view": View,
+    "postprocessor": PostProcessor,
+}
+"""Kind -> the interface its components implement."""
+
+_MODULE_KINDS = ("backbone", "head")
+
+
+class Registry:
+    """Names of one kind of component, with where each came from.
+
+    Args:
+        kind: a key of `KINDS`.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._table: dict[str, ComponentInfo] = {}
+        self._classes: dict[str, type] = {}
+
+    def add(self, info: ComponentInfo) -> None:
+        """Add one name.
+
+        Raises:
+            PluginError: the name is taken; both origins are named.
+        """
+        known = self._table.get(info.name)
+        if known is not None:
+            raise PluginError(
+                f"{self.kind} {info.name!r} is registered twice: by plugin {known.plugin!r} ({known.target}) and by "
+                f"plugin {info.plugin!r} ({info.target}). Rename one of them."
+            )
+        self._table[info.name] = info
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._table)
+
+    def info(self, name: str) -> ComponentInfo:
+        """Where `name` comes from.
+
+        Raises:
+            PluginError: no such name; the text gives the nearest one and any failed plugin it belongs to.
+        """
+        if not isinstance(name, str) or name not in self._table:
+            raise PluginError(self._unknown(name))
+        return self._table[name]
+
+    def get(self, name: str) -> type:
+        """Import and return the class behind `name`, checked to implement its kind.
+
+        Raises:
+            PluginError: unknown name, broken import, wrong kind or missing docstring.
+        """
+        info = self.info(name)
+        if name not in self._classes:
+            self._classes[name] = self._load(info)
+        return self._classes[name]
+
+    def build(self, config: Mapping[str, Any], where: str) -> Any:
+        """Build a component from `dict(type=name, **arguments)`.
+
+        Args:
+            config: its `type` and the constructor's arguments.
+            where: file and key path for error texts, e.g. "configs/ecm.py: model.heads.pre".
+
+        Raises:
+            ConfigError: no type, or arguments that the constructor does not take or lacks.
+            PluginError: see `get`.
+        """
+        if not isinstance(config, Mapping) or "type" not in config:
+            raise ConfigError(f"{where}: a {self.kind} needs a type, one of: {listing(self.names())}.")
+        arguments = {key: value for key, value in config.items() if key != "type"}
+        try:
+            cls = self.get(config["type"])
+        except PluginError as error:
+            raise PluginError(f"{where}.type: {error}") from error
+        check_arguments(cls, arguments, where, shown=f"{self.kind} {config['type']!r}")
+        try:
+            return cls(**arguments)
+        except (ConfigError, PluginError) as error:
+            text = str(error)
+            raise type(error)(text if text.startswith(where) else f"{where} ({config['type']}): {text}") from error
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{where} ({config['type']}): {error}") from error
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Registry]:
+        """Restore today's names on exit: for tests that register their own."""
+        table, classes = dict(self._table), dict(self._classes)
+        try:
+            yield self
+        finally:
+            self._table, self._classes = table, classes
+
+    def discard(self, name: str) -> None:
+        """Forget one name, if it is there."""
+        self._table.pop(name, None)
+        self._classes.pop(name, None)
+
+    def _load(self, info: ComponentInfo) -> type:
+        module_name, _, attribute = info.target.partition(":")
+        try:
+            cls = getattr(importlib.import_module(module_name), attribute)
+        except Exception as error:  # a stranger's module may fail in any way; the report names it
+            raise PluginError(
+                f"{self.kind} {info.name!r} of plugin {info.plugin!r} cannot be imported from {info.target}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        self._check_class(info, cls)
+        return cls
+
+    def _check_class(self, info: ComponentInfo, cls: Any) -> None:
+        base = KINDS[self.kind]
+        origin = f"{self.kind} {info.name!r} of plugin {info.plugin!r} ({info.target})"
+        if not (inspect.isclass(cls) and issubclass(cls, base)):
+            raise PluginError(f"{origin} must be a class that inherits wtal_bench.interfaces.{base.__name__}.")
+        if self.kind in _MODULE_KINDS:
+            from torch import nn
+
+            if not issubclass(cls, nn.Module):
+                raise PluginError(f"{origin} must also be a torch module: class {cls.__name__}(nn.Module, ...).")
+        if not (cls.__doc__ or "").strip():
+            raise PluginError(f"{origin} has no docstring; say what it computes, with shapes and its source.")
+
+    def _unknown(self, name: Any) -> str:
+        from wtal_bench import plugins
+
+        text = f"no {self.kind} is called {name!r}.{did_you_mean(name, self._table)}"
+        others = [kind for kind, registry in registries().items() if kind != self.kind and name in registry._table]
+        if others:
+            text += f" There is a {others[0]} of that name: is it under the right key?"
+        failed = plugins.failure_of(str(name))
+        if failed:
+            text += f" Plugin {failed.name!r} could not be loaded: {failed.reason}"
+        elif isinstance(name, str) and (name.count(".") > 1 or ":" in name or name.split(".")[0] in _PYTHON_MODULES):
+            text += " A type is a registered name, never an import path."
+        return f"{text} Known: {listing(self.names())}. See `wtal-bench list --kind {self.kind}`."
+
+
+_PYTHON_MODULES = ("os", "sys", "subprocess", "builtins", "torch", "numpy", "wtal_bench", "wtal_plugins", "mmengine")
+
+
+def check_arguments(cls: type, arguments: Mapping[str, Any], where: str, shown: str) -> None:
+    """Refuse arguments the constructor of `cls` does not take, and missing ones, before calling it.
+
+    Raises:
+        ConfigError: the text names the argument, the key path and the nearest argument there is.
+    """
+    parameters = list(inspect.signature(cls).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    for name in arguments:
+        if name not in known:
+            raise ConfigError(
+                f"{where}.{name}: {shown} has no argument {name!r}.{did_you_mean(name, known)} "
+                f"It takes: {listing(known)}."
+            )
+    missing = [name for name, p in known.items() if p.default is p.empty and name not in arguments]
+    if missing:
+        raise ConfigError(f"{where}: {shown} needs {listing(missing)}, which the config does not give.")
+
+
+_REGISTRIES = {kind: Registry(kind) for kind in KINDS}
+
+
+def registries() -> dict[str, Registry]:
+    """The registries by kind, without loading plugins."""
+    return _REGISTRIES
+
+
+def registry(kind: str) -> Registry:
+    """The registry of one kind, with all plugins loaded.
+
+    Raises:
+        PluginError: no such kind, or an in-tree plugin is broken.
+    """
+    from wtal_bench import plugins
+
+    if kind not in _REGISTRIES:
+        raise PluginError(
+            f"no kind of component is called {kind!r}.{did_you_mean(kind, KINDS)} Kinds: {listing(KINDS)}."
+        )
+    plugins.load_plugins()
+    return _REGISTRIES[kind]
+
+
+@contextlib.contextmanager
+def snapshot() -> Iterator[None]:
+    """Restore every registry on exit: for tests."""
+    with contextlib.ExitStack() as stack:
+        for table in _REGISTRIES.values():
+            stack.enter_context(table.snapshot())
+        yield

@@ -1,0 +1,1 @@
+"""A config -> a run: config checks, Runner assembly, hooks, checkpoints, provenance."""

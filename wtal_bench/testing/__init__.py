@@ -1,0 +1,1 @@
+"""Public test tools: the contract every component must obey."""
