@@ -9,7 +9,10 @@ WTAL_API_VERSION = 1
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
     registrar.backbone("ecm.Trunk", "wtal_plugins.ecm.trunk:Trunk")
+    registrar.head("ecm.OwnTrunk", "wtal_plugins.ecm.trunk:OwnTrunk")
     registrar.head("ecm.PreClassification", "wtal_plugins.ecm.heads:PreClassification")
+    registrar.head("ecm.Weights", "wtal_plugins.ecm.heads:Weights")
     registrar.head("ecm.PostClassification", "wtal_plugins.ecm.heads:PostClassification")
+    registrar.head("ecm.AbsenceClassification", "wtal_plugins.ecm.heads:AbsenceClassification")
     registrar.loss("ecm.ScoreConsistency", "wtal_plugins.ecm.losses:ScoreConsistency")
     registrar.loss("ecm.AggregationConsistency", "wtal_plugins.ecm.losses:AggregationConsistency")

@@ -11,7 +11,7 @@ an earlier one. Wiring keys any component's config may carry beside its own argu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +33,7 @@ class Localizer(Model):
 
     Args:
         backbone, heads, losses, postprocessor, views: component configs (dicts with `type`); heads, losses and views
-            are dicts by name, an entry that is None is left out.
+            are dicts by name, an entry that is None is left out. Only the members of `Streams` lack a post-processor.
         where: config file name for error texts.
         key: key path of this model in it.
 
@@ -47,7 +47,7 @@ class Localizer(Model):
         backbone: Mapping[str, Any],
         heads: Mapping[str, Mapping[str, Any] | None],
         losses: Mapping[str, Mapping[str, Any] | None],
-        postprocessor: Mapping[str, Any],
+        postprocessor: Mapping[str, Any] | None = None,
         views: Mapping[str, Mapping[str, Any] | None] | None = None,
         where: str = "config",
         key: str = "model",
@@ -62,7 +62,8 @@ class Localizer(Model):
         self._heads = {n: build_part("head", c, f"{where}: {key}.heads.{n}") for n, c in present(heads)}
         self._losses = {n: build_part("loss", c, f"{where}: {key}.losses.{n}") for n, c in present(losses)}
         self._views = {n: build_part("view", c, f"{where}: {key}.views.{n}") for n, c in present(views or {})}
-        self._decoder = build_part("postprocessor", postprocessor, f"{where}: {key}.postprocessor")
+        if postprocessor is not None:
+            self._decoder = build_part("postprocessor", postprocessor, f"{where}: {key}.postprocessor")
         self.backbone = self._backbone.component
         self.heads = modules(self._heads)
         self.criteria = modules(self._losses)
@@ -78,7 +79,8 @@ class Localizer(Model):
         for group, parts in (("heads", self._heads), ("losses", self._losses), ("views", self._views)):
             for name, part in parts.items():
                 yield f"{group}.{name}", part.component
-        yield "postprocessor", self._decoder.component
+        if self._decoder is not None:
+            yield "postprocessor", self._decoder.component
 
     @property
     def fields(self) -> list[str]:
@@ -102,16 +104,32 @@ class Localizer(Model):
         for part in self._losses.values():
             views = {f"{view}.{field}": where for view in self._views for field, where in maker.items()}
             check_reads(part, {**maker, **views})
-        check_reads(self._decoder, maker)
+        if self._decoder is not None:
+            check_reads(self._decoder, maker)
 
     # ---- forward ----
 
-    def compute(self, batch: Batch) -> Outputs:
-        """Run backbone and heads: {field: [B,...] tensor}."""
+    def compute(self, batch: Batch, wanted: Collection[str] | None = None) -> Outputs:
+        """Run backbone and heads: {field: [B,...] tensor}.
+
+        Args:
+            batch: the videos.
+            wanted: run only the heads these fields depend on (at test, what the decoder reads); None runs all.
+        """
         outputs = self._backbone.outputs(self.backbone(batch.features, batch.mask))
-        for part in self._heads.values():
+        for part in self._heads_for(wanted):
             outputs.update(part.outputs(part.component(part.inputs(outputs), batch)))
         return outputs
+
+    def _heads_for(self, wanted: Collection[str] | None) -> list[Part]:
+        if wanted is None:
+            return list(self._heads.values())
+        needed, chosen = set(wanted), []
+        for part in reversed(self._heads.values()):
+            if needed & set(part.provided):
+                chosen.append(part)
+                needed.update(part.readable)
+        return chosen[::-1]
 
     def compute_with_views(self, batch: Batch) -> Outputs:
         """Run the batch and its views in one forward; the fields of view `v` are named `v.<field>`."""

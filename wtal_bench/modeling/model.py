@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,14 +40,14 @@ class Model(BaseModel):
     grad_reduction = "mean"
     shared_fields: set[str]
     video_level_fields: set[str]
-    _decoder: Part
+    _decoder: Part | None = None
 
     def components(self) -> Iterator[tuple[str, Component]]:
         """Yield (key path below `model`, component) of every part."""
         raise NotImplementedError
 
-    def compute(self, batch: Batch) -> Outputs:
-        """Run backbone and heads: {field: [B,...] tensor}."""
+    def compute(self, batch: Batch, wanted: Collection[str] | None = None) -> Outputs:
+        """Run backbone and heads: {field: [B,...] tensor}; only what the `wanted` fields depend on, if given."""
         raise NotImplementedError
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -79,8 +79,8 @@ class Model(BaseModel):
     @torch.no_grad()
     def video_outputs(self, batch: Batch, fields: list[str] | None = None) -> Iterator[tuple[VideoOutputs, VideoMeta]]:
         """Yield each video's fields as float64 numpy without padding (default: those the decoder reads)."""
-        outputs = self.compute(batch)
         wanted = self._decoder.readable if fields is None else fields
+        outputs = self.compute(batch, wanted)
         arrays = {field: self._array(field, outputs[field], batch) for field in wanted if field in outputs}
         for i, (length, meta) in enumerate(zip(batch.lengths.tolist(), batch.meta, strict=True)):
             video = {}

@@ -1,26 +1,27 @@
-"""Independent models, one per feature stream, trained in one run and merged only when decoding.
+"""Independent models trained in one run and merged only when decoding.
 
-Some methods train an RGB and a flow model that never see each other. Here they share a run, not a parameter: each
-member draws its initialisation and its dropout from a generator of its own (seed of the step, name of the stream),
-so a run of both streams equals two runs of one, bit for bit.
+Some methods train an RGB and a flow model that never see each other, or fuse two variants at test time. Here they
+share a run, not a parameter: each member draws its initialisation and its dropout from a generator of its own (seed
+of the step, name of the stream), so a run of both equals two runs of one, bit for bit.
 """
 
 from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from wtal_bench.errors import ConfigError, listing
+from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass
 from wtal_bench.modeling.localizer import Localizer, check_reads
 from wtal_bench.modeling.model import Model
 from wtal_bench.modeling.parts import build_part
+from wtal_bench.registry import check_arguments
 
 __all__ = ["Streams"]
 
@@ -29,29 +30,39 @@ class Streams(Model):
     """One `Localizer` per stream; their fields are named `<stream>.<field>`, the loss is the sum of theirs.
 
     Args:
-        streams: name -> (first, end) columns of the features, e.g. dict(rgb=(0, 1024), flow=(1024, 2048)).
-        member: config of the one `Localizer` every stream has a copy of (its own decoder is not used).
+        streams: name -> (first, end) columns of the features, e.g. dict(rgb=(0, 1024), flow=(1024, 2048)); None for
+            all columns.
+        member: config of the `Localizer` every stream has a copy of (without a decoder of its own).
         postprocessor: decodes the fields of all streams together.
+        overrides: stream name -> what its member's config has otherwise, merged key by key.
         where: config file name for error texts.
     """
 
     def __init__(
         self,
-        streams: Mapping[str, tuple[int, int]],
+        streams: Mapping[str, tuple[int, int] | None],
         member: Mapping[str, Any],
         postprocessor: Mapping[str, Any],
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
         where: str = "config",
     ) -> None:
         super().__init__()
         if not streams:
             raise ConfigError(f"{where}: model.streams is empty; name at least one, e.g. dict(rgb=(0, 1024)).")
         self.where = where
-        self.columns = {name: tuple(columns) for name, columns in streams.items()}
-        arguments = {key: value for key, value in member.items() if key != "type"}
+        self.columns = {name: None if span is None else tuple(span) for name, span in streams.items()}
+        for name in overrides or {}:
+            if name not in streams:
+                raise ConfigError(
+                    f"{where}: model.overrides.{name}: no such stream.{did_you_mean(name, streams)} Streams: "
+                    f"{listing(streams)}."
+                )
         self.members = nn.ModuleDict()
         for name in streams:
+            own = merged(member, (overrides or {}).get(name, {}))
+            check_arguments(Localizer, own, f"{where}: model.member", shown="a stream's member")
             with stream_generator(name):
-                self.members[name] = Localizer(**arguments, where=where, key="model.member")
+                self.members[name] = Localizer(**own, where=where, key=f"model.member[{name}]")
         self._decoder = build_part("postprocessor", postprocessor, f"{where}: model.postprocessor")
         self.shared_fields = {f"{n}.{f}" for n, m in self.members.items() for f in m.shared_fields}
         self.video_level_fields = {f"{n}.{f}" for n, m in self.members.items() for f in m.video_level_fields}
@@ -65,13 +76,15 @@ class Streams(Model):
                 yield f"members.{name}.{path}", component
         yield "postprocessor", self._decoder.component
 
-    def compute(self, batch: Batch) -> Outputs:
+    def compute(self, batch: Batch, wanted: Collection[str] | None = None) -> Outputs:
         """Run every member on its own columns."""
-        return {
-            f"{name}.{field}": value
-            for name, member in self.members.items()
-            for field, value in member.compute(self._columns(batch, name)).items()
-        }
+        outputs = {}
+        for name, member in self.members.items():
+            prefix = f"{name}."
+            own = None if wanted is None else [f.removeprefix(prefix) for f in wanted if f.startswith(prefix)]
+            for field, value in member.compute(self._columns(batch, name), own).items():
+                outputs[prefix + field] = value
+        return outputs
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Scalars named `<stream>.<scalar>`, and "total", the sum of the streams' totals."""
@@ -100,6 +113,8 @@ class Streams(Model):
             member.begin_epoch(epoch, own_pass(name))
 
     def _columns(self, batch: Batch, name: str) -> Batch:
+        if self.columns[name] is None:
+            return batch
         first, end = self.columns[name]
         if end > batch.features.shape[2]:
             raise ConfigError(
@@ -107,6 +122,15 @@ class Streams(Model):
                 f"{batch.features.shape[2]}. Streams: {listing(self.columns)}; see the store's manifest.json."
             )
         return replace(batch, features=batch.features[:, :, first:end])
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two nested configs: dicts key by key, everything else replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
 
 
 @contextlib.contextmanager

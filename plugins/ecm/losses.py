@@ -1,0 +1,70 @@
+"""ECM's two consistency losses. The classification losses are the core's `VideoCrossEntropy`, once per stream."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wtal_bench.interfaces import Batch, Loss, Outputs
+from wtal_plugins.ecm.heads import choice
+
+
+class ScoreConsistency(Loss):
+    """L_c2c: mean over videos and classes of (s^e - s^o)^2.
+
+    Args:
+        space: "logit" (released code), "softmax" or "sigmoid": where the scores are compared.
+    """
+
+    requires = ("video_logits", "post_logits")
+
+    def __init__(self, space: str = "logit") -> None:
+        self.space = choice("space", space, ("logit", "softmax", "sigmoid"))
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Return {"c2c": 0-d}."""
+        pre, post = outputs["video_logits"], outputs["post_logits"]
+        if self.space == "softmax":
+            pre, post = torch.softmax(pre, dim=1), torch.softmax(post, dim=1)
+        elif self.space == "sigmoid":
+            pre, post = torch.sigmoid(pre), torch.sigmoid(post)
+        return {"c2c": (pre - post).square().mean()}
+
+
+class AggregationConsistency(Loss):
+    """L_a2c, Eq. (4): for every present class, presence probability towards 1 and absence probability towards 0.
+
+    The released code takes the framework's binary cross-entropy on the 2k probabilities of a video's k present
+    classes. Its clamps matter: the unnormalised sums of the post stream saturate the softmax, the forward logs stop at
+    -100 and the backward denominator at 1e-12, so a hopeless class gets no gradient instead of NaN or 1e8.
+
+    Args:
+        prob: "softmax_2c" (released code: one softmax over presence and absence scores together), "softmax_c" (one
+            softmax each) or "sigmoid".
+    """
+
+    requires = ("post_logits", "absence_logits")
+    needs = ("labels",)
+
+    def __init__(self, prob: str = "softmax_2c") -> None:
+        self.prob = choice("prob", prob, ("softmax_2c", "softmax_c", "sigmoid"))
+
+    def probabilities(self, present: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores [B,C] each -> probabilities [B,C] each."""
+        if self.prob == "sigmoid":
+            return torch.sigmoid(present), torch.sigmoid(absent)
+        if self.prob == "softmax_c":
+            return torch.softmax(present, dim=1), torch.softmax(absent, dim=1)
+        return tuple(torch.softmax(torch.cat([present, absent], dim=1), dim=1).chunk(2, dim=1))
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Return {"a2c": 0-d}."""
+        present, absent = self.probabilities(outputs["post_logits"], outputs["absence_logits"])
+        with torch.autocast(present.device.type, enabled=False):  # the framework refuses this loss in half precision
+            present, absent = (p if p.dtype == torch.float64 else p.float() for p in (present, absent))
+            labels = batch.labels.to(present.dtype)
+            terms = F.binary_cross_entropy(present, torch.ones_like(present), reduction="none")
+            terms = terms + F.binary_cross_entropy(absent, torch.zeros_like(absent), reduction="none")
+            count = 2 * labels.sum(dim=1).clamp(min=1)
+            return {"a2c": ((terms * labels).sum(dim=1) / count).mean()}
