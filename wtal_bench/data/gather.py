@@ -1,0 +1,163 @@
+"""Sampling stored videos into one padded mini-batch. The one place of this package that imports torch at the top."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wtal_bench.data.sampling import Sampling, build_sampling
+from wtal_bench.errors import ConfigError, DataError
+from wtal_bench.interfaces import Batch
+from wtal_bench.structures import VideoMeta
+
+if TYPE_CHECKING:
+    from wtal_bench.data.store import FeatureStore
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def gather(
+    store: FeatureStore,
+    indices: Sequence[int] | np.ndarray,
+    sampling: str | Mapping[str, Any] | Sampling,
+    *,
+    labels: Any,
+    seed: int,
+    epoch: int,
+    device: Any,
+    streams: Sequence[str] | None,
+    dtype: str,
+    index: Any,
+    meta: Sequence[VideoMeta] | None,
+) -> Batch:
+    """Do the work of `FeatureStore.gather`, which documents the arguments."""
+    rows = _checked_rows(store, indices)
+    if dtype not in _DTYPES:
+        raise ConfigError(f"a batch is float32 or float64, not {dtype!r}.")
+    kind = _DTYPES[dtype]
+    bank = store.bank
+    device = bank.device if device is None else torch.device(device)
+    meta = [store.meta(row) for row in rows] if meta is None else list(meta)
+    positions = _draw(build_sampling(sampling), store, rows, seed, epoch)
+    columns = store.columns(streams)
+    lengths = np.array([len(drawn) for drawn in positions])
+    snippet_index = np.zeros((len(rows), lengths.max()))
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    snippet_index[mask] = np.concatenate(positions)
+    if store.resident in (None, "ram"):
+        features = _gather_host(store, bank, rows, positions, columns, kind, pin=device.type == "cuda")
+    else:
+        features = _gather_resident(store, bank, rows, snippet_index, mask, columns, kind)
+
+    def tensor(value: Any, kind: torch.dtype | None = None) -> Tensor:
+        return torch.as_tensor(value, dtype=kind).to(device, non_blocking=True)
+
+    return Batch(
+        features=features.to(device, non_blocking=True),
+        mask=tensor(mask),
+        labels=None if labels is None else tensor(labels, kind),
+        index=tensor(rows if index is None else index, torch.int64),
+        meta=tuple(_sampled(known, drawn) for known, drawn in zip(meta, positions, strict=True)),
+        snippet_index=tensor(snippet_index),
+        epoch=epoch,
+    )
+
+
+def _checked_rows(store: FeatureStore, indices: Sequence[int] | np.ndarray) -> list[int]:
+    rows = np.asarray(indices)
+    if rows.ndim != 1 or len(rows) == 0 or rows.dtype.kind not in "iu":
+        raise DataError(f"gather needs at least one video position as a whole number, got {indices!r}.")
+    if rows.min() < 0 or rows.max() >= len(store):
+        last = len(store) - 1
+        raise DataError(f"gather was asked for videos {rows.min()} .. {rows.max()}, the store holds 0 .. {last}.")
+    return rows.tolist()
+
+
+def _draw(sampling: Sampling, store: FeatureStore, rows: list[int], seed: int, epoch: int) -> list[np.ndarray]:
+    before: Counter[int] = Counter()
+    positions = []
+    for row in rows:
+        drawn = sampling.draw(
+            int(store.lengths[row]), seed=seed, epoch=epoch, video=store.ids[row], occurrence=before[row]
+        )
+        before[row] += 1
+        positions.append(drawn)
+    return positions
+
+
+def _sampled(known: VideoMeta, drawn: np.ndarray) -> VideoMeta:
+    whole = len(drawn) == known.num_snippets and np.array_equal(drawn, np.arange(len(drawn)))
+    return known if whole else known.sampled(drawn)
+
+
+def _gather_host(
+    store: FeatureStore,
+    bank: Tensor,
+    rows: list[int],
+    positions: list[np.ndarray],
+    columns: list[tuple[int, int]],
+    kind: torch.dtype,
+    pin: bool,
+) -> Tensor:
+    """Copy from the map or RAM: each video's rows go once, straight to their place."""
+    longest = max(len(drawn) for drawn in positions)
+    width = sum(end - first for first, end in columns)
+    features = torch.empty(len(rows), longest, width, dtype=kind, pin_memory=pin)
+    for place, row, drawn in zip(features, rows, positions):
+        first, end = store.span(row)
+        place[len(drawn) :] = 0
+        at = 0
+        for low, high in columns:
+            _copy_rows(place[: len(drawn), at : at + high - low], bank[first:end, low:high], drawn)
+            at += high - low
+    return features
+
+
+def _copy_rows(place: Tensor, video: Tensor, drawn: np.ndarray) -> None:
+    if drawn.dtype == np.float64:
+        low, high, weight = _neighbours(torch.from_numpy(drawn), len(video))
+        place.copy_(video.index_select(0, low))
+        place.lerp_(video.index_select(0, high).to(place.dtype), weight.to(place.dtype).unsqueeze(1))
+    elif np.array_equal(drawn, np.arange(drawn[0], drawn[0] + len(drawn))):
+        place.copy_(video[drawn[0] : drawn[0] + len(drawn)])
+    else:
+        place.copy_(video.index_select(0, torch.from_numpy(drawn)))
+
+
+def _gather_resident(
+    store: FeatureStore,
+    bank: Tensor,
+    rows: list[int],
+    snippet_index: np.ndarray,
+    mask: np.ndarray,
+    columns: list[tuple[int, int]],
+    kind: torch.dtype,
+) -> Tensor:
+    """Gather on the device that holds all features: indices go over, no feature does."""
+    spans = np.array([store.span(row) for row in rows])
+    first = torch.from_numpy(spans[:, :1]).to(bank.device)
+    length = torch.from_numpy(spans[:, 1:] - spans[:, :1]).to(bank.device)
+    low, high, weight = _neighbours(torch.from_numpy(snippet_index).to(bank.device), length)
+    parts = [bank[:, begin:end] for begin, end in columns]
+
+    def take(index: Tensor) -> Tensor:
+        flat = (first + index).flatten()
+        taken = [part.index_select(0, flat).to(kind) for part in parts]
+        return (taken[0] if len(taken) == 1 else torch.cat(taken, dim=1)).unflatten(0, mask.shape)
+
+    features = take(low)
+    if (snippet_index != np.floor(snippet_index)).any():
+        features = features.lerp_(take(high), weight.to(kind).unsqueeze(-1))
+    return features.masked_fill_(~torch.from_numpy(mask).to(bank.device).unsqueeze(-1), 0)
+
+
+def _neighbours(position: Tensor, length: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the stored rows around fractional positions and how far each lies towards the second."""
+    low = position.floor().long()
+    high = torch.minimum(low + 1, torch.as_tensor(length - 1, device=position.device))
+    return low, high, position - low
