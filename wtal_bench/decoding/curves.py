@@ -1,0 +1,313 @@
+"""Curves over time before they are thresholded: activations, min-max, up-sampling, fusion, threshold grids.
+
+Every function takes time on axis 0: `[T]` (class-agnostic) or `[T,C]`, and keeps the floating type it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wtal_bench.decoding.options import at_least, choose
+from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
+
+ACTIVATIONS = ("none", "softmax", "sigmoid")
+NORMALIZATIONS = ("none", "rectified", "rectified_clip", "minmax", "max")
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Element-wise 1 / (1 + exp(-x)), without overflow."""
+    small = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1.0, small) / (1.0 + small)
+
+
+def activate(values: np.ndarray, how: str, where: str = "activation") -> np.ndarray:
+    """Apply one of `ACTIVATIONS`; softmax runs over classes (last axis), background included.
+
+    Raises:
+        ConfigError: unknown name, or a softmax over a class-agnostic curve.
+    """
+    choose(where, how, ACTIVATIONS)
+    if how == "softmax":
+        return softmax(values)
+    return sigmoid(values) if how == "sigmoid" else values
+
+
+def normalize(curve: np.ndarray, how: str, where: str = "normalize") -> np.ndarray:
+    """Rescale every class over time, before any up-sampling.
+
+    - `rectified`: (x - lo) / (hi - lo) with hi = max(0, max), lo = max(0, min); a range that is not positive divides
+      by 1, so a class that never rises above 0 keeps its values, and negative values stay negative (ECM, BaS-Net).
+    - `rectified_clip`: the same, clipped to [0, 1] (CoLA, UM).
+    - `minmax`: (x - min) / (max - min), range 0 -> divisor 1 (CMCS).
+    - `max`: x / max(0, max), 0 -> divisor 1 (the first public version of BaS-Net).
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    choose(where, how, NORMALIZATIONS)
+    if how == "none" or curve.size == 0:
+        return curve
+    high, low = curve.max(axis=0), curve.min(axis=0)
+    if how != "minmax":
+        high, low = np.maximum(high, 0), np.maximum(low, 0) if how != "max" else np.zeros_like(low)
+    span = high - low
+    scaled = (curve - low) / np.where(span > 0, span, 1)
+    return np.clip(scaled, 0, 1) if how == "rectified_clip" else scaled
+
+
+def resize_half_pixel(curve: np.ndarray, samples: int) -> np.ndarray:
+    """Linear interpolation to `samples` points with half-pixel centres, edges held (ECM; image-style resizing).
+
+    Point j reads the source position (j + 0.5) T / samples - 0.5, clamped to [0, T-1]; also when `samples` < T, so
+    nothing is averaged. ([T] or [T,C] -> [samples] or [samples,C])
+    """
+    length = len(curve)
+    position = np.clip((np.arange(samples) + 0.5) * (length / samples) - 0.5, 0, length - 1)
+    return _interpolate(curve, position)
+
+
+def upsample_linear(curve: np.ndarray, factor: int) -> np.ndarray:
+    """Linear interpolation at 0, 1/factor, 2/factor, ... : factor * T points, the tail extrapolated.
+
+    The last factor - 1 points follow the slope of the last two snippets and may leave the curve's range (BaS-Net,
+    ACM-Net, FTCL, CoLA, UM, STPN, BM, CMCS). One snippet is repeated. ([T] or [T,C] -> [factor*T] or [factor*T,C])
+    """
+    if factor == 1:
+        return curve
+    return _interpolate(curve, np.arange(len(curve) * factor) / factor)
+
+
+def _interpolate(curve: np.ndarray, position: np.ndarray) -> np.ndarray:
+    if len(curve) == 1:
+        return np.repeat(curve, len(position), axis=0)
+    left = np.minimum(position.astype(np.int64), len(curve) - 2)
+    share = (position - left).astype(curve.dtype)
+    below, above = curve[left], curve[left + 1]
+    return below + (above - below) * (share if curve.ndim == 1 else share[:, None])
+
+
+def threshold_grid(spec: Any, where: str = "thresholds") -> np.ndarray:
+    """Thresholds from a config, in the order in which candidates are pooled.
+
+    Args:
+        spec: a literal list; `dict(arange=(start, stop, step))` exactly as `numpy.arange` gives it, stop excluded
+            (0.01, 0.2, 0.025 gives 8 values, and 0.0 .. 0.225 in steps of .025 holds 0.07500000000000001); or
+            `dict(linspace=(first, last, count))`.
+
+    Returns:
+        [H] float64, H >= 1, finite.
+
+    Raises:
+        ConfigError: another form, no threshold at all, or a value that is not finite.
+    """
+    form = (
+        f"{where} must be a list of numbers, dict(arange=(start, stop, step)) or dict(linspace=(first, last, count)); "
+        f"got {spec!r}."
+    )
+    if isinstance(spec, Mapping):
+        if len(spec) != 1:
+            raise ConfigError(form)
+        kind, values = next(iter(spec.items()))
+        if kind not in ("arange", "linspace") or not isinstance(values, Sequence) or len(values) != 3:
+            raise ConfigError(form + did_you_mean(str(kind), ("arange", "linspace")))
+        try:
+            spec = np.arange(*values) if kind == "arange" else np.linspace(values[0], values[1], int(values[2]))
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise ConfigError(f"{form} ({error})") from error
+    try:
+        grid = np.asarray(spec, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(form) from error
+    if grid.ndim != 1 or not np.isfinite(grid).all():
+        raise ConfigError(form)
+    if not len(grid):
+        raise ConfigError(f"{where} is empty, so nothing could ever be proposed. " + form)
+    return grid
+
+
+class Thresholds:
+    """The thresholds of a decoder: a fixed grid, or levels between a class's own extremes.
+
+    Args:
+        spec: what `threshold_grid` takes, or `dict(relative=[r, ...])`: max - r * (max - min) over time of every class
+            (W-TALC: r = 0.5).
+        where: key path for error texts.
+    """
+
+    def __init__(self, spec: Any, where: str = "thresholds") -> None:
+        self.relative = isinstance(spec, Mapping) and list(spec) == ["relative"]
+        self.grid = threshold_grid(spec["relative"] if self.relative else spec, where)
+
+    def levels(self, curve: np.ndarray) -> np.ndarray:
+        """[H], or [K,H] if relative, for a curve [N,K]."""
+        if not self.relative:
+            return self.grid
+        high, low = curve.max(axis=0)[:, None], curve.min(axis=0)[:, None]
+        return high - self.grid.astype(curve.dtype) * (high - low)
+
+
+class Curve:
+    """A curve named in a config: one output field, or a sum or product of curves.
+
+    Args:
+        spec: a field name; or a dict with exactly one of `field`, `sum` (list of curves), `product` (list of curves),
+            and optionally `weight` (default 1.0), `activation` (`ACTIVATIONS`, fields only), `normalize`
+            (`NORMALIZATIONS`, after the activation, the sum or the product; before the weight). A class-agnostic curve
+            [T] in a sum or product counts for every class.
+        where: key path for error texts.
+
+    Example:
+        `dict(sum=[dict(field="cas", activation="softmax", weight=0.5), dict(field="attention", weight=0.5)])`
+    """
+
+    _KEYS = ("field", "sum", "product", "weight", "activation", "normalize")
+
+    def __init__(self, spec: Any, where: str) -> None:
+        spec = {"field": spec} if isinstance(spec, str) else spec
+        if not isinstance(spec, Mapping):
+            raise ConfigError(f"{where} must name a field or be a dict with one of field, sum, product; got {spec!r}.")
+        for key in spec:
+            if key not in self._KEYS:
+                raise ConfigError(
+                    f"{where}: unknown key {key!r}; it takes {listing(self._KEYS)}.{did_you_mean(str(key), self._KEYS)}"
+                )
+        kinds = [key for key in ("field", "sum", "product") if key in spec]
+        if len(kinds) != 1:
+            raise ConfigError(f"{where} needs exactly one of field, sum, product; got {listing(spec)}.")
+        self.kind = kinds[0]
+        self.weight = spec.get("weight", 1.0)
+        if isinstance(self.weight, bool) or not isinstance(self.weight, int | float):
+            raise ConfigError(f"{where}.weight={self.weight!r} must be a number.")
+        self.activation = choose(f"{where}.activation", spec.get("activation", "none"), ACTIVATIONS)
+        self.normalization = choose(f"{where}.normalize", spec.get("normalize", "none"), NORMALIZATIONS)
+        self.field, self.parts = "", ()
+        if self.kind == "field":
+            self.field = spec["field"]
+            if not isinstance(self.field, str):
+                raise ConfigError(f"{where}.field={self.field!r} must be the name of an output field.")
+        elif self.activation != "none":
+            raise ConfigError(f"{where}: give the activation to the fields inside {self.kind}, not to the {self.kind}.")
+        else:
+            parts = spec[self.kind]
+            if isinstance(parts, str | Mapping) or not isinstance(parts, Sequence) or not parts:
+                raise ConfigError(f"{where}.{self.kind} must be a list of curves; got {parts!r}.")
+            self.parts = tuple(Curve(part, f"{where}.{self.kind}[{i}]") for i, part in enumerate(parts))
+
+    @classmethod
+    def normalized(cls, spec: Any, how: str, where: str) -> Curve:
+        """The curve `spec`, whose finished values are normalised as `how` says unless `spec` itself says otherwise."""
+        curve = cls(spec, where)
+        if curve.normalization == "none":
+            curve.normalization = choose("normalize", how, NORMALIZATIONS)
+        return curve
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the output fields read, each once, in order of appearance."""
+        if self.kind == "field":
+            return (self.field,)
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.fields))
+
+    def evaluate(self, outputs: Mapping[str, np.ndarray], classes: int, video: str, dtype: Any) -> np.ndarray:
+        """Compute the curve of one video: [T] or [T,classes] of type `dtype` (columns past `classes` cut off).
+
+        Raises:
+            DataError: a field is absent, has the wrong shape or is not finite (video, field and class are named).
+        """
+        if self.kind == "field":
+            values = activate(read_field(outputs, self.field, video, (1, 2), dtype), self.activation)
+            curve = values if values.ndim == 1 else _action_columns(values, classes, self.field, video)
+        else:
+            terms = [part.evaluate(outputs, classes, video, dtype) for part in self.parts]
+            lengths = {len(term) for term in terms}
+            if len(lengths) > 1:
+                raise DataError(
+                    f"video {video!r}: the curves {listing(self.fields)} have different lengths over time: "
+                    f"{listing(map(str, sorted(lengths)))} snippets."
+                )
+            wide = any(term.ndim == 2 for term in terms)
+            terms = [term[:, None] if wide and term.ndim == 1 else term for term in terms]
+            curve = terms[0]
+            for term in terms[1:]:
+                curve = curve + term if self.kind == "sum" else curve * term
+        curve = normalize(curve, self.normalization)
+        return curve if self.weight == 1.0 else curve * np.asarray(self.weight, dtype=dtype)
+
+
+def read_field(
+    outputs: Mapping[str, np.ndarray], name: str, video: str, dims: tuple[int, ...], dtype: Any
+) -> np.ndarray:
+    """Return one output field of a video as an array of `dtype`, checked.
+
+    Raises:
+        DataError: absent, wrong number of axes, empty, or NaN / infinite (the first bad snippet and class are named).
+    """
+    if name not in outputs:
+        raise DataError(
+            f"video {video!r}: the decoder reads {name!r}, but the outputs hold {listing(sorted(outputs))}."
+            f"{did_you_mean(name, outputs)}"
+        )
+    values = np.asarray(outputs[name])
+    if values.ndim not in dims or 0 in values.shape:
+        shapes = " or ".join({1: "[T] or [C]", 2: "[T,C]"}[dim] for dim in dims)
+        raise DataError(
+            f"video {video!r}: field {name!r} must have shape {shapes} (no batch axis), got {values.shape}."
+        )
+    values = values.astype(dtype, copy=False)
+    finite = np.isfinite(values)
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        place = f"class {where[-1]}, snippet {where[0]}" if values.ndim == 2 else f"index {where[0]}"
+        count = int((~finite).sum())
+        raise DataError(
+            f"video {video!r}: field {name!r} is {values[where]} at {place} ({count} such values). The model diverged or "
+            "its input holds NaN: check the features of this video and the training loss."
+        )
+    return values
+
+
+def _action_columns(values: np.ndarray, classes: int, name: str, video: str) -> np.ndarray:
+    if values.shape[-1] < classes:
+        raise DataError(
+            f"video {video!r}: field {name!r} has {values.shape[-1]} class columns, the decoder needs {classes}. Is it "
+            "laid out [T,C], classes last, background after the action classes?"
+        )
+    return values[..., :classes]
+
+
+def action_scores(values: np.ndarray, activation: str, classes: int, name: str, video: str) -> np.ndarray:
+    """[C] or [C+1] video-level scores -> activated scores of the action classes [classes], background dropped.
+
+    The softmax runs over all columns and is not renormalised.
+
+    Raises:
+        DataError: fewer columns than classes.
+    """
+    return _action_columns(activate(values, activation), classes, name, video)
+
+
+def upsample(curve: np.ndarray, how: int | str | None, frames: int) -> np.ndarray:
+    """Bring a curve to the decoder's grid: None or 1 = as it is, int = `upsample_linear`, "frames" = half-pixel."""
+    if how == "frames":
+        return resize_half_pixel(curve, frames)
+    return upsample_linear(curve, how or 1)
+
+
+def check_upsample(how: Any, where: str = "upsample") -> int | str | None:
+    """Return `how` if `upsample` takes it.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if isinstance(how, str):
+        return choose(where, how, ("frames",))
+    return how if how is None else at_least(where, how, 1, whole=True)

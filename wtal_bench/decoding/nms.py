@@ -1,0 +1,247 @@
+"""Non-maximum suppression of segments: hard and soft, all classes and videos in one call, no compiled code.
+
+Hard suppression gives the kept set of the greedy loop exactly: pairs that suppress each other are listed sparsely
+(sort, searchsorted), then every segment without an undecided better neighbour is accepted, round by round.
+
+    overlap  "union"  inter / (length_i + length_j - inter)          BaS-Net, ACM-Net, FTCL, ECM, CoLA, UM, STPN, OpenTAD
+             "self"   inter / length of the lower-scored segment     FAC-Net, RSKP, GauFuse
+    offset   length = end - start + offset; inter = max(0, min(ends) - max(starts) + offset)
+             0 (STPN, BM, BGES), 1 (most repositories, also where the unit is the second: segments less than a second
+             apart then suppress each other), 1e-6 on lengths only (OpenTAD, `offset_on="length"`)
+    drop     ">=" suppresses at overlap == threshold ("keep if IoU < threshold"), ">" does not
+    ties     "later_first": of equal scores the later input row goes first (`argsort()[::-1]`: all published WTAL
+             codes); "earlier_first" (OpenTAD)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wtal_bench.decoding.options import at_least, choose
+from wtal_bench.decoding.soft_nms import soften
+from wtal_bench.errors import ConfigError, DataError
+
+KINDS = ("hard", "gaussian", "linear")
+
+
+@dataclass(frozen=True)
+class NMS:
+    """One suppression rule; call it on columns.
+
+    Attributes:
+        iou: threshold of the overlap. Ignored by "gaussian".
+        kind: "hard"; "gaussian": score *= exp(-overlap^2 / sigma); "linear": score *= 1 - overlap where it suppresses.
+        sigma: width of "gaussian" (CO2-Net, P-MIL 0.3; OpenTAD 0.5).
+        overlap, offset, drop, ties: see the module's text. Soft rules always take the first of equal current scores.
+        offset_on: "both" lengths and intersections carry the offset, or "length" alone.
+        min_score: hard: only scores > min_score enter; soft: a segment is dropped when suppression brings its score
+            below it (the first pick of a round is never tested). None = nothing is dropped.
+        precision: "float64", or "float32" (OpenTAD).
+    """
+
+    iou: float = 0.5
+    kind: str = "hard"
+    sigma: float = 0.5
+    overlap: str = "union"
+    offset: float = 0.0
+    drop: str = ">="
+    ties: str = "later_first"
+    offset_on: str = "both"
+    min_score: float | None = None
+    precision: str = "float64"
+
+    def __post_init__(self) -> None:
+        choose("nms.kind", self.kind, KINDS)
+        choose("nms.overlap", self.overlap, ("union", "self"))
+        choose("nms.drop", self.drop, (">=", ">"))
+        choose("nms.ties", self.ties, ("later_first", "earlier_first"))
+        choose("nms.offset_on", self.offset_on, ("both", "length"))
+        choose("nms.precision", self.precision, ("float64", "float32"))
+        at_least("nms.offset", self.offset, 0)
+        at_least("nms.iou", self.iou, 0)
+        if self.kind == "gaussian" and not self.sigma > 0:
+            raise ConfigError(f"nms.sigma={self.sigma!r} must be positive.")
+
+    def __call__(
+        self, start: np.ndarray, end: np.ndarray, score: np.ndarray, group: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Suppress within every group (class, or class and video) on its own.
+
+        Args:
+            start, end, score: [N] columns, in the unit the rule is stated in (seconds or snippets), start <= end.
+            group: [N] integers; None = one group.
+
+        Returns:
+            ([M] int64 kept input rows, [M] float64 scores): groups ascending, inside a group in the order of picking.
+
+        Raises:
+            DataError: columns of different lengths, NaN, or a reversed segment (the row is named).
+        """
+        columns, group = self._columns(start, end, score, group)
+        if self.kind != "hard":
+            return soften(self, *columns, group)
+        order, segments = self._ranked(columns, group)
+        dropped = np.zeros(len(order), dtype=bool)
+        _decide(segments, np.arange(len(order)), dropped)
+        kept = order[~dropped]
+        return kept, np.asarray(score, dtype=np.float64)[kept]
+
+    def groups(
+        self, start: np.ndarray, end: np.ndarray, score: np.ndarray, group: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Hard suppression that also says who suppressed whom: the members a fusion averages (GauFuse).
+
+        Returns:
+            ([M] int64 kept rows as in `__call__`, [N] int64 for every input row the kept row that took it, itself for
+            a kept row: the best-scored kept segment that suppresses it; -1 for a row `min_score` refused).
+        """
+        if self.kind != "hard":
+            raise ConfigError(
+                f"nms.kind={self.kind!r} suppresses nothing fully, so it forms no groups; use kind='hard'."
+            )
+        columns, group = self._columns(start, end, score, group)
+        order, segments = self._ranked(columns, group)
+        dropped = np.zeros(len(order), dtype=bool)
+        _decide(segments, np.arange(len(order)), dropped)
+        takes = np.where(dropped, len(order), np.arange(len(order)))
+        if len(order):
+            kept, lost = (rows[np.argsort(segments.key[rows])] for rows in map(np.flatnonzero, (~dropped, dropped)))
+            for earlier, later in ((kept, lost), (lost, kept)):
+                better, worse = segments.conflicts(earlier, later)
+                by_kept = ~dropped[better]
+                np.minimum.at(takes, worse[by_kept], better[by_kept])
+        leader = np.full(len(group), -1, dtype=np.int64)
+        leader[order] = order[takes]
+        return order[~dropped], leader
+
+    def _columns(
+        self, start: np.ndarray, end: np.ndarray, score: np.ndarray, group: np.ndarray | None
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        columns = [np.asarray(column, dtype=self.precision) for column in (start, end, score)]
+        group = np.zeros(len(columns[0]), dtype=np.int64) if group is None else np.asarray(group, dtype=np.int64)
+        _check(*columns, group)
+        return columns, group
+
+    def _ranked(self, columns: list[np.ndarray], group: np.ndarray) -> tuple[np.ndarray, _Segments]:
+        """Input rows in ranking order (group ascending, best first, ties as `ties` says), and their segments."""
+        start, end, score = columns
+        rows = np.arange(len(group))
+        if self.min_score is not None:
+            rows = np.flatnonzero(score > score.dtype.type(self.min_score))
+        if self.ties == "earlier_first":
+            order = rows[np.lexsort((-score[rows], group[rows]))]
+        else:
+            order = rows[np.lexsort((score[rows], -group[rows]))[::-1]]
+        return order, _Segments(self, start[order], end[order], group[order])
+
+    def ratio(self, inter: np.ndarray, better: np.ndarray, worse: np.ndarray) -> np.ndarray:
+        """Overlap from the intersection and the lengths of the better- and the lower-scored segment; empty: 0."""
+        whole = worse if self.overlap == "self" else better + worse - inter
+        return np.divide(inter, whole, out=np.zeros_like(inter), where=whole > 0)
+
+    def suppresses(self, overlap: np.ndarray) -> np.ndarray:
+        """Whether an overlap reaches the threshold."""
+        limit = overlap.dtype.type(self.iou)
+        return overlap >= limit if self.drop == ">=" else overlap > limit
+
+    @property
+    def reach(self) -> float:
+        """What is added to an intersection."""
+        return self.offset if self.offset_on == "both" else 0.0
+
+
+def _check(start: np.ndarray, end: np.ndarray, score: np.ndarray, group: np.ndarray) -> None:
+    sizes = {name: column.shape for name, column in zip(("start", "end", "score", "group"), (start, end, score, group))}
+    if len(set(sizes.values())) != 1 or start.ndim != 1:
+        raise DataError(f"nms needs columns [N] of one length, got {sizes}.")
+    bad = ~(np.isfinite(start) & np.isfinite(end)) | np.isnan(score) | (end < start)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise DataError(
+            f"nms: row {row} (group {group[row]}) has start {start[row]}, end {end[row]}, score {score[row]}; needed: "
+            "finite start <= end and a score that is a number. Look at what made this proposal."
+        )
+
+
+class _Segments:
+    """Segments in ranking order (group ascending, best first), with what listing overlapping pairs needs."""
+
+    def __init__(self, rule: NMS, start: np.ndarray, end: np.ndarray, group: np.ndarray) -> None:
+        self.rule, self.start, self.end = rule, start, end
+        self.length = end - start + start.dtype.type(rule.offset)
+        if not len(start):
+            return
+        # Groups are laid side by side on one axis, so far apart that no pair reaches across. Rounding on that axis is
+        # covered by a slack: it only ever lists a pair too many, and every listed pair is then tested exactly.
+        block = np.cumsum(np.diff(group, prepend=group[0]) != 0)
+        origin, span = float(start.min()), float(end.max() - start.min()) + rule.offset + 1.0
+        self.key = start.astype(np.float64) - origin + block * (2 * span)
+        window = self.length.astype(np.float64)
+        if rule.overlap == "union":
+            # inter <= length - distance and union >= length, so IoU >= t needs distance <= (1 - t) * length
+            window = window * (1.0 - rule.iou)
+        if rule.suppresses(np.zeros(1, dtype=start.dtype))[0]:
+            window = np.full(len(start), span)
+        self.limit = self.key + window + 1e-9 * (self.key[-1] + span)
+        self.block = block
+
+    def windows(self, earlier: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For rows `earlier`: the slice of `later` (rows sorted by key) that starts inside their reach."""
+        keys = self.key[later]
+        return np.searchsorted(keys, self.key[earlier]), np.searchsorted(keys, self.limit[earlier], side="right")
+
+    def conflicts(self, earlier: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs (better, worse) of rows that suppress, the one that starts first from `earlier`."""
+        first, last = self.windows(earlier, later)
+        if earlier is later:
+            first = np.arange(1, len(later) + 1)
+        count = np.maximum(last - first, 0)
+        a = np.repeat(earlier, count)
+        b = later[np.arange(len(a)) + np.repeat(first - (np.cumsum(count) - count), count)]
+        rule = self.rule
+        inter = np.minimum(self.end[a], self.end[b]) - np.maximum(self.start[a], self.start[b])
+        inter = np.maximum(inter + inter.dtype.type(rule.reach), 0)
+        better, worse = np.minimum(a, b), np.maximum(a, b)
+        hit = rule.suppresses(rule.ratio(inter, self.length[better], self.length[worse]))
+        return better[hit], worse[hit]
+
+
+_PAIRS_PER_ROW = 24
+"""Above this many candidate pairs a row, deciding the best rows first is cheaper than listing every pair."""
+
+
+def _decide(segments: _Segments, rows: np.ndarray, dropped: np.ndarray) -> None:
+    """Mark in `dropped` those of `rows` (ascending) that the greedy loop over `rows` would drop."""
+    if not len(rows):
+        return
+    by_key = rows[np.argsort(segments.key[rows], kind="stable")]
+    first, last = segments.windows(by_key, by_key)
+    if (last - first).sum() > _PAIRS_PER_ROW * len(rows):
+        head = _best_quarter(segments.block[rows])
+        if not head.all():
+            _decide(segments, rows[head], dropped)
+            rest = by_key[~head[np.searchsorted(rows, by_key)]]
+            kept = by_key[head[np.searchsorted(rows, by_key)]]
+            kept = kept[~dropped[kept]]
+            for earlier, later in ((kept, rest), (rest, kept)):
+                dropped[segments.conflicts(earlier, later)[1]] = True
+            _decide(segments, np.sort(rest[~dropped[rest]]), dropped)
+            return
+    better, worse = segments.conflicts(by_key, by_key)
+    while len(better):
+        # A row that no live pair calls worse has no undecided better neighbour: it is kept, and takes its neighbours.
+        blocked = np.zeros(len(dropped), dtype=bool)
+        blocked[worse] = True
+        dropped[worse[~blocked[better]]] = True
+        live = ~(dropped[better] | dropped[worse])
+        better, worse = better[live], worse[live]
+
+
+def _best_quarter(block: np.ndarray) -> np.ndarray:
+    """Mask of the first quarter of the longest block's length in every block of equal numbers (all if it is short)."""
+    begins = np.flatnonzero(np.diff(block, prepend=block[0] - 1))
+    sizes = np.diff(begins, append=len(block))
+    place = np.arange(len(block)) - np.repeat(begins, sizes)
+    return place < max(16, sizes.max() // 4)

@@ -1,0 +1,251 @@
+"""Runs above thresholds and their scores, for all classes and thresholds of a video at once.
+
+A run [start, end) is a maximal stretch of samples above one threshold in one column of a curve; n = end - start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wtal_bench.decoding.options import at_least, choose
+from wtal_bench.errors import DataError
+
+RINGS = ("inclusive", "exclusive", "inside", "at_least_one", "one_more")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs as columns of equal length R, sorted by (column, level, start).
+
+    Attributes:
+        start, end: [R] int64 first sample and one past the last sample.
+        column: [R] int64 column of the curve (class) the run was found in.
+        level: [R] int64 index of its threshold.
+        threshold: [R] the threshold itself, in the curve's type.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    column: np.ndarray
+    level: np.ndarray
+    threshold: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def take(self, index: np.ndarray) -> Runs:
+        """The runs `index` selects (indices or a mask), in that order."""
+        return Runs(self.start[index], self.end[index], self.column[index], self.level[index], self.threshold[index])
+
+    def tiled(self, columns: int) -> Runs:
+        """The runs of a one-column curve, repeated for each of `columns` classes."""
+        count = len(self)
+        again = np.tile(np.arange(count), columns)
+        return Runs(
+            self.start[again],
+            self.end[again],
+            np.repeat(np.arange(columns), count),
+            self.level[again],
+            self.threshold[again],
+        )
+
+
+def find_runs(
+    curve: np.ndarray,
+    thresholds: np.ndarray,
+    *,
+    above: str = ">",
+    positive: bool = False,
+    min_length: int = 1,
+    lone_first_sample: str = "keep",
+) -> Runs:
+    """List the runs of every column above every threshold.
+
+    Args:
+        curve: [N,K] or [N] (one column).
+        thresholds: [H] for all columns, or [K,H].
+        above: ">" or ">=" (compared in the curve's type: float32 curves meet float32 thresholds).
+        positive: a sample must also be > 0 (BaS-Net, CoLA, ECM: they zero what is below and look for > 0).
+        min_length: shortest run kept, in samples.
+        lone_first_sample: "drop" loses a run that is sample 0 alone where no other sample of that column is above
+            that threshold: what `any(indices)` does in several published codes. "keep" is right.
+
+    Raises:
+        ConfigError: unknown switch value.
+        DataError: the curve or the thresholds have the wrong shape.
+    """
+    choose("above", above, (">", ">="))
+    choose("lone_first_sample", lone_first_sample, ("keep", "drop"))
+    at_least("min_length", min_length, 1, whole=True)
+    curve = curve[:, None] if curve.ndim == 1 else curve
+    levels = np.asarray(thresholds, dtype=curve.dtype)
+    if curve.ndim != 2 or levels.ndim not in (1, 2) or (levels.ndim == 2 and len(levels) != curve.shape[1]):
+        raise DataError(f"a curve [N,K] and thresholds [H] or [K,H] are needed, got {curve.shape} and {levels.shape}.")
+    samples, columns = curve.shape
+    levels = np.broadcast_to(levels, (columns, levels.shape[-1]))
+    values, limits = curve.T[:, None, :], levels[:, :, None]
+    on = np.zeros((columns, levels.shape[1], samples + 2), dtype=bool)
+    inner = on[:, :, 1:-1]
+    np.greater(values, limits, out=inner) if above == ">" else np.greater_equal(values, limits, out=inner)
+    if positive:
+        inner &= values > 0
+    if lone_first_sample == "drop":
+        inner[:, :, 0] &= inner[:, :, 1:].any(axis=-1)
+    # rises and falls alternate in the flattened table, because every row begins and ends with False
+    edges = np.flatnonzero(on.ravel()[1:] != on.ravel()[:-1])
+    rise, fall = edges[::2], edges[1::2]
+    row, start = np.divmod(rise, samples + 2)
+    end = start + (fall - rise)
+    column, level = np.divmod(row, levels.shape[1])
+    runs = Runs(start, end, column, level, levels[column, level])
+    return runs if min_length == 1 else runs.take(end - start >= min_length)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Outer-inner contrast: statistic(inside) - weight * mean(outside) + video_score * (score of the class).
+
+    With f = outer * n ** power samples of flank and int() truncating towards zero, N samples in all:
+
+    | ring           | left flank                        | right flank                                  | published in |
+    |----------------|-----------------------------------|----------------------------------------------|--------------|
+    | `inclusive`    | [max(0, int(start-f)), start)     | [end, min(N, int(end-1+f) + 1))              | BaS-Net, ACM-Net, FTCL, CO2-Net, CoLA, UM |
+    | `exclusive`    | same                              | [end, min(N, int(end-1+f)))                  | ECM |
+    | `inside`       | same                              | [end+overhang, min(N-1, int(end+f+1)))       | FAC-Net, RSKP, GauFuse: the last sample never counts |
+    | `at_least_one` | [max(0, min(int(start-f), start-1)), start) | [end, min(N, max(int(end+f), end+1)))  | CMCS, BGES |
+    | `one_more`     | [max(0, start-int(f)-1), start)   | [end, min(N, end+int(f)+1))                  | BM |
+
+    Attributes:
+        outer: flank as a share of the run's length; None = no outside term (STPN, W-TALC).
+        power: exponent of the length in the flank (GauFuse: outer 0.0785, power 0.9).
+        ring: the table's first column.
+        overhang: samples past the run's end that count as inside, cut at N (FAC-Net, RSKP, GauFuse: 1).
+        weight: of the outside mean (FAC-Net 0.6, BM 0.3).
+        sides: "joined" = one mean over both flanks; "separate" = the sum of the flanks' means (BM). Empty: 0.
+        inside: "mean", or "max" (W-TALC).
+        video_score: factor of the class's video-level score (BaS-Net, CO2-Net, CoLA, UM 0.2; ECM 0.15; W-TALC 0.7).
+        video_score_binary: use 1 in its place, as for every class that is kept (what BaS-Net's code does).
+    """
+
+    outer: float | None = 0.25
+    power: float = 1.0
+    ring: str = "inclusive"
+    overhang: int = 0
+    weight: float = 1.0
+    sides: str = "joined"
+    inside: str = "mean"
+    video_score: float = 0.0
+    video_score_binary: bool = False
+
+    def __post_init__(self) -> None:
+        choose("contrast.ring", self.ring, RINGS)
+        choose("contrast.sides", self.sides, ("joined", "separate"))
+        choose("contrast.inside", self.inside, ("mean", "max"))
+        at_least("contrast.overhang", self.overhang, 0, whole=True)
+        if self.outer is not None:
+            at_least("contrast.outer", self.outer, 0)
+
+    def flanks(self, runs: Runs, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """First sample of the left flank, first and one-past-last sample of the right flank, [R] int64 each.
+
+        A flank is empty where its end does not exceed its start; the left one ends at the run's start.
+        """
+        start, end = runs.start, runs.end
+        length = end - start
+        flank = self.outer * (length if self.power == 1.0 else length**self.power)
+        left, right = (start - flank).astype(np.int64), end + self.overhang
+        if self.ring == "inclusive":
+            stop = (end - 1 + flank).astype(np.int64) + 1
+        elif self.ring == "exclusive":
+            stop = (end - 1 + flank).astype(np.int64)
+        elif self.ring == "inside":
+            stop, samples = (end + flank + 1).astype(np.int64), samples - 1
+        elif self.ring == "at_least_one":
+            left, stop = np.minimum(left, start - 1), np.maximum((end + flank).astype(np.int64), end + 1)
+        else:
+            whole = flank.astype(np.int64) + 1
+            left, stop = start - whole, end + whole
+        return np.maximum(left, 0), right, np.minimum(stop, samples)
+
+    def score(
+        self,
+        runs: Runs,
+        curve: np.ndarray,
+        video_scores: np.ndarray | None = None,
+        *,
+        zero_below: bool = False,
+        share: float = 1.0,
+        plus: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Score runs on `share * curve + plus`.
+
+        Means have the very bits of `numpy.mean` over the slice (prefix sums would not), so equal scores stay equal and
+        ties fall where the published codes let them fall.
+
+        Args:
+            runs: R runs whose `column` names a column of `curve`.
+            curve: [N,K]; its type (float32 or float64) is that of the arithmetic.
+            video_scores: [K] class scores for the `video_score` term.
+            zero_below: samples of `curve` below a run's own threshold count as 0, inside and outside.
+            share: factor of `curve`, applied after the zeroing.
+            plus: [N,K] curve that is added.
+
+        Returns:
+            [R] float64 scores, [R] float64 inside statistics.
+        """
+        samples, columns = curve.shape
+        flat = np.append(curve.T.ravel(), curve.dtype.type(0))
+        added = None if plus is None else np.append(plus.T.ravel(), curve.dtype.type(0))
+        base = runs.column * samples
+
+        def pieces(*ranges: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            """Samples of every run, each run led by one 0; where each run begins; how many samples it has."""
+            index, first, count = _ragged(base, ranges, samples * columns)
+            values = flat[index]
+            if zero_below:
+                values = np.where(values < np.repeat(runs.threshold, count + 1), 0, values)
+            if share != 1.0:
+                values = values * curve.dtype.type(share)
+            return values if added is None else values + added[index], first, count
+
+        if not len(runs):
+            return np.zeros(0), np.zeros(0)
+        values, first, count = pieces((runs.start, np.minimum(runs.end + self.overhang, samples)))
+        if self.inside == "max":
+            values[first] = -np.inf
+            inside = np.maximum.reduceat(values, first)
+        else:
+            inside = _mean(values, first, count)
+        score = inside
+        if self.outer is not None:
+            left, right, stop = self.flanks(runs, samples)
+            flanks = ((left, runs.start), (right, stop))
+            groups = (flanks,) if self.sides == "joined" else ((flanks[0],), (flanks[1],))
+            outside = sum(_mean(*pieces(*group)) for group in groups)
+            score = inside - curve.dtype.type(self.weight) * outside
+        if self.video_score and video_scores is not None:
+            scores = np.ones_like(video_scores) if self.video_score_binary else video_scores
+            score = score + curve.dtype.type(self.video_score) * scores.astype(curve.dtype)[runs.column]
+        return score.astype(np.float64), inside.astype(np.float64)
+
+
+def _ragged(
+    base: np.ndarray, ranges: tuple[tuple[np.ndarray, np.ndarray], ...], zero: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Flat indices of `base + [lo, hi)` for all ranges of run 0, then of run 1, ...; every run is led by index `zero`.
+
+    The leading zero makes `reduceat` add a run exactly as `numpy.sum` adds the slice, and gives empty runs a sum.
+    """
+    lengths = np.stack([np.ones_like(base), *(np.maximum(hi - lo, 0) for lo, hi in ranges)], axis=1)
+    starts = np.stack([np.full_like(base, zero), *(base + lo for lo, _ in ranges)], axis=1)
+    flat_lengths = lengths.ravel()
+    stops = np.cumsum(flat_lengths)
+    begins = stops - flat_lengths
+    index = np.arange(stops[-1]) + np.repeat(starts.ravel() - begins, flat_lengths)
+    return index, begins[:: lengths.shape[1]], lengths[:, 1:].sum(axis=1)
+
+
+def _mean(values: np.ndarray, first: np.ndarray, count: np.ndarray) -> np.ndarray:
+    return np.add.reduceat(values, first) / np.maximum(count, 1).astype(values.dtype)

@@ -1,0 +1,99 @@
+"""Soft suppression of segments, all groups at once: round r of every group is one array operation.
+
+The order is part of the rule. Among equal current scores the first in the current array wins, and the array is
+permuted: the picked segment is swapped with the front one, then leaves (CO2-Net, P-MIL, OpenTAD). With `min_score`
+the place of a dropped segment is filled with the last one (OpenTAD).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from wtal_bench.decoding.nms import NMS
+
+
+def soften(
+    rule: NMS, start: np.ndarray, end: np.ndarray, score: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Apply a soft rule to [N] columns.
+
+    Returns:
+        ([M] int64 input rows, [M] float64 scores): groups ascending, inside a group in the order of picking.
+    """
+    if not len(group):
+        return np.zeros(0, dtype=np.int64), np.zeros(0)
+    # one table row a group, padded on the right: `row` holds input rows, `live` how many are still in the array
+    order = np.argsort(group, kind="stable")
+    _, line, size = np.unique(group[order], return_inverse=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(np.cumsum(size) - size, size)
+    row = np.full((len(size), size.max()), -1, dtype=np.int64)
+    row[line, place] = order
+    current = np.full(row.shape, -np.inf, dtype=score.dtype)
+    current[line, place] = score[order]
+    length = end - start + start.dtype.type(rule.offset)
+    live = size.copy()
+    lines = np.arange(len(size))
+    for front in range(row.shape[1]):
+        lines = lines[live[lines] > front]
+        if not len(lines):
+            break
+        picked = front + np.argmax(current[lines, front:], axis=1)
+        for table in (row, current):
+            table[lines, front], table[lines, picked] = table[lines, picked], table[lines, front]
+        _decay(rule, start, end, length, row, current, lines, front)
+        if rule.min_score is not None:
+            live = _refill(row, current, live, lines, front, current.dtype.type(rule.min_score))
+    inside = np.arange(row.shape[1]) < live[:, None]
+    return row[inside], current[inside].astype(np.float64)
+
+
+def _decay(
+    rule: NMS,
+    start: np.ndarray,
+    end: np.ndarray,
+    length: np.ndarray,
+    row: np.ndarray,
+    current: np.ndarray,
+    lines: np.ndarray,
+    front: int,
+) -> None:
+    """Multiply every remaining score by its decay under the segment picked this round."""
+    best, others = row[lines, front, None], row[lines, front + 1 :]
+    inter = np.minimum(end[best], end[others]) - np.maximum(start[best], start[others])
+    inter = np.maximum(inter + inter.dtype.type(rule.reach), 0)
+    overlap = rule.ratio(inter, np.broadcast_to(length[best], others.shape), length[others])
+    if rule.kind == "gaussian":
+        decay = np.exp(-(overlap**2) / overlap.dtype.type(rule.sigma))
+    else:
+        decay = np.where(rule.suppresses(overlap), 1 - overlap, overlap.dtype.type(1))
+    # padding keeps -inf: its decay is finite and positive or, at a full linear overlap, forced back
+    rest = current[lines, front + 1 :]
+    current[lines, front + 1 :] = np.where(np.isneginf(rest), rest, rest * decay)
+
+
+def _refill(
+    row: np.ndarray, current: np.ndarray, live: np.ndarray, lines: np.ndarray, front: int, lowest: np.floating
+) -> np.ndarray:
+    """Drop what fell below `lowest` behind `front`; fill each hole, from the left, with the last survivor."""
+    width = row.shape[1]
+    column = np.arange(width)
+    behind = (column > front) & (column < live[lines, None])
+    gone = behind & (current[lines] < lowest)
+    if not gone.any():
+        return live
+    live = live.copy()
+    live[lines] -= gone.sum(axis=1)
+    edge = live[lines, None]
+    hole_line, hole = np.nonzero(gone & (column < edge))
+    mover_line, mover = np.nonzero((behind & ~gone & (column >= edge))[:, ::-1])
+    mover = width - 1 - mover
+    for table in (row, current):
+        table[lines[hole_line], hole] = table[lines[mover_line], mover]
+    for_padding = column >= edge
+    cleared = current[lines]
+    cleared[for_padding] = -np.inf
+    current[lines] = cleared
+    return live
