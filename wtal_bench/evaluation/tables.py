@@ -1,0 +1,300 @@
+"""Column tables the metric works on: what was annotated and what was detected, in plain numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import numpy as np
+
+from wtal_bench.errors import DataError, did_you_mean, listing
+from wtal_bench.structures import Detections
+
+GroundTruthRow = tuple[str, float, float]
+"""(class name, start s, end s)."""
+
+DetectionRow = tuple[str, float, float, float]
+"""(class name, start, end, score)."""
+
+
+class TableError(DataError, ValueError):
+    """A table holds a value no metric can rank or match; the text names the video and the row."""
+
+
+class AnnotationsLike(Protocol):
+    """What is read from annotations: `classes`, `videos` (id -> subset, segments, ambiguous) in file order."""
+
+    classes: Sequence[str]
+    videos: Mapping
+
+
+def _column(values: Iterable | np.ndarray, kind: type) -> np.ndarray:
+    return np.ascontiguousarray(values, dtype=kind)
+
+
+def _one_length(table: object, names: Sequence[str]) -> None:
+    shapes = {name: getattr(table, name).shape for name in names}
+    if len(set(shapes.values())) != 1 or any(len(shape) != 1 for shape in shapes.values()):
+        raise TableError(f"the columns of {type(table).__name__} must be flat and of one length, got {shapes}.")
+
+
+def _indices_fit(column: np.ndarray, size: int, what: str, lowest: int = 0) -> None:
+    if len(column) and (column.min() < lowest or column.max() >= size):
+        raise TableError(f"{what} must lie in {lowest}..{size - 1}, got {column.min()}..{column.max()}.")
+
+
+def _join(parts: list[np.ndarray], kind: type) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0, kind)
+
+
+def _flatten(videos: Mapping[str, Sequence[tuple]], columns: int) -> tuple:
+    """The rows of all videos as columns, the index of the video first."""
+    flat = [row for rows in videos.values() for row in rows]
+    video = np.repeat(np.arange(len(videos), dtype=np.int32), [len(rows) for rows in videos.values()])
+    return video, *(zip(*flat) if flat else [()] * (columns - 1))
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The annotated instances of the videos under evaluation, one row an instance, in the order of the file.
+
+    The order matters: at equal tIoU one rule takes the later instance, another the first listed.
+
+    Attributes:
+        classes: class names; `label` indexes them.
+        videos: ids of every video under evaluation, also those without an instance; `video` indexes them.
+        video, label: [G] int32.
+        start, end: [G] float64 seconds; equal ones occur in real annotations, reversed ones are refused on use.
+        ambiguous_video: [A] int32, with ambiguous_start, ambiguous_end [A] float64 seconds: stretches that are
+            neither action nor background.
+    """
+
+    classes: tuple[str, ...]
+    videos: tuple[str, ...]
+    video: np.ndarray = field(repr=False)
+    label: np.ndarray = field(repr=False)
+    start: np.ndarray = field(repr=False)
+    end: np.ndarray = field(repr=False)
+    ambiguous_video: np.ndarray = field(default=(), repr=False)
+    ambiguous_start: np.ndarray = field(default=(), repr=False)
+    ambiguous_end: np.ndarray = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "videos"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("video", "label", "ambiguous_video"):
+            object.__setattr__(self, name, _column(getattr(self, name), np.int32))
+        for name in ("start", "end", "ambiguous_start", "ambiguous_end"):
+            object.__setattr__(self, name, _column(getattr(self, name), np.float64))
+        _one_length(self, ("video", "label", "start", "end"))
+        _one_length(self, ("ambiguous_video", "ambiguous_start", "ambiguous_end"))
+        _indices_fit(self.video, len(self.videos), "GroundTruth.video")
+        _indices_fit(self.label, len(self.classes), "GroundTruth.label")
+        _indices_fit(self.ambiguous_video, len(self.videos), "GroundTruth.ambiguous_video")
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    @classmethod
+    def from_annotations(cls, annotations: AnnotationsLike, subset: str, exclude: Collection[str] = ()) -> GroundTruth:
+        """Take one subset of an annotation file, in file order, without the videos in `exclude`.
+
+        Raises:
+            TableError: no video is in that subset.
+        """
+        excluded = frozenset(exclude)
+        chosen = {
+            name: video for name, video in annotations.videos.items() if video.subset == subset and name not in excluded
+        }
+        if not chosen:
+            known = sorted({video.subset for video in annotations.videos.values()})
+            raise TableError(
+                f"the annotations hold no video of subset {subset!r} (subsets there: {listing(known)})."
+                f"{did_you_mean(subset, known)}"
+            )
+        rows = [
+            (index, segment.label, segment.start, segment.end)
+            for index, video in enumerate(chosen.values())
+            for segment in video.segments
+        ]
+        spans = [(index, *span) for index, video in enumerate(chosen.values()) for span in video.ambiguous]
+        columns = list(zip(*rows)) or [()] * 4
+        return cls(tuple(annotations.classes), tuple(chosen), *columns, *(list(zip(*spans)) or [()] * 3))
+
+    @classmethod
+    def from_rows(
+        cls,
+        videos: Mapping[str, Sequence[GroundTruthRow]],
+        classes: Sequence[str] | None = None,
+        ambiguous: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    ) -> GroundTruth:
+        """Build from {video id: [(class name, start s, end s)]}; classes default to the order of appearance.
+
+        Raises:
+            TableError: a class name is not in `classes`, or an ambiguous stretch names a video that is not listed.
+        """
+        video, label, start, end = _flatten(videos, 4)
+        names = tuple(dict.fromkeys(label)) if classes is None else tuple(classes)
+        number = {name: index for index, name in enumerate(names)}
+        unknown = sorted(set(label) - set(number))
+        if unknown:
+            raise TableError(f"ground truth of unknown class {unknown[0]!r}.{did_you_mean(unknown[0], names)}")
+        place = {video: index for index, video in enumerate(videos)}
+        strangers = sorted(set(ambiguous or ()) - set(place))
+        if strangers:
+            raise TableError(f"an ambiguous stretch names video {strangers[0]!r}, which is not among the videos.")
+        spans = [(place[name], *span) for name, stretches in (ambiguous or {}).items() for span in stretches]
+        columns = list(zip(*spans)) or [()] * 3
+        return cls(names, tuple(videos), video, [number[name] for name in label], start, end, *columns)
+
+    def without(self, videos: Collection[str]) -> GroundTruth:
+        """Return the table without these videos and their instances; ids that are not in it change nothing."""
+        keep = np.array([name not in set(videos) for name in self.videos], dtype=bool)
+        if keep.all():
+            return self
+        number = np.cumsum(keep, dtype=np.int32) - 1
+        rows, spans = keep[self.video], keep[self.ambiguous_video]
+        return GroundTruth(
+            self.classes,
+            tuple(name for name, kept in zip(self.videos, keep) if kept),
+            number[self.video[rows]],
+            self.label[rows],
+            self.start[rows],
+            self.end[rows],
+            number[self.ambiguous_video[spans]],
+            self.ambiguous_start[spans],
+            self.ambiguous_end[spans],
+        )
+
+    def instances(self) -> np.ndarray:
+        """[C] int64 number of instances of every class."""
+        return np.bincount(self.label, minlength=len(self.classes))
+
+    def check(self) -> GroundTruth:
+        """Return self if every instance has finite times with start <= end.
+
+        Raises:
+            TableError: names the video and the row of the first that has not.
+        """
+        bad = ~(np.isfinite(self.start) & np.isfinite(self.end) & (self.start <= self.end))
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            video = self.video[row]
+            place = int(np.count_nonzero(self.video[:row] == video))
+            raise TableError(
+                f"ground truth of video {self.videos[video]!r}, instance {place}: start {self.start[row]}, end "
+                f"{self.end[row]}; needed finite seconds with start <= end. Mend the annotation file."
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class DetectionTable:
+    """Detections of many videos, one row a detection, in the order they were produced (ties depend on it).
+
+    Attributes:
+        videos: ids of the videos; `video` indexes them.
+        video: [N] int32.
+        label: [N] int32 index into the class list of the ground truth; -1 = a class it does not know.
+        start, end: [N] float64, seconds or snippets as `unit` says.
+        score: [N] float64.
+        unit: "seconds", or "snippets" for positions on a snippet grid.
+    """
+
+    videos: tuple[str, ...]
+    video: np.ndarray = field(repr=False)
+    label: np.ndarray = field(repr=False)
+    start: np.ndarray = field(repr=False)
+    end: np.ndarray = field(repr=False)
+    score: np.ndarray = field(repr=False)
+    unit: Literal["seconds", "snippets"] = "seconds"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "videos", tuple(self.videos))
+        for name in ("video", "label"):
+            object.__setattr__(self, name, _column(getattr(self, name), np.int32))
+        for name in ("start", "end", "score"):
+            object.__setattr__(self, name, _column(getattr(self, name), np.float64))
+        _one_length(self, ("video", "label", "start", "end", "score"))
+        _indices_fit(self.video, len(self.videos), "DetectionTable.video")
+        if self.unit not in ("seconds", "snippets"):
+            raise TableError(f"DetectionTable.unit must be 'seconds' or 'snippets', got {self.unit!r}.")
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    @classmethod
+    def from_videos(cls, videos: Mapping[str, Detections]) -> DetectionTable:
+        """Join the detections (in seconds) of every video, in the order of the mapping."""
+        parts = list(videos.values())
+        sizes = np.fromiter((len(part) for part in parts), np.int64, len(parts))
+        return cls(
+            tuple(videos),
+            np.repeat(np.arange(len(parts), dtype=np.int32), sizes),
+            _join([part.label for part in parts], np.int64),
+            _join([part.start for part in parts], np.float64),
+            _join([part.end for part in parts], np.float64),
+            _join([part.score for part in parts], np.float64),
+        )
+
+    @classmethod
+    def from_rows(
+        cls,
+        videos: Mapping[str, Sequence[DetectionRow]],
+        classes: Sequence[str],
+        unit: Literal["seconds", "snippets"] = "seconds",
+    ) -> DetectionTable:
+        """Build from {video id: [(class name, start, end, score)]}; a name not in `classes` becomes label -1."""
+        number = {name: index for index, name in enumerate(classes)}
+        video, names, start, end, score = _flatten(videos, 5)
+        return cls(tuple(videos), video, [number.get(name, -1) for name in names], start, end, score, unit)
+
+    def take(self, index: np.ndarray) -> DetectionTable:
+        """Return the rows `index` selects (indices or a mask), in that order; `videos` stays as it is."""
+        columns = {name: getattr(self, name)[index] for name in ("video", "label", "start", "end", "score")}
+        return replace(self, **columns)
+
+    def without(self, videos: Collection[str]) -> DetectionTable:
+        """Return the table without the detections of these videos; ids that are not in it change nothing."""
+        gone = np.array([name in set(videos) for name in self.videos], dtype=bool)
+        return self if not gone.any() else self.take(~gone[self.video])
+
+    def on_grid(self, grid: float) -> DetectionTable:
+        """Return whole snippet positions, `grid` snippets a second.
+
+        Seconds become the nearest position, halves to even: without rounding again, a time that lies on the grid
+        can end one float below its snippet. Positions already in snippets are cut to whole ones, as the loops of
+        the W-TALC family do.
+        """
+        if self.unit == "snippets":
+            return replace(self, start=np.trunc(self.start), end=np.trunc(self.end))
+        return replace(self, start=np.rint(self.start * grid), end=np.rint(self.end * grid), unit="snippets")
+
+    def place(self, row: int) -> str:
+        """Name a row the way its producer would: the video id and the row number within that video."""
+        video = self.video[row]
+        return f"video {self.videos[video]!r}, detection {int(np.count_nonzero(self.video[:row] == video))}"
+
+    def check(self) -> DetectionTable:
+        """Return self if every score is a number and every segment finite with start <= end.
+
+        Raises:
+            TableError: names the video and row of the first detection that is not.
+        """
+        bad = np.isnan(self.score)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise TableError(
+                f"{self.place(row)}: its score is NaN ({np.count_nonzero(bad)} such rows), which has no rank; the "
+                "official code puts NaN before every real score. Find the division or empty mean that made it."
+            )
+        bad = ~(np.isfinite(self.start) & np.isfinite(self.end) & (self.start <= self.end))
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise TableError(
+                f"{self.place(row)}: start {self.start[row]}, end {self.end[row]} ({np.count_nonzero(bad)} such rows); "
+                f"needed finite {self.unit} with start <= end. Swap or drop them in the code that wrote them; "
+                "strict_official=True scores them as the official code does."
+            )
+        return self
