@@ -173,8 +173,9 @@ def _words(record: Mapping[str, Any]) -> Iterator[str]:
         if record[key] not in options:
             yield f"{key} is {record[key]!r}; it must be one of {listing(options)}.{did_you_mean(record[key], options)}"
     for key, needed in (("method", True), ("variant", False)):
-        if (needed and not record[key].strip()) or len(record[key]) > 120 or not record[key].isprintable():
-            yield f"{key} is {_short(record[key])}; needed: up to 120 printable characters on one line"
+        text = record[key]
+        if (needed and not text) or len(text) > 120 or not text.isprintable() or not (text[:1].isalnum() or not text):
+            yield f"{key} is {_short(text)}; needed: up to 120 printable characters, a letter or digit first"
     if "url" in record and not re.fullmatch(r"https?://[^\s\"'<>]{3,500}", record["url"]):
         yield f"url is {_short(record['url'])}; it must start with http:// or https:// and hold no spaces or quotes"
     try:

@@ -1,0 +1,219 @@
+"use strict";
+// Text of records reaches the page through textContent and attributes alone: nothing in the data can become markup.
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const SVG = document.getElementById("seed").namespaceURI;
+const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+
+function make(tag, attributes = {}, ...children) {
+  const svg = ["svg", "g", "path", "line", "rect", "circle", "text", "title"].includes(tag);
+  const node = svg ? document.createElementNS(SVG, tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+/* ---- theme: follows the system until the reader chooses */
+const root = document.documentElement;
+const remembered = (() => { try { return localStorage.getItem("theme"); } catch { return null; } })();
+if (remembered === "light" || remembered === "dark") root.dataset.theme = remembered;
+document.getElementById("theme").addEventListener("click", () => {
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  try { localStorage.setItem("theme", root.dataset.theme); } catch { /* a private window forgets: no harm */ }
+});
+
+/* ---- filters */
+const filters = { protocol: "", supervision: "", selection: "", source: "", text: "" };
+function fill(id, values) {
+  const select = document.getElementById(id);
+  for (const value of [...new Set(values)].filter(Boolean)) select.append(make("option", { value }, value));
+}
+fill("protocol", all(".chapter").flatMap((chapter) => JSON.parse(chapter.dataset.protocols)));
+for (const name of ["supervision", "selection", "source"]) fill(name, all("tr[data-source]").map((line) => line.dataset[name]));
+
+function matches(line, chapter) {
+  return (!filters.supervision || line.dataset.supervision === filters.supervision)
+    && (!filters.selection || line.dataset.selection === filters.selection)
+    && (!filters.source || line.dataset.source === filters.source)
+    && (!filters.text || line.dataset.text.includes(filters.text))
+    && (!filters.protocol || JSON.parse(chapter.dataset.protocols).includes(filters.protocol)
+        && (line.dataset.source === "published" || line.dataset.protocol === filters.protocol));
+}
+
+function refresh() {
+  const shown = new Set();
+  for (const chapter of all(".chapter")) {
+    for (const part of all(".part", chapter)) {
+      const chosen = part.querySelector("select.evaluator")?.value;
+      for (const figure of all("figure", part)) {
+        let visible = 0;
+        for (const line of all("tr[data-source]", figure)) {
+          line.hidden = !matches(line, chapter);
+          if (line.nextElementSibling?.className === "detail") line.nextElementSibling.hidden = line.hidden;
+          if (!line.hidden) { visible += 1; shown.add(line.dataset.key || line.dataset.source + line.dataset.text); }
+        }
+        figure.hidden = visible === 0 || (figure.dataset.evaluator && figure.dataset.evaluator !== chosen);
+        figure.dataset.visible = visible;
+      }
+      part.hidden = !all("figure", part).some((figure) => figure.dataset.visible > 0);
+    }
+    chapter.hidden = !all(".part", chapter).some((part) => !part.hidden);
+  }
+  document.getElementById("count").textContent = `${shown.size} rows`;
+}
+for (const name of Object.keys(filters)) {
+  document.getElementById(name).addEventListener("input", (event) => {
+    filters[name] = name === "text" ? event.target.value.trim().toLowerCase() : event.target.value;
+    refresh();
+  });
+}
+for (const select of all("select.evaluator")) select.addEventListener("input", refresh);
+document.getElementById("reset").addEventListener("click", () => {
+  for (const name of Object.keys(filters)) { filters[name] = ""; document.getElementById(name).value = ""; }
+  refresh();
+});
+
+/* ---- sorting: values missing from a column stay at its end */
+function sortBy(head) {
+  const table = head.closest("table");
+  const column = [...head.parentElement.children].indexOf(head);
+  const falling = head.getAttribute("aria-sort") ? head.getAttribute("aria-sort") === "ascending" : head.className === "number";
+  for (const other of all("thead th", table)) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", falling ? "descending" : "ascending");
+  for (const open of all("tr.detail", table)) closeDetail(open.previousElementSibling);
+  const body = table.tBodies[0];
+  const keyed = [...body.rows].map((line) => {
+    const cell = line.cells[column];
+    const missing = cell.dataset.sort === undefined && cell.textContent === "-";
+    const number = Number(cell.dataset.sort);
+    const value = cell.dataset.sort === undefined ? cell.textContent : Number.isNaN(number) ? cell.dataset.sort : number;
+    return { line, missing, value };
+  });
+  keyed.sort((a, b) => {
+    if (a.missing !== b.missing) return a.missing ? 1 : -1;
+    const order = a.value < b.value ? -1 : a.value > b.value ? 1 : 0;
+    return falling ? -order : order;
+  });
+  body.append(...keyed.map((entry) => entry.line));
+}
+for (const button of all("thead button")) button.addEventListener("click", () => sortBy(button.parentElement));
+
+/* ---- details of a row: curve, bars, seeds, comparison */
+const percent = (value, digits = 1) => (100 * value).toFixed(digits);
+
+function curve(one, two) {
+  const series = [one, two].filter(Boolean);
+  const xs = one.tious;
+  const top = Math.min(1, Math.max(0.1, ...series.flatMap((s) => s.mean.map((v, i) => (v ?? 0) + (s.std?.[i] ?? 0)))) * 1.08);
+  const low = xs[0], span = xs[xs.length - 1] - low || 1;
+  const x = (value) => 34 + (value - low) / span * 312;
+  const y = (value) => 178 - value / top * 164;
+  const picture = make("svg", { viewBox: "0 0 360 204", role: "img", "aria-label": "mAP by tIoU" });
+  for (let step = 0; step <= 4; step += 1) {
+    const value = top * step / 4;
+    picture.append(make("line", { class: "grid", x1: 34, x2: 350, y1: y(value), y2: y(value) }));
+    picture.append(make("text", { x: 30, y: y(value) + 4, "text-anchor": "end" }, percent(value, 0)));
+  }
+  for (const value of xs) picture.append(make("text", { x: x(value), y: 196, "text-anchor": "middle" }, String(value)));
+  if (one.std?.every((value) => value !== null)) {
+    const up = xs.map((value, i) => `${x(value)},${y((one.mean[i] ?? 0) + one.std[i])}`);
+    const down = xs.map((value, i) => `${x(value)},${y(Math.max(0, (one.mean[i] ?? 0) - one.std[i]))}`).reverse();
+    picture.append(make("path", { class: "band", d: `M${[...up, ...down].join("L")}Z` }));
+  }
+  series.forEach((s, index) => {
+    const name = index ? "two" : "one";
+    const points = s.tious.map((value, i) => [value, s.mean[i]]).filter(([, value]) => value !== null && value !== undefined);
+    if (!points.length) return;
+    picture.append(make("path", { class: name, d: `M${points.map(([at, value]) => `${x(at)},${y(value)}`).join("L")}` }));
+    for (const [at, value] of points) {
+      const tip = `${s.name}: ${percent(value, 2)} at tIoU ${at}`;
+      picture.append(make("circle", { class: `dot-${name}`, cx: x(at), cy: y(value), r: 3.5 }, make("title", {}, tip)));
+    }
+  });
+  return picture;
+}
+
+function bars(one, two, classes) {
+  const height = two ? 22 : 16;
+  const picture = make("svg", { viewBox: `0 0 360 ${classes.length * height + 6}`, role: "img", "aria-label": "AP by class" });
+  classes.forEach((name, index) => {
+    const line = index * height + 3;
+    const label = name.length > 20 ? `${name.slice(0, 19)}…` : name;
+    picture.append(make("text", { x: 122, y: line + height / 2 + 3, "text-anchor": "end" }, label));
+    [one, two].forEach((values, place) => {
+      const value = values?.[index];
+      if (value === null || value === undefined) return;
+      const size = two ? 9 : 12;
+      const tip = `${name}: ${percent(value, 2)}`;
+      const box = { class: place ? "bar-two" : "bar-one", x: 128, y: line + place * 10, width: Math.max(1, value * 190), height: size };
+      picture.append(make("rect", box, make("title", {}, tip)));
+      picture.append(make("text", { x: 132 + value * 190, y: line + place * 10 + size - 1 }, percent(value)));
+    });
+  });
+  return picture;
+}
+
+function verdict(one, two) {
+  if (two.published) return "A published curve, for the eye alone: another evaluator, other features, other videos.";
+  if (!one.replicates || !two.replicates || one.draw !== two.draw || one.block !== two.block) {
+    return "These two rows cannot be paired (no bootstrap stored, or other data).";
+  }
+  const differences = one.replicates.map((value, i) => (value - two.replicates[i]) / 1e5).sort((a, b) => a - b);
+  const at = (share) => {
+    const place = share * (differences.length - 1), below = Math.floor(place), above = Math.ceil(place);
+    return differences[below] + (differences[above] - differences[below]) * (place - below);
+  };
+  const low = at(0.025), high = at(0.975), sign = (value) => (value < 0 ? "" : "+") + percent(value, 2);
+  const difference = one.average[one.main] - two.average[two.main];
+  const said = low > 0 || high < 0 ? "distinguishable" : "not distinguishable";
+  return `${said}: ${sign(difference)} [${sign(low)}, ${sign(high)}] ${one.span} by ${one.main}, paired bootstrap over videos`;
+}
+
+function panel(key, evaluator) {
+  const row = DATA.rows[key];
+  const name = row.evaluators[evaluator] ? evaluator : row.main;
+  const box = make("div", { class: "panel" });
+  const select = make("select", {}, make("option", { value: "" }, "nothing"));
+  for (const [other, its] of Object.entries(DATA.rows)) {
+    if (other !== key && its.protocol === row.protocol) select.append(make("option", { value: other }, `${its.name}, ${its.source}`));
+  }
+  DATA.published.forEach((paper, index) => {
+    if (paper.dataset === row.dataset) select.append(make("option", { value: `published ${index}` }, `${paper.name}, published`));
+  });
+  const drawn = make("div");
+  const series = (its, ev) => ({ name: its.name, tious: its.tious, ...its.evaluators[ev] });
+  const draw = () => {
+    const picked = select.value;
+    const paper = picked.startsWith("published ") ? DATA.published[Number(picked.slice(10))] : null;
+    const other = paper ? { ...paper, published: true } : DATA.rows[picked];
+    const one = series(row, name);
+    const two = paper ? paper : other ? series(other, other.evaluators[name] ? name : other.main) : null;
+    const keys = make("p", { class: "verdict" }, make("strong", { class: "key-one" }, row.name));
+    if (other) keys.append(" against ", make("strong", { class: "key-two" }, other.name), `. ${verdict(row, other)}.`);
+    const classes = make("div", {}, make("h4", {}, "AP by class, mean over tIoUs"), bars(one.classes, two?.classes, row.classes));
+    const charts = make("div", { class: "charts" }, make("div", {}, make("h4", {}, `mAP by tIoU, ${name}`), curve(one, two)), classes);
+    drawn.replaceChildren(keys, charts);
+  };
+  select.addEventListener("input", draw);
+  draw();
+  const records = make("ul", {}, ...row.records.map((text) => make("li", {}, text)));
+  box.append(make("label", { class: "choice" }, "compare with", select), drawn, records);
+  return box;
+}
+
+function closeDetail(line) {
+  if (line?.nextElementSibling?.className === "detail") line.nextElementSibling.remove();
+  line?.querySelector("th button")?.setAttribute("aria-expanded", "false");
+}
+for (const head of all("tr[data-key] > th")) {
+  const line = head.parentElement;
+  const button = make("button", { type: "button", "aria-expanded": "false" }, ...head.childNodes);
+  head.replaceChildren(button);
+  button.addEventListener("click", () => {
+    if (button.getAttribute("aria-expanded") === "true") { closeDetail(line); return; }
+    const cell = make("td", { colspan: line.cells.length }, panel(line.dataset.key, line.closest("figure").dataset.evaluator));
+    line.after(make("tr", { class: "detail" }, cell));
+    button.setAttribute("aria-expanded", "true");
+  });
+}
+refresh();

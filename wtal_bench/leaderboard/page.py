@@ -1,0 +1,224 @@
+"""The document as one self-contained page: no network, works from a file, sorts and filters in the browser.
+
+Tables are plain HTML, so the page reads without scripts too; the script adds sorting, filters, curves and comparisons.
+Text of records never becomes markup: HTML is escaped here, the data block is JSON with `<` escaped, the script only
+sets text, and a content-security policy admits nothing but this very style and script (by hash).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cache
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from wtal_bench.leaderboard.published import PublishedRow, normal_name
+from wtal_bench.leaderboard.rounding import spread
+from wtal_bench.leaderboard.rows import Row, Section
+from wtal_bench.leaderboard.tables import LEGEND, Cell, Chapter, Document, Line, Part, Table
+
+_FILTERS = (("protocol", "Protocol"), ("supervision", "Supervision"), ("selection", "Checkpoint"), ("source", "Source"))
+
+
+def to_html(document: Document, sections: Sequence[Section], published: Sequence[PublishedRow]) -> str:
+    """Spell the document as HTML, with what the charts and comparisons need."""
+    style, script = _asset("page.css"), _asset("page.js")
+    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:"
+    body = "\n".join(
+        [*_head(document), *(line for chapter in document.chapters for line in _chapter(chapter)), *_notes(document)]
+    )
+    data = json.dumps(_data(sections, published), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">
+<meta name="color-scheme" content="light dark">
+<title>wtal-bench leaderboard</title>
+<link rel="icon" href="data:,">
+<style>{style}</style>
+</head>
+<body>
+<svg id="seed" hidden></svg>
+{body}
+<script type="application/json" id="data">{data.replace("<", chr(92) + "u003c")}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("wtal_bench.leaderboard").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _head(document: Document) -> Iterator[str]:
+    yield "<header><h1>wtal-bench leaderboard</h1>"
+    yield f"<p>Weakly supervised temporal action localization, {document.records} records.</p>"
+    yield '<button type="button" id="theme">light / dark</button></header>'
+    yield '<details class="legend"><summary>How to read this page</summary><ul>'
+    yield from (f"<li>{escape(text)}</li>" for text in LEGEND)
+    yield "<li>Press a method's name for its curve, its classes, its seeds, and to compare it with another row.</li>"
+    yield '</ul></details><div class="filters" role="search">'
+    for name, label in _FILTERS:
+        yield f'<label>{label}<select id="{name}"><option value="">all</option></select></label>'
+    yield '<label>Method<input id="text" type="search" autocomplete="off"></label>'
+    yield '<button type="button" id="reset">clear</button><span id="count" role="status"></span></div>'
+
+
+def _chapter(chapter: Chapter) -> Iterator[str]:
+    names = escape(json.dumps([*chapter.protocols] or [chapter.title]))
+    yield f'<section class="chapter" data-protocols="{names}">'
+    yield f"<h2>{escape(chapter.title)}{' (synthetic)' if chapter.synthetic else ''}</h2>"
+    for part in chapter.parts:
+        yield from _part(part)
+    yield "</section>"
+
+
+def _part(part: Part) -> Iterator[str]:
+    yield '<section class="part">'
+    if part.folded:
+        yield f"<details><summary><strong>{escape(part.title)}</strong></summary>"
+    else:
+        yield f"<h3>{escape(part.title)}</h3>"
+    if part.lead:
+        yield f'<p class="lead">{escape(part.lead)}</p>'
+    evaluators = [table.evaluator for table in part.tables if table.evaluator]
+    chosen = False
+    for table in part.tables:
+        if table.evaluator and not chosen:
+            chosen = True
+            options = "".join(f"<option>{escape(name)}</option>" for name in evaluators)
+            yield f'<label class="choice">Evaluator<select class="evaluator">{options}</select></label>'
+        yield from _table(table, part)
+    if part.folded:
+        yield "</details>"
+    yield "</section>"
+
+
+def _table(table: Table, part: Part) -> Iterator[str]:
+    evaluator = f' data-evaluator="{escape(table.evaluator)}"' if table.evaluator else ""
+    yield f"<figure{evaluator}>"
+    if table.caption:
+        yield f"<figcaption>{escape(table.caption)}</figcaption>"
+    yield '<div class="scroll" tabindex="0"><table><thead><tr>'
+    kinds = [_kind(table, column) for column in range(len(table.heads))]
+    for head, kind in zip(table.heads, kinds):
+        yield f'<th scope="col" class="{kind}"><button type="button">{escape(head)}</button></th>'
+    yield "</tr></thead><tbody>"
+    name = table.heads.index("method")
+    for line in table.lines:
+        yield _line(line, name, kinds, part)
+    yield "</tbody></table></div></figure>"
+
+
+def _kind(table: Table, column: int) -> str:
+    if any(isinstance(line.cells[column].sort, int | float) for line in table.lines):
+        return "number"
+    return "words" if table.heads[column] in ("printed in", "variant") else "text"
+
+
+def _line(line: Line, name: int, kinds: Sequence[str], part: Part) -> str:
+    marks = {
+        "data-source": line.source,
+        "data-supervision": line.supervision,
+        "data-selection": line.selection,
+        "data-protocol": part.protocol,
+        "data-text": line.cells[name].text.lower(),
+    }
+    if line.key:
+        marks["data-key"] = line.key
+    attributes = " ".join(f'{key}="{escape(value)}"' for key, value in marks.items())
+    shaded = ' class="shaded"' if line.shaded else ""
+    cells = "".join(
+        _cell(cell, "th" if column == name else "td", kind)
+        for column, (cell, kind) in enumerate(zip(line.cells, kinds))
+    )
+    return f"<tr{shaded} {attributes}>{cells}</tr>"
+
+
+def _cell(cell: Cell, tag: str, kind: str) -> str:
+    sort = "" if cell.sort is None else f' data-sort="{escape(str(cell.sort))}"'
+    scope = ' scope="row"' if tag == "th" else ""
+    notes = "".join(f'<sup><a href="#note-{number}">{number}</a></sup>' for number in cell.notes)
+    return f'<{tag}{scope} class="{kind}"{sort}>{escape(cell.text)}{notes}</{tag}>'
+
+
+def _notes(document: Document) -> Iterator[str]:
+    if document.footnotes:
+        yield '<h2>Notes to published numbers</h2><ol class="notes">'
+        for number, text in enumerate(document.footnotes, 1):
+            yield f'<li id="note-{number}">{escape(text)}</li>'
+        yield "</ol>"
+
+
+def _data(sections: Sequence[Section], published: Sequence[PublishedRow]) -> dict[str, Any]:
+    rows = {}
+    for section in sections:
+        for block in section.blocks:
+            rows |= {row.key: _row(section, row, f"{block.features}{block.annotations}") for row in block.rows}
+        rows |= {row.key: _row(section, row, "external") for row in section.external}
+    return {"rows": rows, "published": [_curve(paper) for paper in published if paper.headline]}
+
+
+def _row(section: Section, row: Row, block: str) -> dict[str, Any]:
+    replicates = row.replicates(section.main)
+    return {
+        "name": row.name,
+        "source": row.records[0]["source"],
+        "protocol": section.protocol,
+        "dataset": normal_name(section.dataset),
+        "block": block,
+        "main": section.main,
+        "span": section.span,
+        "tious": section.tious,
+        "classes": list(row.per_class(section.main)),
+        "average": {name: row.average(name, section.span).mean for name in section.evaluators},
+        "evaluators": {name: _evaluator(row, name) for name in section.evaluators},
+        "draw": row.draw,
+        # Whole thousandths of a point: a tenth of the bytes, far below the noise of a bootstrap.
+        "replicates": None if replicates is None else (replicates * 1e5).round().astype(int).tolist(),
+        "records": [_record(record, section) for record in row.records],
+    }
+
+
+def _evaluator(row: Row, evaluator: str) -> dict[str, list[float | None]]:
+    scores = row.per_tiou(evaluator)
+    return {
+        "mean": [_short(score.mean) for score in scores],
+        "std": [_short(score.std) for score in scores],
+        "classes": [_short(value) for value in row.per_class(evaluator).values()],
+    }
+
+
+def _record(record: dict[str, Any], section: Section) -> str:
+    average = record["metrics"]["variants"][section.main]["averages"][section.span]
+    parts = [record["id"], f"{section.span} {spread(average, None)}", record["created"][:10]]
+    parts += [f"{key} {record['environment'][key]}" for key in ("torch", "gpu") if record["environment"].get(key)]
+    if record["git"].get("commit"):
+        parts.append(f"commit {record['git']['commit'][:10]}{' + changes' if record['git'].get('dirty') else ''}")
+    return ", ".join([*parts, *([record["url"]] if "url" in record else [])])
+
+
+def _curve(paper: PublishedRow) -> dict[str, Any]:
+    tious = sorted((iou for iou in paper.cells if iou and ":" not in iou and paper.cells[iou].value), key=float)
+    return {
+        "name": f"{paper.method} ({paper.tables[0]})",
+        "dataset": normal_name(paper.dataset),
+        "tious": [float(iou) for iou in tious],
+        "mean": [_short(paper.number(iou) / 100) for iou in tious],
+    }
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,185 @@
+"""The papers' own numbers: `leaderboard/published.csv`, one row a cell, with its footnotes.
+
+Columns: method, variant, dataset, split, metric, iou, value (percent as printed, or as corrected), table, quoted_by
+(empty for a paper's own row), note. A note says what was corrected and what was printed, which version of a number
+another paper gives, or what a number was measured with; several notes are parted by ` | `. An empty value is a cell
+that was printed but cannot be defined.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wtal_bench.errors import RecordError, did_you_mean, listing
+
+COLUMNS = ("method", "variant", "dataset", "split", "metric", "iou", "value", "table", "quoted_by", "note")
+METRICS = ("mAP", "avg_mAP", "frame_accuracy")
+SUPERVISION = {"fully supervised": "full", "extra weak supervision": "extra_weak"}
+HEADLINE = ("", "full method", *SUPERVISION)
+"""Variants that belong in the main table; the others are ablations and re-runs."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed number: its text in percent (empty = undefined) and the notes that belong to it."""
+
+    value: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One method's numbers on one data set, as one or several papers print them.
+
+    Attributes:
+        cells: by iou ("0.5", "0.1:0.7", "" for frame accuracy).
+        tables: the tables that print this row, a paper's own first.
+        notes: what belongs to the whole row.
+    """
+
+    method: str
+    variant: str
+    dataset: str
+    split: str
+    tables: tuple[str, ...]
+    own: bool
+    cells: dict[str, Cell] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def supervision(self) -> str:
+        """weak, extra_weak or full."""
+        return SUPERVISION.get(self.variant, "weak")
+
+    @property
+    def headline(self) -> bool:
+        """Whether the row is a method as such, not an ablation or a re-run."""
+        return self.variant in HEADLINE
+
+    def number(self, iou: str) -> float | None:
+        """The value in percent, None where the paper prints none."""
+        cell = self.cells.get(iou)
+        return float(cell.value) if cell and cell.value else None
+
+    def average(self, iou: str) -> tuple[float | None, bool]:
+        """The average over a range like "0.1:0.7", and whether it was computed here because the paper prints none."""
+        printed = self.number(iou)
+        if printed is not None or iou in self.cells:
+            return printed, False
+        parts = [self.number(part) for part in expand(iou)]
+        return (None, False) if None in parts else (sum(parts) / len(parts), True)
+
+
+def expand(span: str) -> list[str]:
+    """Return the thresholds of a range as they are printed: "0.1:0.3" -> ["0.1", "0.2", "0.3"].
+
+    Steps are 0.1, and 0.05 for the ActivityNet range that ends in 0.95.
+    """
+    low, high = (round(float(end) * 100) for end in span.split(":"))
+    return [f"{at / 100:g}" for at in range(low, high + 1, 5 if high % 10 else 10)]
+
+
+def normal_name(method: str) -> str:
+    """Reduce a method's name to what identifies it: FAC-Net, fac_net and FACNet are one method."""
+    return re.sub(r"[^a-z0-9]", "", method.lower())
+
+
+def read_published(path: str | Path) -> list[PublishedRow]:
+    """Read the file and join its cells into rows; rows of several papers that never disagree become one.
+
+    Returns:
+        The papers' own rows first, then the quoted ones, each in the order of the file.
+
+    Raises:
+        RecordError: naming the line that cannot be understood.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise RecordError(
+                f"{path}: its columns are {listing(reader.fieldnames or ())}; needed: {listing(COLUMNS, 99)}"
+            )
+        lines = [(reader.line_num, line) for line in reader]
+    grouped: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {}
+    for number, line in lines:
+        _check_line(f"{path}, line {number}", line)
+        key = tuple(line[name] for name in ("method", "variant", "dataset", "split", "table", "quoted_by"))
+        cells = grouped.setdefault(key, {})
+        if line["iou"] in cells:
+            raise RecordError(
+                f"{path}, line {number}: {line['table']} gives {line['method']} twice at {line['iou']!r}."
+            )
+        cells[line["iou"]] = (line["value"], line["note"])
+    return _join_agreeing([_row(key, cells) for key, cells in grouped.items()])
+
+
+def published_for(rows: Iterable[PublishedRow], method: str, dataset: str) -> PublishedRow | None:
+    """Return the paper's own headline row of a method, else the first that quotes it; None if nobody prints it."""
+    name = normal_name(method)
+    found = [row for row in rows if row.headline and row.dataset == dataset and normal_name(row.method) == name]
+    return min(found, key=lambda row: not row.own, default=None)
+
+
+def _check_line(where: str, line: dict[str, str]) -> None:
+    if None in line or None in line.values():
+        raise RecordError(f"{where}: it has not {len(COLUMNS)} columns; put a text that holds commas in double quotes.")
+    if line["metric"] not in METRICS:
+        raise RecordError(f"{where}: metric is {line['metric']!r}.{did_you_mean(line['metric'], METRICS)}")
+    try:
+        if line["value"] and not 0 <= float(line["value"]) <= 100:
+            raise ValueError
+    except ValueError:
+        raise RecordError(f"{where}: value is {line['value']!r}; needed: percent, 0 to 100, or nothing.") from None
+
+
+def _row(key: tuple[str, ...], cells: dict[str, tuple[str, str]]) -> PublishedRow:
+    method, variant, dataset, split, table, quoted_by = key
+    notes = {iou: tuple(filter(None, note.split(" | "))) for iou, (_, note) in cells.items()}
+    of_row = tuple(note for note in next(iter(notes.values())) if all(note in others for others in notes.values()))
+    if len(cells) == 1:
+        of_row = ()
+    own = {iou: Cell(value, tuple(n for n in notes[iou] if n not in of_row)) for iou, (value, _) in cells.items()}
+    return PublishedRow(method, variant, dataset, split, (table,), not quoted_by, own, of_row)
+
+
+def _join_agreeing(rows: list[PublishedRow]) -> list[PublishedRow]:
+    joined: list[PublishedRow] = []
+    for row in sorted(rows, key=lambda row: not row.own):
+        same = (place for place, other in enumerate(joined) if row.headline and other.headline and _agree(row, other))
+        place = next(same, None)
+        if place is None:
+            joined.append(row)
+        else:
+            joined[place] = _merge(joined[place], row)
+    return joined
+
+
+def _agree(a: PublishedRow, b: PublishedRow) -> bool:
+    names = ("dataset", "split", "supervision")
+    if normal_name(a.method) != normal_name(b.method) or any(getattr(a, n) != getattr(b, n) for n in names):
+        return False
+    return all(a.cells[iou].value == b.cells[iou].value for iou in a.cells.keys() & b.cells.keys())
+
+
+def _merge(first: PublishedRow, other: PublishedRow) -> PublishedRow:
+    cells = dict(first.cells)
+    for iou, cell in other.cells.items():
+        notes = tuple(dict.fromkeys((*cells[iou].notes, *cell.notes))) if iou in cells else cell.notes
+        cells[iou] = Cell(cell.value, notes)
+    return PublishedRow(
+        first.method,
+        first.variant,
+        first.dataset,
+        first.split,
+        (*first.tables, *other.tables),
+        first.own,
+        cells,
+        tuple(dict.fromkeys((*first.notes, *other.notes))),
+    )

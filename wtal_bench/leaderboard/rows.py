@@ -1,0 +1,283 @@
+"""Records -> rows: seeds of one experiment become one row with mean and spread; rows that compare share a block.
+
+What may stand in one table is decided by keys, not by footnotes: a `Section` is one version of one protocol, a `Block`
+of it holds measured rows made from the same features and scored on the same annotations. External rows (somebody
+else's detections, scored here) have a list of their own.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from wtal_bench.leaderboard.identity import digest
+from wtal_bench.leaderboard.record import StoredRecord
+from wtal_bench.leaderboard.validate import unranked_reason
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Score:
+    """A fraction over the seeds of a row: its mean and sample standard deviation (None for one seed)."""
+
+    mean: float | None
+    std: float | None
+
+    @classmethod
+    def over(cls, values: Iterable[float | None]) -> Score:
+        """Summarise one value a seed; undefined as soon as one seed has none."""
+        values = list(values)
+        if None in values:
+            return cls(None, None)
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired bootstrap over videos between two rows: `difference` of the main averages, and its interval.
+
+    `low` and `high` bound the central 95 % of the replicates, all three as fractions.
+    """
+
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """The runs of one experiment that differ in their seed alone, best read through `score`.
+
+    Attributes:
+        records: in the order of their seeds.
+        reason: why the row is not ranked; empty when it is.
+        rank: 1 for the best of its block and supervision, None when it is not ranked.
+    """
+
+    records: tuple[dict[str, Any], ...]
+    reason: str
+    rank: int | None = None
+    _cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.records[0]["method"]
+
+    @property
+    def variant(self) -> str:
+        """Which form of the method; empty for the method itself."""
+        return self.records[0]["variant"]
+
+    @property
+    def supervision(self) -> str:
+        """What the training saw."""
+        return self.records[0]["supervision"]
+
+    @property
+    def selection(self) -> str:
+        """How the checkpoint was picked."""
+        return self.records[0]["selection"]
+
+    @property
+    def name(self) -> str:
+        """Method, and variant in brackets."""
+        return f"{self.method} ({self.variant})" if self.variant else self.method
+
+    @property
+    def key(self) -> str:
+        """A short, stable name of the row: a hash of its records' ids."""
+        return digest([record["id"] for record in self.records])[:10]
+
+    @property
+    def seeds(self) -> tuple[int | None, ...]:
+        """The seeds, in order."""
+        return tuple(record["seed"] for record in self.records)
+
+    def per_tiou(self, evaluator: str) -> list[Score]:
+        """mAP at every tIoU."""
+        tables = [record["metrics"]["variants"][evaluator]["mAP"] for record in self.records]
+        return self._cached(("mAP", evaluator), lambda: [Score.over(column) for column in zip(*tables)])
+
+    def average(self, evaluator: str, span: str) -> Score:
+        """One of the averages, such as "0.1:0.7"."""
+        tables = [record["metrics"]["variants"][evaluator]["averages"] for record in self.records]
+        return self._cached((span, evaluator), lambda: Score.over(table[span] for table in tables))
+
+    def per_class(self, evaluator: str) -> dict[str, float | None]:
+        """AP of every class, averaged over tIoUs and seeds; None where a seed has no AP."""
+        tables = [record["metrics"]["variants"][evaluator]["ap"] for record in self.records]
+        names = [name for name in tables[0] if all(name in table for table in tables)]
+        rows = {name: [value for table in tables for value in table[name]] for name in names}
+        return {name: None if None in values else statistics.fmean(values) for name, values in rows.items()}
+
+    def replicates(self, evaluator: str) -> np.ndarray | None:
+        """[R] main average of every bootstrap replicate, mean over the seeds; None if a record has none."""
+        blocks = [record.get("bootstrap") for record in self.records]
+        if not all(blocks) or len({block["draw"] for block in blocks}) > 1:
+            return None
+        return self._cached(
+            ("replicates", evaluator), lambda: np.mean([block["values"][evaluator] for block in blocks], axis=0)
+        )
+
+    @property
+    def draw(self) -> str | None:
+        """Names the drawn videos: replicates of two rows pair up only when both have the same."""
+        block = self.records[0].get("bootstrap")
+        return block["draw"] if block else None
+
+    def _cached(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+
+def compare_rows(a: Row, b: Row, evaluator: str, span: str) -> Comparison | None:
+    """Compare two rows by their stored replicates; None where they cannot be paired."""
+    mine, other = a.replicates(evaluator), b.replicates(evaluator)
+    if mine is None or other is None or a.draw != b.draw:
+        return None
+    low, high = np.quantile(mine - other, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    difference = a.average(evaluator, span).mean - b.average(evaluator, span).mean
+    return Comparison(difference, float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Measured rows that may be compared: same protocol version, same features, same annotations.
+
+    Ranked rows come first, best first; then the rows that are not ranked.
+    """
+
+    features: str
+    extractor: str
+    annotations: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One version of one protocol.
+
+    Attributes:
+        evaluators: the evaluator variants, the main one first.
+        spans: the averages, narrow ranges first; the last is the main average that ranks.
+        counts: by evaluator, the videos and instances scored (of the first record).
+    """
+
+    protocol: str
+    hash: str
+    synthetic: bool
+    tious: tuple[float, ...]
+    evaluators: tuple[str, ...]
+    spans: tuple[str, ...]
+    counts: dict[str, tuple[int, int]]
+    blocks: tuple[Block, ...]
+    external: tuple[Row, ...]
+
+    @property
+    def main(self) -> str:
+        """The evaluator that ranks."""
+        return self.evaluators[0]
+
+    @property
+    def span(self) -> str:
+        """The average that ranks."""
+        return self.spans[-1]
+
+    @property
+    def dataset(self) -> str:
+        """The protocol's name without its version."""
+        return self.protocol.split("/")[0]
+
+
+def build_sections(records: Iterable[StoredRecord]) -> list[Section]:
+    """Sort records into sections, blocks and rows; real benchmarks first, then by protocol name."""
+    groups = _grouped((item.record for item in records), _protocol_key)
+    return sorted(
+        map(_section, groups.values()), key=lambda section: (section.synthetic, section.protocol, section.hash)
+    )
+
+
+def _section(records: list[dict[str, Any]]) -> Section:
+    metrics = records[0]["metrics"]
+    main = metrics["main"]
+    table = metrics["variants"][main]
+    spans = tuple(sorted(table["averages"], key=span_order))
+    measured = _grouped((record for record in records if record["source"] == "measured"), _block_key)
+    return Section(
+        protocol=records[0]["protocol"]["name"],
+        hash=records[0]["protocol"]["hash"],
+        synthetic=records[0]["features"]["synthetic"],
+        tious=tuple(table["tious"]),
+        evaluators=(main, *sorted(set(metrics["variants"]) - {main})),
+        spans=spans,
+        counts={name: (part["videos"], part["instances"]) for name, part in metrics["variants"].items()},
+        blocks=tuple(_block(measured[key], main, spans[-1]) for key in sorted(measured)),
+        external=_rows([record for record in records if record["source"] == "external"], main, spans[-1]),
+    )
+
+
+def _block(records: list[dict[str, Any]], main: str, span: str) -> Block:
+    first = records[0]
+    return Block(
+        features=first["features"]["manifest_hash"],
+        extractor=first["features"].get("extractor") or "",
+        annotations=first["annotations"]["sha256"],
+        rows=_rows(records, main, span),
+    )
+
+
+def _rows(records: list[dict[str, Any]], main: str, span: str) -> tuple[Row, ...]:
+    rows = [
+        Row(tuple(sorted(seeds, key=lambda record: (record["seed"] is None, record["seed"], record["id"]))), key[0])
+        for key, seeds in _grouped(records, _row_key).items()
+    ]
+    rows.sort(key=lambda row: (bool(row.reason), -(row.average(main, span).mean or 0), row.name, row.key))
+    return tuple(replace(row, rank=_rank(row, rows, main, span)) for row in rows)
+
+
+def _rank(row: Row, rows: list[Row], main: str, span: str) -> int | None:
+    mean = row.average(main, span).mean
+    if row.reason or mean is None:
+        return None
+    rivals = (other for other in rows if not other.reason and other.supervision == row.supervision)
+    return 1 + sum((other.average(main, span).mean or 0) > mean for other in rivals)
+
+
+def _grouped(items: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
+    groups: dict[Any, list[Any]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def _protocol_key(record: Mapping[str, Any]) -> tuple[str, str]:
+    return record["protocol"]["name"], record["protocol"]["hash"]
+
+
+def _block_key(record: Mapping[str, Any]) -> tuple[str, str]:
+    return record["features"]["manifest_hash"], record["annotations"]["sha256"]
+
+
+def _row_key(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What seeds of one row share; an external record is a row by itself."""
+    names = tuple(record[key] for key in ("method", "variant", "supervision", "selection", "config_hash"))
+    alone = record["id"] if record["source"] == "external" else digest(record["components"])
+    return (unranked_reason(record), *names, alone)
+
+
+def span_order(span: str) -> tuple[float, float]:
+    """Sort key of averages: narrow ranges before wide ones, then by where they begin."""
+    low, _, high = span.partition(":")
+    return (float(high) - float(low) if high else 0.0, float(low))

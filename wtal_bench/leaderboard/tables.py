@@ -1,0 +1,312 @@
+"""What the leaderboard says, as plain tables of text: README and page are two spellings of one `Document`.
+
+Every number is printed here (`rounding`), so the two cannot differ. Text of records and papers is kept raw; the
+writers escape it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from wtal_bench.leaderboard.published import SUPERVISION, PublishedRow, normal_name, published_for
+from wtal_bench.leaderboard.rounding import MISSING, fixed, signed, spread
+from wtal_bench.leaderboard.rows import Block, Row, Score, Section, compare_rows, span_order
+
+SUPERVISION_WORDS = {"weak": "weak", "extra_weak": "extra weak", "point": "point", "full": "full"}
+SELECTION_WORDS = {"last": "last epoch", "val_holdout": "held-out train videos", "best_on_test": "best on test"}
+DATASETS = ("THUMOS14", "ActivityNet1.2", "ActivityNet1.3")
+MATRIX_ROWS = 20
+"""Ranked rows a table of all pairs may hold; the page compares any two."""
+
+LEGEND = (
+    "All values are mAP in percent, printed with two decimals by one rule (halves away from zero); "
+    "leaderboard.csv and the records hold them unrounded.",
+    "Measured: trained and scored by this harness, one record a seed; a row is the mean ± sample standard "
+    "deviation over its n seeds. External: detections made elsewhere, scored here. Published: what papers "
+    "print; their evaluators, features and video sets differ, so these numbers carry no rank and stand apart.",
+    "A table holds one version of one protocol, one set of features and one annotation file. Rows are ranked by the "
+    "last average under the first evaluator.",
+    "Not ranked (shaded, below the others): a checkpoint picked on the test set, or code nobody else can check out.",
+    "'vs first' is a paired bootstrap over the evaluated videos (means over seeds, 95 % interval). 'not "
+    "distinguishable' means that the interval holds zero: on these videos the order of the two rows is not shown. "
+    "It does not cover the spread between seeds, which stands beside each value.",
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, what to sort it by, and the numbers of its footnotes."""
+
+    text: str
+    sort: float | str | None = None
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table; `key` leads to the row's details, `shaded` marks what is not ranked."""
+
+    cells: tuple[Cell, ...]
+    source: str
+    supervision: str
+    selection: str
+    shaded: bool = False
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table; several tables of a part that differ in their `evaluator` alone show one at a time on the page."""
+
+    heads: tuple[str, ...]
+    lines: tuple[Line, ...]
+    evaluator: str = ""
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tables that belong together, with a sentence or two before them; `folded` ones start closed."""
+
+    title: str
+    lead: str
+    tables: tuple[Table, ...]
+    protocol: str = ""
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """All there is on one data set: `protocols` names the versions in it."""
+
+    title: str
+    synthetic: bool
+    protocols: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+
+@dataclass
+class Footnotes:
+    """Numbers footnotes in the order in which they are first used; equal texts share a number."""
+
+    texts: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, notes: Iterable[str]) -> tuple[int, ...]:
+        return tuple(self.texts.setdefault(note, len(self.texts) + 1) for note in notes)
+
+
+@dataclass(frozen=True)
+class Document:
+    """The whole leaderboard: chapters, and footnotes by number."""
+
+    chapters: tuple[Chapter, ...]
+    footnotes: tuple[str, ...]
+    records: int
+
+
+def build_document(sections: Sequence[Section], published: Sequence[PublishedRow]) -> Document:
+    """Lay out all rows: a chapter a data set (those of the papers first), then the synthetic protocols."""
+    notes = Footnotes()
+    titles = {normal_name(name): name for name in DATASETS}
+    titles |= {normal_name(row.dataset): row.dataset for row in published}
+    real: dict[str, list[Section]] = {title: [] for title in dict.fromkeys(titles.values())}
+    synthetic: dict[str, list[Section]] = {}
+    for section in sections:
+        title = titles.get(normal_name(section.dataset), section.dataset)
+        (synthetic if section.synthetic else real).setdefault(title, []).append(section)
+    chapters = [
+        _chapter(title, group, [row for row in published if row.dataset == title], notes)
+        for title, group in [*real.items(), *synthetic.items()]
+    ]
+    chapters = [chapter for chapter in chapters if chapter.parts]
+    count = sum(len(row.records) for section in sections for row in all_rows(section))
+    return Document(tuple(chapters), tuple(notes.texts), count)
+
+
+def all_rows(section: Section) -> list[Row]:
+    """Every measured and external row of a section."""
+    return [*(row for block in section.blocks for row in block.rows), *section.external]
+
+
+def _chapter(title: str, sections: list[Section], published: list[PublishedRow], notes: Footnotes) -> Chapter:
+    parts: list[Part] = []
+    for section in sections:
+        parts += [_measured(section, block, published) for block in section.blocks]
+        if section.external:
+            parts.append(_external(section))
+    if published:
+        parts += _published(published, notes)
+    names = tuple(section.protocol for section in sections)
+    return Chapter(title, any(section.synthetic for section in sections), names, tuple(parts))
+
+
+def _measured(section: Section, block: Block, published: list[PublishedRow]) -> Part:
+    tables = [_overview(section, block, published)]
+    tables += [_scores(section, block.rows, evaluator, first=block.rows[0]) for evaluator in section.evaluators]
+    ranked = [row for row in block.rows if row.rank is not None]
+    if 2 < len(ranked) <= MATRIX_ROWS and all(row.draw for row in ranked):
+        tables.append(_pairs(section, ranked))
+    lead = (
+        f"{section.protocol} ({section.hash[:12]}), features {block.extractor or 'unnamed'} ({block.features[:12]}), "
+        f"annotations {block.annotations[:12]}."
+    )
+    return Part(f"Measured, {section.protocol}", lead, tuple(tables), section.protocol)
+
+
+def _external(section: Section) -> Part:
+    files = sorted({row.records[0]["annotations"]["sha256"][:12] for row in section.external})
+    lead = (
+        f"Detections made elsewhere, scored by {section.protocol} ({section.hash[:12]}) on annotations "
+        f"{', '.join(files)}. Features and training are the authors' word."
+    )
+    tables = tuple(_scores(section, section.external, evaluator) for evaluator in section.evaluators)
+    return Part(f"External, {section.protocol}", lead, tables, section.protocol)
+
+
+def _overview(section: Section, block: Block, published: list[PublishedRow]) -> Table:
+    """The main average under every evaluator side by side, and what the paper prints."""
+    heads = ["rank", "method", "supervision", "checkpoint", "n", *section.evaluators]
+    heads += [f"vs first ({section.main})"] + (["published"] if published else [])
+    lines = []
+    for row in block.rows:
+        cells = [*_names(row)]
+        cells += [_score(row.average(evaluator, section.span)) for evaluator in section.evaluators]
+        cells.append(_versus(row, block.rows[0], section))
+        if published:
+            cells.append(_printed_average(row, published, section.span))
+        lines.append(_line(row, cells))
+    return Table(tuple(heads), tuple(lines), caption=f"Average mAP, tIoU {section.span}, by evaluator")
+
+
+def _scores(section: Section, rows: Sequence[Row], evaluator: str, first: Row | None = None) -> Table:
+    videos, instances = section.counts[evaluator]
+    heads = [
+        "rank",
+        "method",
+        "supervision",
+        "checkpoint",
+        "n",
+        *(f"{tiou:g}" for tiou in section.tious),
+        *section.spans,
+    ]
+    if first is not None:
+        heads.append(f"vs first ({evaluator})")
+    lines = []
+    for row in rows:
+        cells = [*_names(row), *map(_score, row.per_tiou(evaluator))]
+        cells += [_score(row.average(evaluator, span)) for span in section.spans]
+        if first is not None:
+            cells.append(_versus(row, first, section, evaluator))
+        lines.append(_line(row, cells))
+    caption = f"mAP by {evaluator}: {videos} videos, {instances} instances"
+    return Table(tuple(heads), tuple(lines), evaluator, caption)
+
+
+def _pairs(section: Section, ranked: list[Row]) -> Table:
+    """Row minus column for every pair of ranked rows; `=` where the two are not distinguishable."""
+    heads = ("method", *(str(row.rank) for row in ranked))
+    lines = []
+    for row in ranked:
+        cells = [Cell(f"{row.rank}. {row.name}", row.rank)]
+        for other in ranked:
+            found = None if other is row else compare_rows(row, other, section.main, section.span)
+            text = MISSING if found is None else signed(found.difference) if found.distinguishable else "="
+            cells.append(Cell(text, found.difference if found else None))
+        lines.append(_line(row, cells))
+    caption = f"Row minus column, average {section.span} by {section.main}; '=' is not distinguishable"
+    return Table(heads, tuple(lines), caption=caption)
+
+
+def _line(row: Row, cells: Iterable[Cell]) -> Line:
+    source = row.records[0]["source"]
+    return Line(tuple(cells), source, row.supervision, row.selection, bool(row.reason), row.key)
+
+
+def _names(row: Row) -> list[Cell]:
+    rank = MISSING if row.rank is None else str(row.rank)
+    name = f"{row.name}: {row.reason}" if row.reason else row.name
+    return [
+        Cell(rank, row.rank),
+        Cell(name, row.name.lower()),
+        Cell(SUPERVISION_WORDS[row.supervision]),
+        Cell(SELECTION_WORDS[row.selection]),
+        Cell(str(len(row.records)), len(row.records)),
+    ]
+
+
+def _score(score: Score) -> Cell:
+    return Cell(spread(score.mean, score.std), score.mean)
+
+
+def _versus(row: Row, first: Row, section: Section, evaluator: str | None = None) -> Cell:
+    if row is first:
+        return Cell(MISSING)
+    found = compare_rows(row, first, evaluator or section.main, section.span)
+    if found is None:
+        return Cell("unknown")
+    interval = f"{signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]"
+    return Cell(interval if found.distinguishable else f"not distinguishable {interval}", found.difference)
+
+
+def _printed_average(row: Row, published: list[PublishedRow], span: str) -> Cell:
+    paper = published_for(published, row.method, published[0].dataset) if not row.variant else None
+    value, computed = paper.average(span) if paper else (None, False)
+    if value is None:
+        return Cell(MISSING)
+    return Cell(_printed_value(value, computed), value)
+
+
+def _printed_value(value: float, computed: bool) -> str:
+    text = fixed(value, 1)
+    return f"({text})" if computed else text
+
+
+def _published(rows: list[PublishedRow], notes: Footnotes) -> list[Part]:
+    lead = (
+        "As papers print them, corrected where a footnote says so; a value in brackets is the mean of the row's own "
+        "values where the paper prints none. Evaluators, features and video sets differ between papers: no ranks."
+    )
+    tables = [(_printed([row for row in rows if row.headline], notes, variants=False), "Published", False)]
+    others = [row for row in rows if not row.headline]
+    if others:
+        tables.append((_printed(others, notes, variants=True), "Published ablations and re-runs", True))
+    parts = [Part(title, lead, (table,), folded=folded) for table, title, folded in tables]
+    frame = [row for row in rows if row.cells.get("")]
+    if frame:
+        heads = ("method", "variant", "frame accuracy", "printed in")
+        lines = tuple(_published_line(row, ("",), notes, variants=True, spans=()) for row in frame)
+        parts.append(Part("Published frame accuracy", "", (Table(heads, lines),), folded=True))
+    return parts
+
+
+def _printed(rows: list[PublishedRow], notes: Footnotes, variants: bool) -> Table:
+    given = {iou for row in rows for iou in row.cells if iou}
+    tious = tuple(sorted((iou for iou in given if ":" not in iou), key=float))
+    spans = tuple(sorted((iou for iou in given if ":" in iou), key=span_order))
+    heads = ("method", "variant" if variants else "supervision", *tious, *spans, "printed in")
+
+    def order(row: PublishedRow) -> tuple:
+        if variants:
+            return (row.tables, 0.0, "")
+        average = row.average(spans[-1])[0] if spans else None
+        best = average if average is not None else -1.0
+        return (list(SUPERVISION_WORDS).index(row.supervision), -best, row.method)
+
+    ordered = sorted(rows, key=order)
+    lines = tuple(_published_line(row, (*tious, *spans), notes, variants, spans) for row in ordered)
+    return Table(heads, lines)
+
+
+def _published_line(
+    row: PublishedRow, ious: Sequence[str], notes: Footnotes, variants: bool, spans: Sequence[str]
+) -> Line:
+    kind = row.variant if variants else SUPERVISION_WORDS[row.supervision]
+    cells = [Cell(row.method, row.method.lower(), notes(row.notes)), Cell(kind)]
+    for iou in ious:
+        cell = row.cells.get(iou)
+        value, computed = row.average(iou) if iou in spans else (row.number(iou), False)
+        text = MISSING if value is None else _printed_value(value, True) if computed else cell.value
+        cells.append(Cell(text, value, notes(cell.notes) if cell else ()))
+    cells.append(Cell(", ".join(row.tables)))
+    return Line(tuple(cells), "published", SUPERVISION.get(row.variant, "weak"), "as printed")
