@@ -269,8 +269,8 @@ def read_field(
         place = f"class {where[-1]}, snippet {where[0]}" if values.ndim == 2 else f"index {where[0]}"
         count = int((~finite).sum())
         raise DataError(
-            f"video {video!r}: field {name!r} is {values[where]} at {place} ({count} such values). The model diverged or "
-            "its input holds NaN: check the features of this video and the training loss."
+            f"video {video!r}: field {name!r} is {values[where]} at {place} ({count} such values). The model diverged "
+            "or its input holds NaN: check the features of this video and the training loss."
         )
     return values
 

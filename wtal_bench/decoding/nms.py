@@ -3,8 +3,8 @@
 Hard suppression gives the kept set of the greedy loop exactly: pairs that suppress each other are listed sparsely
 (sort, searchsorted), then every segment without an undecided better neighbour is accepted, round by round.
 
-    overlap  "union"  inter / (length_i + length_j - inter)          BaS-Net, ACM-Net, FTCL, ECM, CoLA, UM, STPN, OpenTAD
-             "self"   inter / length of the lower-scored segment     FAC-Net, RSKP, GauFuse
+    overlap  "union"  inter / (length_i + length_j - inter)        BaS-Net, ACM-Net, FTCL, ECM, CoLA, UM, STPN, OpenTAD
+             "self"   inter / length of the lower-scored segment   FAC-Net, RSKP, GauFuse
     offset   length = end - start + offset; inter = max(0, min(ends) - max(starts) + offset)
              0 (STPN, BM, BGES), 1 (most repositories, also where the unit is the second: segments less than a second
              apart then suppress each other), 1e-6 on lengths only (OpenTAD, `offset_on="length"`)

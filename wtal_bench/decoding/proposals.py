@@ -107,20 +107,20 @@ def find_runs(
 class Contrast:
     """Outer-inner contrast: statistic(inside) - weight * mean(outside) + video_score * (score of the class).
 
-    With f = outer * n ** power samples of flank and int() truncating towards zero, N samples in all:
+    With f = outer * n ** power samples of flank, int() truncating towards zero, N samples in all, and the left flank
+    [max(0, int(start - f)), start) where nothing else is said, the rings are:
 
-    | ring           | left flank                        | right flank                                  | published in |
-    |----------------|-----------------------------------|----------------------------------------------|--------------|
-    | `inclusive`    | [max(0, int(start-f)), start)     | [end, min(N, int(end-1+f) + 1))              | BaS-Net, ACM-Net, FTCL, CO2-Net, CoLA, UM |
-    | `exclusive`    | same                              | [end, min(N, int(end-1+f)))                  | ECM |
-    | `inside`       | same                              | [end+overhang, min(N-1, int(end+f+1)))       | FAC-Net, RSKP, GauFuse: the last sample never counts |
-    | `at_least_one` | [max(0, min(int(start-f), start-1)), start) | [end, min(N, max(int(end+f), end+1)))  | CMCS, BGES |
-    | `one_more`     | [max(0, start-int(f)-1), start)   | [end, min(N, end+int(f)+1))                  | BM |
+    - `inclusive`: right [end, min(N, int(end-1 + f) + 1)). BaS-Net, ACM-Net, FTCL, CO2-Net, CoLA, UM.
+    - `exclusive`: right [end, min(N, int(end-1 + f))). ECM.
+    - `inside`: right [end + overhang, min(N-1, int(end + f + 1))), so never the last sample. FAC-Net, RSKP, GauFuse.
+    - `at_least_one`: left [max(0, min(int(start - f), start-1)), start), right [end, min(N, max(int(end + f), end+1))).
+      CMCS, BGES (clamped at 0, where CMCS lets the left flank wrap).
+    - `one_more`: left [max(0, start - int(f) - 1), start), right [end, min(N, end + int(f) + 1)). BM.
 
     Attributes:
         outer: flank as a share of the run's length; None = no outside term (STPN, W-TALC).
         power: exponent of the length in the flank (GauFuse: outer 0.0785, power 0.9).
-        ring: the table's first column.
+        ring: one of the above.
         overhang: samples past the run's end that count as inside, cut at N (FAC-Net, RSKP, GauFuse: 1).
         weight: of the outside mean (FAC-Net 0.6, BM 0.3).
         sides: "joined" = one mean over both flanks; "separate" = the sum of the flanks' means (BM). Empty: 0.

@@ -69,9 +69,9 @@ def _decay(
         decay = np.exp(-(overlap**2) / overlap.dtype.type(rule.sigma))
     else:
         decay = np.where(rule.suppresses(overlap), 1 - overlap, overlap.dtype.type(1))
-    # padding keeps -inf: its decay is finite and positive or, at a full linear overlap, forced back
     rest = current[lines, front + 1 :]
-    current[lines, front + 1 :] = np.where(np.isneginf(rest), rest, rest * decay)
+    # padding keeps its -inf, whatever segment its row number happens to point at
+    current[lines, front + 1 :] = np.multiply(rest, decay, out=rest, where=rest > -np.inf)
 
 
 def _refill(
@@ -92,8 +92,5 @@ def _refill(
     mover = width - 1 - mover
     for table in (row, current):
         table[lines[hole_line], hole] = table[lines[mover_line], mover]
-    for_padding = column >= edge
-    cleared = current[lines]
-    cleared[for_padding] = -np.inf
-    current[lines] = cleared
+    current[lines] = np.where(column < edge, current[lines], -np.inf)
     return live

@@ -13,8 +13,8 @@ by a factor u makes N = u T of them, resizing to frames makes N = number of fram
 
     stride    position * f,  f = stride * V / (fps * N)      BaS-Net, ACM-Net, FTCL, CoLA, UM, STPN, BM, CMCS, BGES:
               f = 16 V / (25 u T). The time line is that of the V snippets, stretched over N samples.
-    snippet   position * stride / fps                        FAC-Net, RSKP, GauFuse, CO2-Net, W-TALC: x 16/25. Right only
-              where every sample is one stored snippet (N = V).
+    snippet   position * stride / fps                        FAC-Net, RSKP, GauFuse, CO2-Net, W-TALC: x 16/25. Right
+              only where every sample is one stored snippet (N = V).
     fps       position / fps                                 ECM on THUMOS14. Right only where a sample is a frame.
     duration  position / N * duration                        ECM on ActivityNet. The N samples share the duration.
 
@@ -59,8 +59,8 @@ class TimeAxis:
         if expected != self.samples:
             thing = "stored snippet" if self.convention == "snippet" else "frame"
             raise ConfigError(
-                f"video {self.meta.id!r}: time={self.convention!r} needs one sample per {thing} ({expected}), the curve "
-                f"has {self.samples}. Use time='stride' for sampled or up-sampled snippets, or time='duration'."
+                f"video {self.meta.id!r}: time={self.convention!r} needs one sample per {thing} ({expected}), the "
+                f"curve has {self.samples}. Use time='stride' for sampled or up-sampled snippets, or time='duration'."
             )
 
     def seconds(self, position: np.ndarray) -> np.ndarray:
