@@ -3,22 +3,52 @@
 Plain numpy on column tables; no torch. Numbers are fractions 0..1 and unrounded.
 """
 
+from wtal_bench.evaluation.bootstrap import (
+    BootstrapDifference,
+    Interval,
+    Resample,
+    bootstrap_ap,
+    bootstrap_difference,
+    bootstrap_map,
+    resample_videos,
+    video_influence,
+)
+from wtal_bench.evaluation.classification import classification_ap, classification_map, exact_match_accuracy
+from wtal_bench.evaluation.detection_files import DetectionFile, read_detections, write_detections
+from wtal_bench.evaluation.frames import frame_accuracy, frame_counts, snippet_labels
 from wtal_bench.evaluation.matching import Counts, Matches, Rules, match
 from wtal_bench.evaluation.metric import PRESETS, EvaluationResult, Preset, evaluate, get_preset, summarize
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth, TableError
 
 __all__ = [
     "PRESETS",
+    "BootstrapDifference",
     "Counts",
+    "DetectionFile",
     "DetectionTable",
     "EvaluationResult",
     "GroundTruth",
+    "Interval",
     "Matches",
     "Preset",
+    "Resample",
     "Rules",
     "TableError",
+    "bootstrap_ap",
+    "bootstrap_difference",
+    "bootstrap_map",
+    "classification_ap",
+    "classification_map",
     "evaluate",
+    "exact_match_accuracy",
+    "frame_accuracy",
+    "frame_counts",
     "get_preset",
     "match",
+    "read_detections",
+    "resample_videos",
+    "snippet_labels",
     "summarize",
+    "video_influence",
+    "write_detections",
 ]

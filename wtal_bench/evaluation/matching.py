@@ -112,6 +112,7 @@ class Matches:
     Attributes:
         classes: the classes that have an instance, in the order of the class list.
         videos: ids, those under evaluation first, then the others that hold detections.
+        evaluated: how many of `videos` are under evaluation.
         tious: the thresholds.
         label, video: [N] int32 of the detections; score: [N] float64; row: [N] their rows in the table given.
         ambiguous: [N] bool, true where a false positive is not to be counted.
@@ -123,6 +124,7 @@ class Matches:
 
     classes: tuple[str, ...]
     videos: tuple[str, ...] = field(repr=False)
+    evaluated: int
     tious: np.ndarray
     label: np.ndarray = field(repr=False)
     video: np.ndarray = field(repr=False)
@@ -195,6 +197,7 @@ def match(
     return Matches(
         classes=instances.classes,
         videos=videos,
+        evaluated=len(ground_truth.videos),
         tious=tious,
         label=ranked.label,
         video=ranked.video,

@@ -175,8 +175,13 @@ PRESETS = MappingProxyType(
                 "official rule, seconds, 210 videos",
                 exclude=(_WRONG_ANNOTATION[0], _ONLY_AMBIGUOUS, _WRONG_ANNOTATION[1]),
             ),
-            Preset("thumos_snippet", "loop of FAC-Net, RSKP and GauFuse, 25/16 snippet grid", _SNIPPET_LOOP),
-            Preset("wtalc", "loop of W-TALC, 25/16 snippet grid", _WTALC_LOOP),
+            Preset(
+                "thumos_snippet",
+                "loop of FAC-Net, RSKP and GauFuse, 25/16 snippet grid",
+                _SNIPPET_LOOP,
+                (_ONLY_AMBIGUOUS,),
+            ),
+            Preset("wtalc", "loop of W-TALC, 25/16 snippet grid", _WTALC_LOOP, (_ONLY_AMBIGUOUS,)),
         )
     }
 )

@@ -1,0 +1,398 @@
+"""Reading and writing detection files, plain or gzip-compressed.
+
+Two layouts are read. Ours, also written:
+
+    {"version": str, "videos": {video id: [{"label": str, "start": s, "end": s, "score": number}, ...]}}
+
+and the submission layout of the ActivityNet toolkit:
+
+    {"version": str, "results": {video id: [{"label": str, "segment": [s, s], "score": number}, ...]}, ...}
+
+The order of videos and rows is kept: it decides between equal scores.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wtal_bench.errors import DataError, did_you_mean, listing
+from wtal_bench.evaluation.tables import AnnotationsLike, DetectionTable
+from wtal_bench.files import atomic_write
+from wtal_bench.structures import Detections
+
+EXAMPLE = """\
+{"version": "my detector, THUMOS14 test",
+ "videos": {
+   "video_test_0000004": [
+     {"label": "CricketBowling", "start": 19.2, "end": 21.76, "score": 0.45},
+     {"label": "CricketBowling", "start": 0.0, "end": 0.64, "score": 0.33}]}}"""
+"""A detection file of two rows, shown with every complaint about the layout."""
+
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class DetectionFile:
+    """A detection file, read and checked.
+
+    Attributes:
+        videos: id -> detections in file order, labels indexing `classes`.
+        classes: the class list the names were looked up in.
+        version: the file's own name for itself, "" without one.
+        layout: "videos" (ours) or "results" (ActivityNet submission).
+        unknown_labels: class name not in `classes` -> its rows, which were left out.
+        duplicates: rows that repeat an earlier row of their video exactly (kept: only the first can be right).
+        sha256: hex digest of the file's bytes.
+        path: where it was read from.
+    """
+
+    videos: dict[str, Detections] = field(repr=False)
+    classes: tuple[str, ...] = field(repr=False)
+    version: str
+    layout: str
+    unknown_labels: dict[str, int]
+    duplicates: int
+    sha256: str
+    path: Path
+
+    @property
+    def count(self) -> int:
+        """Detections of a known class."""
+        return sum(len(found) for found in self.videos.values())
+
+    def table(self) -> DetectionTable:
+        """The detections as columns."""
+        return DetectionTable.from_videos(self.videos)
+
+    def strangers(self, annotations: AnnotationsLike, subset: str, exclude: Collection[str] = ()) -> list[str]:
+        """Videos of the file that are not in the subset (nor left out on purpose by `exclude`)."""
+        known = annotations.videos
+        return [
+            name for name in self.videos if name not in exclude and (name not in known or known[name].subset != subset)
+        ]
+
+    def review(self, annotations: AnnotationsLike, subset: str, exclude: Collection[str] = ()) -> list[str]:
+        """Sentences on what scores, but is probably not meant; empty when nothing is odd.
+
+        Videos the subset does not know, times that look like frames, repeated rows, unknown classes, nothing at all.
+        """
+        notes = [self._unknown_note(), *self._video_notes(annotations, subset, exclude), self._time_note(annotations)]
+        if self.duplicates:
+            notes.append(
+                f"{self.duplicates} of {self.count} detections repeat an earlier row exactly; at most one of each can "
+                "be right, the others are false positives. Was the NMS left out?"
+            )
+        return [note for note in notes if note]
+
+    def _unknown_note(self) -> str:
+        if not self.unknown_labels:
+            return ""
+        name, rows = max(self.unknown_labels.items(), key=lambda item: item[1])
+        return (
+            f"{sum(self.unknown_labels.values())} detections have a class that is not in the class list and are "
+            f"ignored: {listing(f'{key!r} ({rows})' for key, rows in self.unknown_labels.items())}."
+            f"{did_you_mean(name, self.classes)}"
+        )
+
+    def _video_notes(self, annotations: AnnotationsLike, subset: str, exclude: Collection[str]) -> list[str]:
+        if not self.count:
+            return ["there is no detection at all, so every average precision is 0."]
+        notes, known = [], annotations.videos
+        strangers = self.strangers(annotations, subset, exclude)
+        rows = sum(len(self.videos[name]) for name in strangers)
+        if strangers:
+            prefixed = [name for name in strangers if name.startswith("v_") and name[2:] in known]
+            elsewhere = Counter(known[name].subset for name in strangers if name in known)
+            hint = f" {len(prefixed)} are known without their leading 'v_': remove it." if prefixed else ""
+            hint += "".join(f" {count} belong to subset {name!r}." for name, count in elsewhere.items())
+            notes.append(
+                f"{len(strangers)} videos are not among those of subset {subset!r}: {listing(strangers, 5)}; the "
+                f"official rule counts their {rows} detections as false positives.{hint}"
+            )
+        wanted = [name for name, video in known.items() if video.subset == subset and name not in exclude]
+        missing = [name for name in wanted if not len(self.videos.get(name, ()))]
+        if missing:
+            notes.append(f"{len(missing)} of {len(wanted)} videos have no detection: {listing(missing, 5)}.")
+        return notes
+
+    def _time_note(self, annotations: AnnotationsLike) -> str:
+        timed = [(annotations.videos[name].duration, found.end) for name, found in self.videos.items()
+                 if name in annotations.videos and len(found)]  # fmt: skip
+        if not timed:
+            return ""
+        end = np.concatenate([ends for _, ends in timed])
+        duration = np.repeat([length for length, _ in timed], [len(ends) for _, ends in timed])
+        late = end > duration
+        if late.mean() <= 0.5:
+            return ""
+        return (
+            f"{np.count_nonzero(late)} of {len(end)} detections end after their video does (the median at "
+            f"{np.median(end / duration):.1f} times its length): are the times frames or snippets? Seconds are "
+            "needed; divide frames by the frame rate of each video."
+        )
+
+
+def read_detections(
+    path: str | Path, classes: Sequence[str], *, strict: bool = False, allow_invalid: bool = False
+) -> DetectionFile:
+    """Read a `.json` or `.json.gz` file in either layout.
+
+    Args:
+        path: the file.
+        classes: class names; a row of another class is left out and counted.
+        strict: refuse rows of another class instead.
+        allow_invalid: keep NaN scores and reversed segments (for `strict_official` scoring).
+
+    Raises:
+        DataError: missing, empty or damaged file, wrong layout (the text names the key, what was expected there and
+            shows an example), unknown class with `strict`, NaN score, reversed or infinite segment.
+    """
+    path = Path(path)
+    raw = _bytes(path)
+    value = _parse(path, raw)
+    layout, videos = _videos(path, value)
+    columns = _Columns.read(path, layout, videos)
+    return columns.sort_out(path, tuple(classes), value, layout, hashlib.sha256(raw).hexdigest(), strict, allow_invalid)
+
+
+def write_detections(path: str | Path, videos: Mapping[str, Detections], classes: Sequence[str], version: str) -> None:
+    """Write our layout, one video a line, atomically; compressed when the name ends in `.gz`.
+
+    Floats keep every bit, videos and rows their order; equal input gives equal bytes.
+
+    Raises:
+        DataError: a label outside `classes`, or a number that is not finite; nothing is written.
+    """
+    text = "".join(_lines(videos, tuple(classes), version)).encode()
+    if Path(path).suffix == ".gz":
+        buffer = io.BytesIO()
+        # no name and no time stamp, so that the bytes depend on the detections alone
+        with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=9, mtime=0) as stream:
+            stream.write(text)
+        text = buffer.getvalue()
+    with atomic_write(path, "wb") as stream:
+        stream.write(text)
+
+
+def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: str) -> list[str]:
+    lines = []
+    for name, found in videos.items():
+        outside = (found.label < 0) | (found.label >= len(classes))
+        finite = np.isfinite(found.start) & np.isfinite(found.end) & np.isfinite(found.score)
+        if outside.any() or not finite.all():
+            row = int(np.argmax(outside | ~finite))
+            raise DataError(
+                f"video {name!r}, detection {row}: label {found.label[row]}, start {found.start[row]}, end "
+                f"{found.end[row]}, score {found.score[row]}; needed a label in 0..{len(classes) - 1} and finite numbers."
+            )
+        columns = (column.tolist() for column in (found.label, found.start, found.end, found.score))
+        rows = [
+            {"label": classes[label], "start": start, "end": end, "score": score}
+            for label, start, end, score in zip(*columns)
+        ]
+        lines.append(f"{json.dumps(name)}:{json.dumps(rows, separators=(',', ':'))}")
+    return [f'{{"version": {json.dumps(version)}, "videos": {{\n', ",\n".join(lines), "\n}}\n"]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"cannot read detection file {path}: {error.strerror or error}. Give a .json or .json.gz file."
+        ) from error
+    if not raw:
+        raise DataError(f"{path} is empty (0 bytes). A detection file looks like this:\n{EXAMPLE}")
+    return raw
+
+
+def _parse(path: Path, raw: bytes) -> Any:
+    if raw.startswith(_GZIP):
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{path} is a damaged gzip file ({error}); it may be cut off. Copy or write it again."
+            ) from error
+    elif path.suffix == ".gz":
+        raise DataError(
+            f"{path} is named .gz but does not begin like a gzip file: it is damaged, or plain JSON, which must be "
+            "named .json."
+        )
+    try:
+        return json.loads(raw, object_pairs_hook=_unique_keys)
+    except _RepeatedKeyError as error:
+        raise DataError(
+            f"{path}: the key {error.args[0]!r} stands twice in one JSON object; only the last would be read. Join "
+            "the two, or rename one."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} is not JSON ({error}); it may be cut off. A detection file looks like this:\n{EXAMPLE}"
+        ) from error
+
+
+class _RepeatedKeyError(Exception):
+    """A JSON object holds one key twice."""
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _RepeatedKeyError(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return value
+
+
+def _wrong(path: Path, where: str, expected: str, found: Any) -> DataError:
+    shown = repr(found)
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    return DataError(f"{path}: {where}: expected {expected}, found {shown}. The layout, with an example:\n{EXAMPLE}")
+
+
+def _videos(path: Path, value: Any) -> tuple[str, dict[str, list]]:
+    """The layout's name and the rows by video, both of the right type."""
+    if not isinstance(value, dict):
+        raise _wrong(path, "top level", 'an object with the key "videos" (or "results")', value)
+    given = [key for key in ("videos", "results") if key in value]
+    if len(given) != 1:
+        found = f"both {given}" if given else f"only the keys {listing(value, 8)}"
+        hint = "" if given else next((text for key in value if (text := did_you_mean(key, ("videos", "results")))), "")
+        raise DataError(
+            f'{path}: top level: expected one key "videos" (or "results", the ActivityNet layout), found {found}.{hint} '
+            f"The layout, with an example:\n{EXAMPLE}"
+        )
+    videos = value[given[0]]
+    if not isinstance(videos, dict):
+        raise _wrong(path, f'"{given[0]}"', "an object of video id -> list of detections", videos)
+    for name, rows in videos.items():
+        if not isinstance(rows, list):
+            raise _wrong(path, f'{given[0]}["{name}"]', "a list of detections", rows)
+    return given[0], videos
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The rows of a whole file as columns, before any row is left out."""
+
+    names: tuple[str, ...]
+    sizes: list[int]
+    label: list[str]
+    start: np.ndarray
+    end: np.ndarray
+    score: np.ndarray
+
+    @classmethod
+    def read(cls, path: Path, layout: str, videos: dict[str, list]) -> _Columns:
+        rows = [row for found in videos.values() for row in found]
+        try:
+            label = [row["label"] for row in rows]
+            score = [row["score"] for row in rows]
+            if layout == "videos":
+                start, end = [row["start"] for row in rows], [row["end"] for row in rows]
+            else:
+                start, end = [[row["segment"][side] for row in rows] for side in (0, 1)]
+            plain = set(map(type, label)) <= {str}
+            plain &= all(set(map(type, column)) <= {int, float} for column in (start, end, score))
+            plain &= layout == "videos" or all(len(row["segment"]) == 2 for row in rows)
+            if not plain:
+                raise TypeError
+            numbers = (np.array(column, dtype=np.float64) for column in (start, end, score))
+            return cls(tuple(videos), [len(found) for found in videos.values()], label, *numbers)
+        except (KeyError, TypeError, IndexError, OverflowError) as error:
+            raise _first_wrong_row(path, layout, videos) from error
+
+    def sort_out(
+        self,
+        path: Path,
+        classes: tuple[str, ...],
+        value: Mapping[str, Any],
+        layout: str,
+        sha256: str,
+        strict: bool,
+        allow_invalid: bool,
+    ) -> DetectionFile:
+        """Check the values, look the classes up, leave unknown ones out."""
+        number = {name: index for index, name in enumerate(classes)}
+        label = np.array([number.get(name, -1) for name in self.label], dtype=np.int32)
+        video = np.repeat(np.arange(len(self.names)), self.sizes)
+        table = DetectionTable(self.names, video, label, self.start, self.end, self.score)
+        if not allow_invalid:
+            try:
+                table.check()
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from error
+        unknown = dict(Counter(name for name, index in zip(self.label, label.tolist()) if index < 0))
+        if unknown and strict:
+            name = next(iter(unknown))
+            raise DataError(
+                f"{path}: {table.place(int(np.argmax(label < 0)))}: class {name!r} is not in the class list "
+                f"({sum(unknown.values())} rows of {len(unknown)} such classes).{did_you_mean(name, classes)}"
+            )
+        known = table.take(label >= 0)
+        cuts = np.searchsorted(known.video, np.arange(len(self.names) + 1)).tolist()
+        videos = {
+            name: Detections(known.start[a:b], known.end[a:b], known.label[a:b], known.score[a:b])
+            for name, a, b in zip(self.names, cuts, cuts[1:])
+        }
+        version = value.get("version", "")
+        return DetectionFile(videos, classes, str(version), layout, unknown, _repeated_rows(known), sha256, path)
+
+
+def _repeated_rows(table: DetectionTable) -> int:
+    if len(table) < 2:
+        return 0
+    columns = (table.score, table.end, table.start, table.label, table.video)
+    order = np.lexsort(columns)
+    same = np.ones(len(table) - 1, dtype=bool)
+    for column in columns:
+        same &= column[order][1:] == column[order][:-1]
+    return int(np.count_nonzero(same))
+
+
+def _first_wrong_row(path: Path, layout: str, videos: dict[str, list]) -> DataError:
+    """Find the first row that is not as it should be and say so."""
+    keys = ("label", "start", "end", "score") if layout == "videos" else ("label", "segment", "score")
+    for name, rows in videos.items():
+        for place, row in enumerate(rows):
+            where = f'{layout}["{name}"][{place}]'
+            if not isinstance(row, dict):
+                return _wrong(path, where, f"an object with the keys {listing(keys)}", row)
+            for key in keys:
+                if key not in row:
+                    hint = did_you_mean(key, row)
+                    return DataError(
+                        f"{path}: {where}: expected the keys {listing(keys)}, found {listing(row)}; {key!r} is missing."
+                        f"{hint} The layout, with an example:\n{EXAMPLE}"
+                    )
+                complaint = _wrong_value(key, row[key])
+                if complaint:
+                    return _wrong(path, f"{where}.{key}", complaint, row[key])
+    raise AssertionError("every row is sound, but the columns could not be built")
+
+
+def _wrong_value(key: str, value: Any) -> str:
+    """What the value of a row's key should have been, or an empty string."""
+    if key == "label":
+        return "" if isinstance(value, str) else "a class name in quotes"
+    if key == "segment":
+        sound = isinstance(value, list) and len(value) == 2 and not any(_wrong_value("start", side) for side in value)
+        return "" if sound else "[start, end], two numbers in seconds"
+    if type(value) not in (int, float):
+        text = "a number"
+        return f"{text} without quotes" if isinstance(value, str) else text
+    try:
+        float(value)
+    except OverflowError:
+        return "a number that fits a float"
+    return ""
