@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,7 +65,7 @@ def _part(part: Part) -> list[str]:
         lines += [escape(part.lead), ""]
     for index, table in enumerate(part.tables):
         if part.folded or index:
-            summary = escape(table.caption or "Show").replace("\\", "")
+            summary = html.escape(table.caption or "Show")
             lines += ["<details>", f"<summary>{summary}</summary>", "", *_table(table), "", "</details>", ""]
         else:
             lines += [*([escape(table.caption), ""] if table.caption else []), *_table(table), ""]

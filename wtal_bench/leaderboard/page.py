@@ -22,6 +22,8 @@ from wtal_bench.leaderboard.rows import Row, Section
 from wtal_bench.leaderboard.tables import LEGEND, Cell, Chapter, Document, Line, Part, Table
 
 _FILTERS = (("protocol", "Protocol"), ("supervision", "Supervision"), ("selection", "Checkpoint"), ("source", "Source"))
+_WORDY = ("printed in", "variant")
+"""Columns of running text, which may wrap."""
 
 
 def to_html(document: Document, sections: Sequence[Section], published: Sequence[PublishedRow]) -> str:
@@ -114,7 +116,7 @@ def _table(table: Table, part: Part) -> Iterator[str]:
     yield '<div class="scroll" tabindex="0"><table><thead><tr>'
     kinds = [_kind(table, column) for column in range(len(table.heads))]
     for head, kind in zip(table.heads, kinds):
-        yield f'<th scope="col" class="{kind}"><button type="button">{escape(head)}</button></th>'
+        yield f'<th scope="col" class="{kind}"><button type="button">{_breakable(head)}</button></th>'
     yield "</tr></thead><tbody>"
     name = table.heads.index("method")
     for line in table.lines:
@@ -122,10 +124,14 @@ def _table(table: Table, part: Part) -> Iterator[str]:
     yield "</tbody></table></div></figure>"
 
 
+def _breakable(head: str) -> str:
+    return escape(head).replace("_", "_<wbr>")
+
+
 def _kind(table: Table, column: int) -> str:
-    if any(isinstance(line.cells[column].sort, int | float) for line in table.lines):
-        return "number"
-    return "words" if table.heads[column] in ("printed in", "variant") else "text"
+    if table.heads[column] in _WORDY or table.heads[column].startswith("vs "):
+        return "words"
+    return "number" if any(isinstance(line.cells[column].sort, int | float) for line in table.lines) else "text"
 
 
 def _line(line: Line, name: int, kinds: Sequence[str], part: Part) -> str:

@@ -280,4 +280,4 @@ def _row_key(record: Mapping[str, Any]) -> tuple[Any, ...]:
 def span_order(span: str) -> tuple[float, float]:
     """Sort key of averages: narrow ranges before wide ones, then by where they begin."""
     low, _, high = span.partition(":")
-    return (float(high) - float(low) if high else 0.0, float(low))
+    return (round(float(high) - float(low), 6) if high else 0.0, float(low))

@@ -16,6 +16,8 @@ from wtal_bench.leaderboard.rows import Block, Row, Score, Section, compare_rows
 SUPERVISION_WORDS = {"weak": "weak", "extra_weak": "extra weak", "point": "point", "full": "full"}
 SELECTION_WORDS = {"last": "last epoch", "val_holdout": "held-out train videos", "best_on_test": "best on test"}
 DATASETS = ("THUMOS14", "ActivityNet1.2", "ActivityNet1.3")
+_NAMES = ("rank", "method", "n")
+_TERMS = ("supervision", "checkpoint")
 MATRIX_ROWS = 20
 """Ranked rows a table of all pairs may hold; the page compares any two."""
 
@@ -166,38 +168,30 @@ def _external(section: Section) -> Part:
 
 def _overview(section: Section, block: Block, published: list[PublishedRow]) -> Table:
     """The main average under every evaluator side by side, and what the paper prints."""
-    heads = ["rank", "method", "supervision", "checkpoint", "n", *section.evaluators]
-    heads += [f"vs first ({section.main})"] + (["published"] if published else [])
+    heads = [*_NAMES, *section.evaluators, *(["published"] if published else []), "vs first", *_TERMS]
     lines = []
     for row in block.rows:
         cells = [*_names(row)]
         cells += [_score(row.average(evaluator, section.span)) for evaluator in section.evaluators]
-        cells.append(_versus(row, block.rows[0], section))
         if published:
             cells.append(_printed_average(row, published, section.span))
+        cells += [_versus(row, block.rows[0], section, section.main), *_terms(row)]
         lines.append(_line(row, cells))
-    return Table(tuple(heads), tuple(lines), caption=f"Average mAP, tIoU {section.span}, by evaluator")
+    caption = f"Average mAP, tIoU {section.span}, by evaluator; ranked and compared by {section.main}"
+    return Table(tuple(heads), tuple(lines), caption=caption)
 
 
 def _scores(section: Section, rows: Sequence[Row], evaluator: str, first: Row | None = None) -> Table:
     videos, instances = section.counts[evaluator]
-    heads = [
-        "rank",
-        "method",
-        "supervision",
-        "checkpoint",
-        "n",
-        *(f"{tiou:g}" for tiou in section.tious),
-        *section.spans,
-    ]
-    if first is not None:
-        heads.append(f"vs first ({evaluator})")
+    heads = [*_NAMES, *(f"{tiou:g}" for tiou in section.tious), *section.spans]
+    heads += [*(["vs first"] if first else []), *_TERMS]
     lines = []
     for row in rows:
         cells = [*_names(row), *map(_score, row.per_tiou(evaluator))]
         cells += [_score(row.average(evaluator, span)) for span in section.spans]
         if first is not None:
             cells.append(_versus(row, first, section, evaluator))
+        cells += _terms(row)
         lines.append(_line(row, cells))
     caption = f"mAP by {evaluator}: {videos} videos, {instances} instances"
     return Table(tuple(heads), tuple(lines), evaluator, caption)
@@ -229,20 +223,22 @@ def _names(row: Row) -> list[Cell]:
     return [
         Cell(rank, row.rank),
         Cell(name, row.name.lower()),
-        Cell(SUPERVISION_WORDS[row.supervision]),
-        Cell(SELECTION_WORDS[row.selection]),
         Cell(str(len(row.records)), len(row.records)),
     ]
+
+
+def _terms(row: Row) -> list[Cell]:
+    return [Cell(SUPERVISION_WORDS[row.supervision]), Cell(SELECTION_WORDS[row.selection])]
 
 
 def _score(score: Score) -> Cell:
     return Cell(spread(score.mean, score.std), score.mean)
 
 
-def _versus(row: Row, first: Row, section: Section, evaluator: str | None = None) -> Cell:
-    if row is first:
+def _versus(row: Row, first: Row, section: Section, evaluator: str) -> Cell:
+    if row is first or row.reason:
         return Cell(MISSING)
-    found = compare_rows(row, first, evaluator or section.main, section.span)
+    found = compare_rows(row, first, evaluator, section.span)
     if found is None:
         return Cell("unknown")
     interval = f"{signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]"

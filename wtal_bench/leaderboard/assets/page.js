@@ -73,7 +73,7 @@ document.getElementById("reset").addEventListener("click", () => {
   refresh();
 });
 
-/* ---- sorting: values missing from a column stay at its end */
+/* ---- sorting: rows that are not ranked stay below the others, missing values at the end */
 function sortBy(head) {
   const table = head.closest("table");
   const column = [...head.parentElement.children].indexOf(head);
@@ -87,9 +87,10 @@ function sortBy(head) {
     const missing = cell.dataset.sort === undefined && cell.textContent === "-";
     const number = Number(cell.dataset.sort);
     const value = cell.dataset.sort === undefined ? cell.textContent : Number.isNaN(number) ? cell.dataset.sort : number;
-    return { line, missing, value };
+    return { line, missing, value, shaded: line.className === "shaded" };
   });
   keyed.sort((a, b) => {
+    if (a.shaded !== b.shaded) return a.shaded ? 1 : -1;
     if (a.missing !== b.missing) return a.missing ? 1 : -1;
     const order = a.value < b.value ? -1 : a.value > b.value ? 1 : 0;
     return falling ? -order : order;
@@ -104,13 +105,15 @@ const percent = (value, digits = 1) => (100 * value).toFixed(digits);
 function curve(one, two) {
   const series = [one, two].filter(Boolean);
   const xs = one.tious;
-  const top = Math.min(1, Math.max(0.1, ...series.flatMap((s) => s.mean.map((v, i) => (v ?? 0) + (s.std?.[i] ?? 0)))) * 1.08);
+  const highest = Math.max(0.05, ...series.flatMap((s) => s.mean.map((v, i) => (v ?? 0) + (s.std?.[i] ?? 0))));
+  const step = [0.02, 0.05, 0.1, 0.2].find((size) => highest / size <= 6) ?? 0.2;
+  const top = Math.min(1, Math.ceil(highest / step) * step);
   const low = xs[0], span = xs[xs.length - 1] - low || 1;
   const x = (value) => 34 + (value - low) / span * 312;
   const y = (value) => 178 - value / top * 164;
   const picture = make("svg", { viewBox: "0 0 360 204", role: "img", "aria-label": "mAP by tIoU" });
-  for (let step = 0; step <= 4; step += 1) {
-    const value = top * step / 4;
+  for (let tick = 0; tick * step <= top + 1e-9; tick += 1) {
+    const value = tick * step;
     picture.append(make("line", { class: "grid", x1: 34, x2: 350, y1: y(value), y2: y(value) }));
     picture.append(make("text", { x: 30, y: y(value) + 4, "text-anchor": "end" }, percent(value, 0)));
   }
@@ -134,7 +137,9 @@ function curve(one, two) {
 }
 
 function bars(one, two, classes) {
-  const height = two ? 22 : 16;
+  const height = two ? 26 : 17;
+  const highest = Math.max(0.05, ...[one, two].flatMap((values) => values ?? []).filter((value) => value !== null));
+  const length = (value) => Math.max(1, value / highest * 190);
   const picture = make("svg", { viewBox: `0 0 360 ${classes.length * height + 6}`, role: "img", "aria-label": "AP by class" });
   classes.forEach((name, index) => {
     const line = index * height + 3;
@@ -143,11 +148,11 @@ function bars(one, two, classes) {
     [one, two].forEach((values, place) => {
       const value = values?.[index];
       if (value === null || value === undefined) return;
-      const size = two ? 9 : 12;
+      const size = two ? 11 : 13;
       const tip = `${name}: ${percent(value, 2)}`;
-      const box = { class: place ? "bar-two" : "bar-one", x: 128, y: line + place * 10, width: Math.max(1, value * 190), height: size };
+      const box = { class: place ? "bar-two" : "bar-one", x: 128, y: line + place * 12, width: length(value), height: size };
       picture.append(make("rect", box, make("title", {}, tip)));
-      picture.append(make("text", { x: 132 + value * 190, y: line + place * 10 + size - 1 }, percent(value)));
+      picture.append(make("text", { x: 132 + length(value), y: line + place * 12 + size - 2 }, percent(value)));
     });
   });
   return picture;
