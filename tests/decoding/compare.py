@@ -32,16 +32,15 @@ def score(
     rows: np.ndarray,
     truth: np.ndarray,
     tious: np.ndarray,
-    videos: int,
+    count: int,
     classes: int,
-    ambiguous: np.ndarray | None = None,
+    spans: np.ndarray | None = None,
     unit: str = "seconds",
     **switches: Any,
 ) -> EvaluationResult:
-    """Score rows (video, class, start, end, score) against rows (video, class, start s, end s)."""
-    ids, names = [str(v) for v in range(videos)], [str(c) for c in range(classes)]
-    spans = () if ambiguous is None else ambiguous.T
-    annotated = GroundTruth(names, ids, *truth.T, *spans)
+    """Score rows (video, class, start, end, score) of `count` videos against rows (video, class, start s, end s)."""
+    ids, names = [str(v) for v in range(count)], [str(c) for c in range(classes)]
+    annotated = GroundTruth(names, ids, *truth.T, *(() if spans is None else spans.T))
     return evaluate(DetectionTable(ids, *rows.T, unit=unit), annotated, tious, **switches)
 
 
