@@ -142,8 +142,9 @@ class FeatureStore:
 
     @property
     def streams(self) -> dict[str, tuple[int, int]]:
-        """Stream name -> its columns [first, end)."""
-        return {name: (first, end) for name, (first, end) in self.manifest["streams"].items()}
+        """Stream name -> its columns [first, end), in column order."""
+        ordered = sorted(self.manifest["streams"].items(), key=lambda stream: stream[1])
+        return {name: (first, end) for name, (first, end) in ordered}
 
     @property
     def synthetic(self) -> bool:
@@ -413,12 +414,6 @@ def _checked(video: StoredVideo, seen: set[str], kind: np.dtype, width: int) -> 
     if video.id in seen:
         raise DataError(f"{place}: comes twice; every id must be unique.")
     seen.add(video.id)
-    for name, value in (("duration", video.duration), ("fps", video.fps)):
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
-            raise DataError(f"{place}: {name} must be a finite number above 0, got {value!r}.")
-    frames = video.frames
-    if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int | np.integer) or frames < 1):
-        raise DataError(f"{place}: frames must be a whole number of at least 1 or None, got {frames!r}.")
     data = np.asarray(video.features)
     if data.dtype.kind not in "fiu":
         raise DataError(f"{place}: features must be numbers, got an array of {data.dtype}.")
@@ -432,6 +427,12 @@ def _checked(video: StoredVideo, seen: set[str], kind: np.dtype, width: int) -> 
     if not np.isfinite(data).all():
         row, column = np.argwhere(~np.isfinite(data))[0]
         raise DataError(f"{place}: feature [{row}, {column}] is {data[row, column]}; features must be finite.")
+    for name, value in (("duration", video.duration), ("fps", video.fps)):
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
+            raise DataError(f"{place}: {name} must be a finite number above 0, got {value!r}.")
+    frames = video.frames
+    if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int | np.integer) or frames < 1):
+        raise DataError(f"{place}: frames must be a whole number of at least 1 or None, got {frames!r}.")
     with np.errstate(over="ignore"):
         stored = np.ascontiguousarray(data, dtype=kind)
     if not np.isfinite(stored).all():

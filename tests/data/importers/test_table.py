@@ -1,0 +1,104 @@
+"""CSV tables of tags or instances become annotation files."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from wtal_bench.data import import_annotations_command
+from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.importers.table import read_table
+from wtal_bench.errors import DataError
+
+TAGS = "video,label,duration\nb,Jump,10\nb,Throw,10\nb,Jump,10\na,,5.5\n"
+INSTANCES = (
+    "\ufeffvideo, label ,start,end,duration,subset,fps,frames,who\n"
+    "b,Throw,1,2.5,10,train,25,250,me\nb,Jump,3,4,10,train,25,250,me\na,,,,5.5,test,,,me\n"
+)
+
+
+def table(tmp_path, text):
+    path = tmp_path / "table.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_tags_alone_are_enough(tmp_path):
+    value = read_table(table(tmp_path, TAGS), version="mine", subset="train")
+    read = Annotations.from_dict(value)
+    assert read.classes == ("Jump", "Throw")
+    assert [read.tags(video) for video in ("b", "a")] == [(0, 1), ()]
+    assert read.videos["b"].segments == ()
+    assert read.subset("train") == ["b", "a"]
+
+
+def test_instances_keep_their_times(tmp_path):
+    read = Annotations.from_dict(read_table(table(tmp_path, INSTANCES), version="mine"))
+    video = read.videos["b"]
+    assert [(s.label, s.start, s.end) for s in video.segments] == [(1, 1.0, 2.5), (0, 3.0, 4.0)]
+    assert (video.fps, video.frames, video.subset) == (25.0, 250, "train")
+    assert (read.videos["a"].subset, read.videos["a"].fps) == ("test", None)
+
+
+def test_classes_can_be_given_in_order(tmp_path):
+    value = read_table(table(tmp_path, TAGS), version="mine", subset="train", classes=["Throw", "Run", "Jump"])
+    assert Annotations.from_dict(value).tags("b") == (0, 2)
+    with pytest.raises(DataError, match="label 'Throw' is not in the class list"):
+        read_table(table(tmp_path, TAGS), version="mine", subset="train", classes=["Jump"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("video,label\nb,Jump\n", "the column 'duration' is missing"),
+        ("video,lable,duration\nb,Jump,1\n", "unknown column 'lable'. Did you mean 'label'"),
+        ("video,label,duration,start\nb,Jump,1,0\n", "only one of the columns 'start' and 'end'"),
+        ("video,label,duration,label\nb,Jump,1,x\n", "named twice"),
+        ("video,label,duration\nb,Jump,ten\n", r"line 2: `duration` must be a number .* got 'ten'"),
+        ("video,label,duration\nb,Jump,nan\n", "`duration` must be a number"),
+        ("video,label,duration\nb,Jump,1\nb,Throw,2\n", r"line 3: video 'b' has duration 2.0 here and 1.0"),
+        ("video,label,duration\nb,Jump\n", "line 2: has another number of cells"),
+        ("video,label,duration\nb,Jump,1,2\n", "line 2: has another number of cells"),
+        ("video,label,duration\n,Jump,1\n", "line 2: `video` is empty"),
+        ("video,label,duration\nb,Jump,0\n", "`duration` is 0.0, but must be above 0"),
+        ("video,label,duration,start,end\nb,Jump,9,2,1\n", "is reversed"),
+        ("video,label,duration,start,end\nb,Jump,9,,\n", "line 2: `start` must be a number"),
+        ("video,label,duration,frames\nb,Jump,9,2.5\n", "`frames` must be a whole number"),
+        ("video,label,duration\n", "holds no row"),
+        ("", "the column 'video' is missing"),
+    ],
+)
+def test_wrong_tables_are_explained(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        read_table(table(tmp_path, text), version="mine", subset="train")
+
+
+def test_a_table_without_subsets_needs_one(tmp_path):
+    with pytest.raises(DataError, match="line 2: no subset"):
+        read_table(table(tmp_path, TAGS), version="mine")
+
+
+def test_a_table_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"video\xff\xfe")
+    with pytest.raises(DataError, match="cannot be read as a UTF-8 CSV table"):
+        read_table(tmp_path / "t.csv", version="mine")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_table(tmp_path / "none.csv", version="mine")
+
+
+def test_the_command_writes_the_file_and_lists_oddities(tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    import_annotations_command.configure(parser)
+    (tmp_path / "classes.txt").write_text("Throw\nJump\nRun\n")
+    arguments = [str(table(tmp_path, TAGS)), str(tmp_path / "out.json"), "--version", "mine", "--subset", "train",
+                 "--classes", str(tmp_path / "classes.txt")]  # fmt: skip
+    assert import_annotations_command.run(parser.parse_args(arguments)) == 0
+    printed = capsys.readouterr().out
+    assert "2 videos, 3 classes, 0 instances" in printed
+    assert "no tags: 1" in printed
+    assert "class without a video: 1" in printed
+    assert Annotations.load(tmp_path / "out.json").classes == ("Throw", "Jump", "Run")
+    with pytest.raises(DataError, match="already there"):
+        import_annotations_command.run(parser.parse_args(arguments))
+    assert import_annotations_command.run(parser.parse_args([*arguments, "--overwrite"])) == 0

@@ -1,0 +1,116 @@
+"""`wtal-bench import-features`: write other people's features into a feature store."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.importers.features import import_features
+from wtal_bench.data.importers.folders import FeatureSource, npy_folders, npz_folder
+from wtal_bench.data.importers.wtalc import wtalc_release
+from wtal_bench.data.progress import track
+from wtal_bench.errors import ConfigError, listing
+
+SUMMARY = "write a folder of feature files into a feature store"
+EXAMPLE = """\
+wtal-bench import-features i3d/rgb i3d/flow --out data/thumos14/features --annotations data/thumos14/thumos14.json \\
+    --extractor "I3D, Kinetics-400, TV-L1 flow" --fps 25 --stride 16 --window 16
+wtal-bench import-features Thumos14reduced-I3D-JOINTFeatures.npy Thumos14reduced-Annotations --format wtalc \\
+    --out data/thumos14/features --extractor "I3D of W-TALC" --fps 25 --stride 16 --streams rgb=1024 flow=1024"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        help="npy: a folder of <id>.npy, or one folder a stream; npz: a folder of <id>.npz; wtalc: the features file "
+        "and the *-Annotations folder",
+    )
+    parser.add_argument("--out", required=True, help="folder the store is written to")
+    parser.add_argument(
+        "--format", choices=("npy", "npz", "wtalc"), default="npy", help="what the sources are (default: %(default)s)"
+    )
+    parser.add_argument("--annotations", help="annotation file: gives durations; videos it does not name are left out")
+    parser.add_argument("--name", help="name of the feature set (default: the name of the --out folder)")
+    parser.add_argument("--extractor", required=True, help="what made the features, in words; goes into every record")
+    parser.add_argument(
+        "--fps",
+        required=True,
+        help="frames a second of the decoded videos, or 'video': each its own of the annotations",
+    )
+    parser.add_argument(
+        "--stride", required=True, help="frames between two snippets, or 'resized' for features of a fixed length"
+    )
+    parser.add_argument("--window", type=int, help="frames a snippet sees")
+    parser.add_argument(
+        "--streams", nargs="+", metavar="NAME=COLUMNS", help="streams in column order, e.g. rgb=1024 flow=1024"
+    )
+    parser.add_argument("--keys", nargs="+", default=["feat_spa", "feat_tem"], help="npz: arrays to join, in order")
+    parser.add_argument("--transposed", action="store_true", help="the files hold [D,T] instead of [T,D]")
+    parser.add_argument("--strip-prefix", default="", help="cut this off file names to get ids, e.g. v_")
+    parser.add_argument(
+        "--dtype", choices=("float32", "float16"), default="float32", help="stored precision (default: %(default)s)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a store that is there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import, print what was done, return 0."""
+    annotations = Annotations.load(args.annotations) if args.annotations else None
+    fps = None if args.fps == "video" else _positive("--fps", args.fps, float)
+    stride = None if args.stride == "resized" else _positive("--stride", args.stride, int)
+    result = import_features(
+        _source(args),
+        args.out,
+        name=args.name or args.out.rstrip("/").rsplit("/", 1)[-1],
+        extractor=args.extractor,
+        fps=fps,
+        stride=stride,
+        annotations=annotations,
+        streams=dict(map(_stream, args.streams)) if args.streams else None,
+        window=args.window,
+        dtype=args.dtype,
+        overwrite=args.overwrite,
+        track=track,
+    )
+    store = result.store
+    print(f"{store.folder}: {len(store)} videos, {store.lengths.sum()} snippets, manifest hash {store.manifest_hash}")
+    for videos, what in (
+        (result.left_out, "left out, as the annotations do not name them"),
+        (result.missing, "annotated videos without features"),
+    ):
+        if videos:
+            print(f"{len(videos)} {what}: {listing(videos, 5)}", file=sys.stderr)
+    checked = f" --annotations {args.annotations}" if args.annotations else ""
+    print(f"next: wtal-bench check-data {store.folder}{checked}")
+    return 0
+
+
+def _source(args: argparse.Namespace) -> FeatureSource:
+    if args.format == "npy":
+        return npy_folders(args.sources, transposed=args.transposed, strip_prefix=args.strip_prefix)
+    wanted = {"npz": 1, "wtalc": 2}[args.format]
+    if len(args.sources) != wanted:
+        raise ConfigError(f"--format {args.format} reads {wanted} sources (see --help), got {len(args.sources)}.")
+    if args.format == "wtalc":
+        return wtalc_release(*args.sources)
+    return npz_folder(args.sources[0], keys=args.keys, transposed=args.transposed, strip_prefix=args.strip_prefix)
+
+
+def _stream(text: str) -> tuple[str, int]:
+    name, _, columns = text.partition("=")
+    if not name:
+        raise ConfigError(f"--streams must look like rgb=1024 flow=1024, got {text!r}.")
+    return name, _positive(f"--streams {name}", columns, int)
+
+
+def _positive(option: str, text: str, kind: type) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{option} must be a{' whole' if kind is int else ''} number above 0, got {text!r}.")
+    return value

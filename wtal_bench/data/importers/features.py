@@ -1,0 +1,123 @@
+"""Writing imported features into a store, with what the annotations know of each video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.importers.folders import FeatureSource, RawVideo
+from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
+from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
+
+Track = Callable[[Iterable[RawVideo], int, str], Iterable[RawVideo]]
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What an import did: the store, features left out for want of an annotation, annotated videos without features."""
+
+    store: FeatureStore
+    left_out: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def import_features(
+    source: FeatureSource,
+    folder: str | Path,
+    *,
+    name: str,
+    extractor: str,
+    fps: float | None,
+    stride: int | None,
+    annotations: Annotations | None = None,
+    streams: Mapping[str, int] | None = None,
+    window: int | None = None,
+    dtype: str = "float32",
+    overwrite: bool = False,
+    track: Track = lambda items, total, text: items,
+) -> ImportResult:
+    """Write the videos of a source into a feature store.
+
+    Args:
+        source: see `folders` and `wtalc`.
+        folder: where the store will lie.
+        name, extractor: name of the feature set and what made it, in words.
+        fps: frames a second of the decoded videos; None takes each video's own from the annotations.
+        stride: frames between two snippets; None for features resized to a fixed length.
+        annotations: give durations; features of other videos are left out. Without them the duration is the source's
+            own, else snippets x stride / fps.
+        streams: stream name -> number of columns, in column order; None names them after the source's parts.
+        window: frames a snippet sees.
+        dtype: "float32" or "float16".
+        overwrite: replace a store that is there.
+        track: wraps the videos to show progress.
+
+    Raises:
+        DataError: features that cannot be, or no video in common with the annotations.
+        ConfigError: fps or durations that nothing says.
+    """
+    wanted = [at for at, video in enumerate(source.ids) if annotations is None or video in annotations.videos]
+    if not wanted:
+        raise DataError(
+            f"none of the {len(source.ids)} videos is annotated: features are named like {source.ids[0]!r}, annotated "
+            f"videos like {next(iter(annotations.videos))!r}.{did_you_mean(source.ids[0], annotations.videos)} Cut a "
+            "prefix off with --strip-prefix."
+        )
+    if stride is None and annotations is None:
+        raise ConfigError("features resized to a fixed length say nothing of time: give the annotations with it.")
+    if fps is None and annotations is None:
+        raise ConfigError("give the frame rate of the decoded videos with --fps, or annotations that hold one a video.")
+    first = source.read(wanted[0])
+    manifest: dict[str, Any] = {
+        "name": name,
+        "extractor": extractor,
+        "fps": fps,
+        "stride": stride,
+        "window": window,
+        "streams": _columns(first, source.streams, streams),
+        "synthetic": False,
+    }
+
+    def videos() -> Iterator[StoredVideo]:
+        for raw in track((source.read(at) for at in wanted), len(wanted), "importing features"):
+            yield _stored(raw, fps, stride, annotations)
+
+    store = write_store(folder, videos(), manifest=manifest, dtype=dtype, overwrite=overwrite)
+    known = () if annotations is None else annotations.videos
+    return ImportResult(
+        store,
+        left_out=tuple(video for video in source.ids if annotations is not None and video not in known),
+        missing=tuple(video for video in known if video not in store),
+    )
+
+
+def _columns(first: RawVideo, names: tuple[str, ...], streams: Mapping[str, int] | None) -> dict[str, list[int]]:
+    widths = dict(zip(names, (part.shape[1] for part in first.parts))) if streams is None else dict(streams)
+    total = sum(part.shape[1] for part in first.parts)
+    if sum(widths.values()) != total:
+        raise DataError(
+            f"video {first.id!r} ({first.source}) has {total} feature columns, the streams "
+            f"{listing(f'{key}={width}' for key, width in widths.items())} add up to {sum(widths.values())}."
+        )
+    ends = np.cumsum(list(widths.values())).tolist()
+    return {key: [end - width, end] for (key, width), end in zip(widths.items(), ends)}
+
+
+def _stored(raw: RawVideo, fps: float | None, stride: int | None, annotations: Annotations | None) -> StoredVideo:
+    lengths = [len(part) for part in raw.parts]
+    if len(set(lengths)) != 1:
+        raise DataError(f"video {raw.id!r} ({raw.source}): its streams have {listing(map(str, lengths))} snippets.")
+    known = annotations.videos[raw.id] if annotations is not None else None
+    fps = fps if fps is not None else known.fps
+    if fps is None:
+        raise DataError(f"video {raw.id!r}: the annotations give no fps; say with --fps how the videos were decoded.")
+    duration = known.duration if known is not None else raw.duration
+    if duration is None:
+        duration = lengths[0] * stride / fps
+    features = raw.parts[0] if len(raw.parts) == 1 else np.concatenate(raw.parts, axis=1)
+    return StoredVideo(raw.id, features, duration, fps, source=raw.source)
