@@ -268,7 +268,7 @@ def _class_ap(matches: Matches, label: int, weights: np.ndarray) -> np.ndarray:
 def _weighted_class_ap(
     matches: Matches, begin: int, end: int, members: np.ndarray, drawn: np.ndarray, instances: np.ndarray
 ) -> np.ndarray:
-    """[R,T] for the weights `drawn` [N,R] of one class's detections and `instances` [R], the weight of its instances."""
+    """[R,T] from the weights of one class: `drawn` [N,R] of its detections, `instances` [R] of its instances."""
     rank = np.cumsum(drawn, axis=0, dtype=np.int64)
     result = np.zeros((drawn.shape[1], len(matches.tious)))
     uncountable = matches.ambiguous[begin:end]

@@ -98,7 +98,7 @@ class DetectionFile:
     def _unknown_note(self) -> str:
         if not self.unknown_labels:
             return ""
-        name, rows = max(self.unknown_labels.items(), key=lambda item: item[1])
+        name = max(self.unknown_labels, key=self.unknown_labels.get)
         return (
             f"{sum(self.unknown_labels.values())} detections have a class that is not in the class list and are "
             f"ignored: {listing(f'{key!r} ({rows})' for key, rows in self.unknown_labels.items())}."
@@ -194,7 +194,7 @@ def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: 
             row = int(np.argmax(outside | ~finite))
             raise DataError(
                 f"video {name!r}, detection {row}: label {found.label[row]}, start {found.start[row]}, end "
-                f"{found.end[row]}, score {found.score[row]}; needed a label in 0..{len(classes) - 1} and finite numbers."
+                f"{found.end[row]}, score {found.score[row]}; needed a label in 0..{len(classes) - 1}, finite numbers."
             )
         columns = (column.tolist() for column in (found.label, found.start, found.end, found.score))
         rows = [
@@ -269,8 +269,8 @@ def _videos(path: Path, value: Any) -> tuple[str, dict[str, list]]:
         found = f"both {given}" if given else f"only the keys {listing(value, 8)}"
         hint = "" if given else next((text for key in value if (text := did_you_mean(key, ("videos", "results")))), "")
         raise DataError(
-            f'{path}: top level: expected one key "videos" (or "results", the ActivityNet layout), found {found}.{hint} '
-            f"The layout, with an example:\n{EXAMPLE}"
+            f'{path}: top level: expected one key "videos" (or "results", the ActivityNet layout), found {found}.'
+            f"{hint} The layout, with an example:\n{EXAMPLE}"
         )
     videos = value[given[0]]
     if not isinstance(videos, dict):
