@@ -10,3 +10,4 @@ def wtal_register(registrar: Registrar) -> None:
     """Register what several methods share."""
     registrar.loss("VideoCrossEntropy", "wtal_bench.modeling.losses:VideoCrossEntropy")
     registrar.postprocessor("ThresholdDecoder", "wtal_bench.decoding.postprocessors:ThresholdDecoder")
+    registrar.postprocessor("PooledDecoder", "wtal_bench.decoding.postprocessors:PooledDecoder")

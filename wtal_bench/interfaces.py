@@ -78,6 +78,8 @@ class Batch:
         pairs: [P,2] int64 rows of this batch that belong together, or None.
         pair_same: [P] float, 1 where a pair shares a class and 0 where it shares none, or None.
         epoch: 0-based training epoch; 0 outside training.
+        share: this rank's part of the mini-batch, times the number of ranks (1.0 in one process), so that averaging
+            gradients over ranks gives the mean over the mini-batch.
     """
 
     features: Tensor
@@ -89,6 +91,7 @@ class Batch:
     pairs: Tensor | None = None
     pair_same: Tensor | None = None
     epoch: int = 0
+    share: float = 1.0
 
     def __len__(self) -> int:
         return len(self.meta)

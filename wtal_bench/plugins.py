@@ -68,6 +68,7 @@ class Registrar:
     def __init__(self, plugin: Plugin) -> None:
         self._plugin = plugin
         self.added: list[ComponentInfo] = []
+        self.examples: list[ComponentInfo] = []
 
     def backbone(self, name: str, target: str) -> None:
         """Register a backbone `name` found at `target` ("module:Class")."""
@@ -89,7 +90,21 @@ class Registrar:
         """Register a post-processor."""
         self._add("postprocessor", name, target)
 
+    def example(self, name: str, target: str) -> None:
+        """Register an example model for the contract suite: a function without arguments that gives a tiny config.
+
+        It returns a `wtal_bench.testing.Example`. Every component must be part of an example.
+        """
+        self._check(name, target, "example")
+        self.examples.append(ComponentInfo("example", name, target, self._plugin.name, self._plugin.version))
+
     def _add(self, kind: str, name: str, target: str) -> None:
+        self._check(name, target, kind)
+        info = ComponentInfo(kind, name, target, plugin=self._plugin.name, version=self._plugin.version)
+        registries()[kind].add(info)
+        self.added.append(info)
+
+    def _check(self, name: str, target: str, kind: str) -> None:
         prefix, dot, rest = name.partition(".")
         core = self._plugin.name == CORE
         if not ((core and not dot) or (prefix == self._plugin.name and rest.isidentifier())):
@@ -102,13 +117,12 @@ class Registrar:
             raise PluginError(
                 f"plugin {self._plugin.name!r}: the target of {name!r} must be 'module:Class', got {target!r}."
             )
-        info = ComponentInfo(kind, name, target, plugin=self._plugin.name, version=self._plugin.version)
-        registries()[kind].add(info)
-        self.added.append(info)
 
 
 _loaded: dict[str, Plugin] | None = None
 _failed: dict[str, Plugin] = {}
+_examples: list[ComponentInfo] = []
+_fatal: PluginError | None = None
 
 
 def load_plugins() -> dict[str, Plugin]:
@@ -117,7 +131,9 @@ def load_plugins() -> dict[str, Plugin]:
     Raises:
         PluginError: a plugin of ours is broken, or the package is not installed (no entry points at all).
     """
-    global _loaded
+    global _loaded, _fatal
+    if _fatal is not None:
+        raise _fatal
     if _loaded is not None:
         return _loaded
     manager = pluggy.PluginManager("wtal_bench")
@@ -131,7 +147,8 @@ def load_plugins() -> dict[str, Plugin]:
         except Exception as error:  # whatever a stranger's plugin raises is reported, not passed on
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             if plugin.in_tree:
-                raise PluginError(f"the built-in plugin {name!r} ({plugin.module}) is broken: {reason}") from error
+                _fatal = PluginError(f"the built-in plugin {name!r} ({plugin.module}) is broken: {reason}")
+                raise _fatal from error
             _failed[name] = Plugin(name, version, plugin.module, reason)
             continue
         found[name] = plugin
@@ -142,6 +159,12 @@ def load_plugins() -> dict[str, Plugin]:
 def failed_plugins() -> list[Plugin]:
     """Plugins that were found and refused, with their reasons."""
     return [_failed[name] for name in sorted(_failed)]
+
+
+def examples() -> list[ComponentInfo]:
+    """The example models that plugins registered for the contract suite."""
+    load_plugins()
+    return list(_examples)
 
 
 def failure_of(component: str) -> Plugin | None:
@@ -197,3 +220,4 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, load: Callable[[], 
         for info in registrar.added:
             registries()[info.kind].discard(info.name)
         raise
+    _examples.extend(registrar.examples)

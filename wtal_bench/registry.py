@@ -58,6 +58,10 @@ class Registry:
         """All names, sorted."""
         return sorted(self._table)
 
+    def infos(self) -> list[ComponentInfo]:
+        """Where every name comes from, sorted by name."""
+        return [self._table[name] for name in self.names()]
+
     def info(self, name: str) -> ComponentInfo:
         """Where `name` comes from.
 

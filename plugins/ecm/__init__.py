@@ -16,3 +16,5 @@ def wtal_register(registrar: Registrar) -> None:
     registrar.head("ecm.AbsenceClassification", "wtal_plugins.ecm.heads:AbsenceClassification")
     registrar.loss("ecm.ScoreConsistency", "wtal_plugins.ecm.losses:ScoreConsistency")
     registrar.loss("ecm.AggregationConsistency", "wtal_plugins.ecm.losses:AggregationConsistency")
+    for name in ("official", "paper", "unshared", "post_only"):
+        registrar.example(f"ecm.{name}", f"wtal_plugins.ecm.examples:{name}")

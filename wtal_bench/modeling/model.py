@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor
 
 from wtal_bench.errors import ConfigError, listing
@@ -19,6 +19,11 @@ from wtal_bench.structures import Detections, VideoMeta
 __all__ = ["Model", "Prediction"]
 
 
+def distributed() -> bool:
+    """Whether several processes train together."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What the model says of one test video: detections, and scores [C] for video-level classification or None."""
@@ -26,6 +31,14 @@ class Prediction:
     meta: VideoMeta
     detections: Detections
     video_scores: np.ndarray | None
+
+
+class ToDevice(BaseDataPreprocessor):
+    """Moves a batch (or anything with `to(device) -> Batch`, such as a request to gather on the GPU) to the model."""
+
+    def forward(self, data: Any, training: bool = False) -> dict[str, Batch]:
+        """Give mmengine the batch as a keyword argument."""
+        return {"batch": data.to(self.device)}
 
 
 class Model(BaseModel):
@@ -41,6 +54,9 @@ class Model(BaseModel):
     shared_fields: set[str]
     video_level_fields: set[str]
     _decoder: Part | None = None
+
+    def __init__(self) -> None:
+        super().__init__(data_preprocessor=ToDevice())
 
     def components(self) -> Iterator[tuple[str, Component]]:
         """Yield (key path below `model`, component) of every part."""
@@ -106,12 +122,15 @@ class Model(BaseModel):
     def forward(self, batch: Batch, mode: str = "loss") -> Any:
         """mmengine's entry: "loss" gives the scalars, "predict" a list of `Prediction`, "tensor" the outputs."""
         if mode == "loss":
-            return {**self.losses(batch), "videos": len(batch)}
+            return {**self.losses(batch), "videos": len(batch), "share": batch.share}
         return self.predict(batch) if mode == "predict" else self.compute(batch)
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Give the optimiser the total, and the log every unweighted scalar under its own name."""
         losses = dict(losses)
-        videos, total = losses.pop("videos"), losses.pop("total")
+        videos, share, total = losses.pop("videos"), losses.pop("share"), losses.pop("total")
         log = {"loss": total.detach(), **{name: value.detach() for name, value in losses.items()}}
-        return total * videos if self.grad_reduction == "sum" else total, log
+        if self.grad_reduction == "sum":
+            # averaging over R ranks must give the sum over all of them: this rank's own sum, times R
+            return total * (videos * torch.distributed.get_world_size() if distributed() else videos), log
+        return total * share, log

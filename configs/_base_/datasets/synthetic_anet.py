@@ -1,0 +1,2 @@
+# Synthetic videos with the time lines of ActivityNet 1.3 (few, long instances): for running ActivityNet-shaped configs.
+data = dict(protocol='synthetic_anet/v1', synthetic=dict(profile='anet', world=0), resident='ram')

@@ -1,0 +1,34 @@
+# ECM (Zhao et al.), official profile: the settings that made 29.1 mAP@0.5 on THUMOS14.
+_base_ = ['_base_/datasets/thumos14.py', '_base_/runtime.py']
+
+method = 'ecm'
+model = dict(
+    type='Localizer',
+    backbone=dict(type='ecm.Trunk', in_channels=2048, channels=2048),
+    heads=dict(
+        pre=dict(type='ecm.PreClassification', channels=2048, num_classes=20, topk_ratio=0.125, dropout=0.5),
+        weights=dict(type='ecm.Weights', num_classes=20, source='transition'),
+        post=dict(type='ecm.PostClassification', fold_mode='stride', agg_norm='none', dropout=0.5),
+        absence=dict(
+            type='ecm.AbsenceClassification', background='official', fold_mode='stride', agg_norm='none', dropout=0.5)),
+    losses=dict(
+        cls_pre=dict(type='VideoCrossEntropy'),
+        cls_post=dict(type='VideoCrossEntropy', reads='post_logits'),
+        c2c=dict(type='ecm.ScoreConsistency', space='logit', weight=0.05),
+        a2c=dict(type='ecm.AggregationConsistency', prob='softmax_2c', weight=5.0)),
+    postprocessor=dict(
+        type='ThresholdDecoder',
+        num_classes=20,
+        class_threshold=0.25,
+        normalize='rectified',
+        upsample='frames',
+        thresholds=dict(arange=(0.01, 0.2, 0.025)),
+        above='>=',
+        positive=True,
+        lone_first_sample='drop',
+        zero_below=True,
+        contrast=dict(outer=0.4, ring='exclusive', video_score=0.15),
+        time='fps',
+        nms=dict(iou=0.6, offset=1.0)))
+train = dict(sampling='uniform', length=750, batch_size=16, epochs=150, lr=2e-4, weight_decay=5e-4)
+test = dict(sampling='uniform', length=750, frame_accuracy=dict(threshold=0.25))

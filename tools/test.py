@@ -1,0 +1,8 @@
+"""The verb `test` of wtal-bench."""
+
+import sys
+
+from wtal_bench.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["test", *sys.argv[1:]]))

@@ -1,0 +1,88 @@
+"""`wtal-bench VERB ...`: one door to everything. `tools/*.py` are thin doors to the same verbs.
+
+A verb is a module with SUMMARY, EXAMPLE, `configure(parser)` and `run(args) -> exit status`, imported when it is used:
+verbs that need no torch never load it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from wtal_bench import __version__
+from wtal_bench.errors import WtalError, did_you_mean
+
+VERBS: dict[str, str] = {
+    "train": "wtal_bench.running.train_command",
+    "test": "wtal_bench.running.test_command",
+    "infer": "wtal_bench.running.infer_command",
+    "sweep": "wtal_bench.running.sweep_command",
+    "evaluate": "wtal_bench.running.evaluate_command",
+    "compare": "wtal_bench.leaderboard.compare_command",
+    "leaderboard": "wtal_bench.leaderboard.command",
+    "list": "wtal_bench.running.list_command",
+    "new-plugin": "wtal_bench.running.new_plugin_command",
+    "check-data": "wtal_bench.data.check_command",
+    "import-features": "wtal_bench.data.importers.command",
+    "make-synthetic": "wtal_bench.data.synthetic.command",
+}
+"""Verb -> module, in the order of `--help`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit status (0 done, 1 a check failed, 2 bad input, 130 interrupted)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"wtal-bench {__version__}")
+        return 0
+    verb, *rest = argv
+    if verb not in VERBS:
+        print(f"wtal-bench: no verb {verb!r}.{did_you_mean(verb, VERBS)}\n\n{_overview()}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(VERBS[verb])
+    arguments = _parser(verb, module).parse_args(rest)
+    try:
+        return module.run(arguments)
+    except WtalError as error:
+        print(f"wtal-bench {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nwtal-bench {verb}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser(verb: str, module: ModuleType) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"wtal-bench {verb}",
+        description=module.SUMMARY,
+        epilog=f"example:\n  {module.EXAMPLE.strip()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.configure(parser)
+    return parser
+
+
+def _overview() -> str:
+    rows = []
+    for verb, name in VERBS.items():
+        rows.append(f"  {verb:16} {importlib.import_module(name).SUMMARY}")
+    return (
+        "usage: wtal-bench VERB ...   (wtal-bench VERB --help shows each)\n\n"
+        "weakly supervised temporal action localization: train, test and compare methods under one protocol\n\n"
+        + "\n".join(rows)
+        + "\n\nexample:\n  wtal-bench train configs/ecm_synthetic.py"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

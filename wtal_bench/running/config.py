@@ -1,0 +1,351 @@
+"""Reading a config and refusing what it should not hold, before anything heavy starts.
+
+A config is a Python (or YAML) file of plain data with the sections `method`, `variant`, `model`, `train`, `test`,
+`data`, `runtime`; every key of the last four is an attribute of the class of that name below, every key of `model` an
+argument of a component. An unknown key anywhere is an error that names the nearest one. A config is a program as far
+as Python files go: run only files you trust; YAML files run nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+
+SELECTIONS = ("last", "val_holdout", "best_on_test")
+
+
+@dataclass
+class Train:
+    """How the model is trained.
+
+    Attributes:
+        sampling: snippet sampling rule, by name or dict (see `wtal_bench.data.sampling`).
+        length: snippets per video after sampling, for rules that need it.
+        batch_size: videos per optimisation step, over all processes (pairs of videos with `pairs`).
+        epochs, iterations: length of training; give one. With `iterations` the intervals and schedules below count
+            iterations too.
+        optimizer: "Adam", "AdamW" or "SGD".
+        lr, betas, eps, momentum, weight_decay: its settings (weight decay as the optimiser defines it: coupled L2
+            for Adam and SGD).
+        lr_schedule: [(first epoch, lr), ...], piecewise constant; before the first entry `lr` holds.
+        grad_reduction: "mean" or "sum" of the videos' gradients in a batch.
+        accumulate: batches per optimiser step.
+        accumulate_reduction: "mean" or "sum" of the accumulated batches' gradients.
+        clip: largest L2 norm of the gradient, or None.
+        ema: momentum of an exponential moving average of the weights used at test, or None.
+        pairs: None, or dict(source="dataset"|"in_batch") for losses that compare two videos.
+        init_from: None, or where training starts from: a checkpoint (.pth), a run's folder, a record id under
+            `leaderboard/records`, or dict(config="configs/....py") to train that first.
+        selection: "last" epoch; "val_holdout": best epoch by video-level classification on a held-out part of the
+            training videos; "best_on_test": best epoch by test mAP (what most papers report; never ranked with the
+            others).
+        val_interval: score every so many epochs; None with selection="last" scores only at the end.
+        holdout: share of the training videos held out for "val_holdout".
+        select_by: metric best_on_test goes by: "average" or a tIoU such as 0.5.
+        checkpoint_interval: epochs between checkpoints.
+        shuffle: whether the videos are visited in a new order every epoch.
+        drop_last: whether a last, smaller batch is left out.
+    """
+
+    lr: float
+    sampling: Any = "whole"
+    length: int | None = None
+    batch_size: int = 16
+    epochs: int | None = None
+    iterations: int | None = None
+    optimizer: str = "Adam"
+    betas: tuple = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    lr_schedule: list = field(default_factory=list)
+    grad_reduction: str = "mean"
+    accumulate: int = 1
+    accumulate_reduction: str = "mean"
+    clip: float | None = None
+    ema: float | None = None
+    pairs: dict | None = None
+    init_from: Any = None
+    selection: str = "last"
+    val_interval: int | None = None
+    holdout: float = 0.2
+    select_by: Any = "average"
+    checkpoint_interval: int = 1
+    shuffle: bool = True
+    drop_last: bool = False
+
+    choices = {  # noqa: RUF012
+        "optimizer": ("Adam", "AdamW", "SGD"),
+        "grad_reduction": ("mean", "sum"),
+        "accumulate_reduction": ("mean", "sum"),
+        "selection": SELECTIONS,
+    }
+
+
+@dataclass
+class Test:
+    """How test videos are read.
+
+    Attributes:
+        sampling, length: as in training.
+        batch_size: videos per forward pass (no effect on results).
+        frame_accuracy: None, or dict(threshold=0.25) to report per-frame accuracy of the decoder's curve as well.
+    """
+
+    sampling: Any = "whole"
+    length: int | None = None
+    batch_size: int = 1
+    frame_accuracy: dict | None = None
+
+    choices = {}  # noqa: RUF012
+
+
+@dataclass
+class Data:
+    """Which videos, features and annotations.
+
+    Attributes:
+        protocol: e.g. "thumos14/v1"; fixes split, classes, tIoU grid and evaluators.
+        root: folder of the data set; None looks in $WTAL_DATA/<dataset> and data/<dataset>.
+        features: the feature store's folder, relative to `root`.
+        annotations: the annotation file, relative to `root`.
+        synthetic: None, or dict(profile="demo", world=0): generate (once, cached) instead of reading `root`.
+        resident: "map" (memory-mapped), "ram" or "gpu": where the features live while training.
+        missing: "error", or "skip" to train and test without the videos that have no features.
+    """
+
+    protocol: str
+    root: str | None = None
+    features: str = "features"
+    annotations: str = "annotations.json"
+    synthetic: dict | None = None
+    resident: str = "map"
+    missing: str = "error"
+
+    choices = {"resident": ("map", "ram", "gpu"), "missing": ("error", "skip")}  # noqa: RUF012
+
+
+@dataclass
+class Runtime:
+    """Where and how the run executes; nothing here but precision and seed changes a result.
+
+    Attributes:
+        seed: of initialisation, order, sampling and dropout.
+        device: "auto", "cpu" or "cuda".
+        precision: "float32" or "bf16" (autocast).
+        deterministic: ask torch for deterministic algorithms.
+        compile: run the model through torch.compile.
+        num_workers: loader processes; 0 gathers in the main process.
+        log_interval: seconds between progress lines when the output is not a terminal.
+        visualizer: "files", or "tensorboard" if that extra is installed.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "float32"
+    deterministic: bool = True
+    compile: bool = False
+    num_workers: int = 0
+    log_interval: float = 10.0
+    visualizer: str = "files"
+
+    choices = {  # noqa: RUF012
+        "device": ("auto", "cpu", "cuda"),
+        "precision": ("float32", "bf16"),
+        "visualizer": ("files", "tensorboard"),
+    }
+
+
+@dataclass
+class RunConfig:
+    """A checked config.
+
+    Attributes:
+        path: the file it was read from.
+        method, variant: names for the leaderboard.
+        model: component configs, checked when the model is built.
+        train, test, data, runtime: the sections.
+    """
+
+    path: str
+    method: str
+    model: dict[str, Any]
+    train: Train
+    test: Test
+    data: Data
+    runtime: Runtime
+    variant: str = ""
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything as plain JSON-able data, defaults included."""
+        sections = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
+        return _plain({"method": self.method, "variant": self.variant, "model": self.model, **sections})
+
+
+SECTIONS: dict[str, type] = {"train": Train, "test": Test, "data": Data, "runtime": Runtime}
+TOP_LEVEL = ("method", "variant", "model", *SECTIONS)
+
+
+def load_config(path: str | Path, options: Iterable[str] = ()) -> RunConfig:
+    """Read a config file, apply `--cfg-options`, and check every key outside `model`.
+
+    Args:
+        path: a .py, .yaml or .json config; `_base_` files are merged below it.
+        options: texts "dotted.key=value".
+
+    Raises:
+        ConfigError: missing file, syntax error, unknown key, wrong type; the text names file and key path.
+    """
+    tree = read_tree(path)
+    for option in options:
+        apply_option(tree, option, str(path))
+    return check_config(tree, str(path))
+
+
+def read_tree(path: str | Path) -> dict[str, Any]:
+    """Read a config file with its bases into nested dicts.
+
+    Raises:
+        ConfigError: it is not there, or cannot be read.
+    """
+    from mmengine.config import Config
+
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        raise ConfigError(f"no config file {path}.{did_you_mean(path.name, near)} Configs there: {listing(near)}.")
+    try:
+        config = Config.fromfile(str(path), import_custom_modules=False, lazy_import=False)
+    except Exception as error:  # the file is a program: it may fail in any way
+        raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    return config.to_dict()
+
+
+def apply_option(tree: dict[str, Any], option: str, where: str) -> None:
+    """Set one "dotted.key=value" in place. The value is a Python literal, else a text.
+
+    Raises:
+        ConfigError: no "=", or a path that leads nowhere.
+    """
+    key, equals, text = option.partition("=")
+    if not equals:
+        raise ConfigError(f"--cfg-options {option!r}: write dotted.key=value, e.g. train.lr=1e-4.")
+    *parents, last = key.strip().split(".")
+    node: Any = tree
+    for depth, name in enumerate(parents):
+        if isinstance(node, dict) and node.get(name) is None and depth == 0 and name in SECTIONS:
+            node[name] = {}
+        if not isinstance(node, dict) or name not in node:
+            options = list(node) if isinstance(node, dict) else []
+            raise ConfigError(
+                f"--cfg-options {key}: {where} has no {'.'.join(parents[: depth + 1])!r}.{did_you_mean(name, options)} "
+                f"There are: {listing(options)}."
+            )
+        node = node[name]
+    if not isinstance(node, dict):
+        raise ConfigError(f"--cfg-options {key}: {'.'.join(parents)} is {node!r}, which has no keys.")
+    node[last] = parse_value(text)
+
+
+def parse_value(text: str) -> Any:
+    """Parse a command-line value: a Python literal, true/false/none, else the text itself."""
+    words = {"true": True, "false": False, "none": None, "null": None}
+    if text.strip().lower() in words:
+        return words[text.strip().lower()]
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return text
+
+
+def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
+    """Check every key outside `model` and build the sections.
+
+    Raises:
+        ConfigError: the text names the file, the key path and the nearest key there is.
+    """
+    for key in tree:
+        if key not in TOP_LEVEL:
+            raise ConfigError(
+                f"{where}: unknown key {key!r}.{did_you_mean(key, TOP_LEVEL)} Known: {listing(TOP_LEVEL)}."
+            )
+    for key in ("method", "model", "train", "data"):
+        if key not in tree:
+            raise ConfigError(f"{where}: the section {key!r} is missing. A config has: {listing(TOP_LEVEL)}.")
+    sections = {name: _section(cls, tree.get(name) or {}, f"{where}: {name}") for name, cls in SECTIONS.items()}
+    config = RunConfig(
+        where, str(tree["method"]), dict(tree["model"]), variant=str(tree.get("variant") or ""), **sections
+    )
+    _check_train(config.train, f"{where}: train")
+    return config
+
+
+def _section(cls: type, given: Mapping[str, Any], where: str) -> Any:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where} must be a dict, got {given!r}.")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = get_type_hints(cls)
+    for key, value in given.items():
+        if key not in fields:
+            raise ConfigError(f"{where}.{key}: unknown key.{did_you_mean(key, fields)} Known: {listing(fields)}.")
+        _check_type(value, hints[key], f"{where}.{key}")
+        options = cls.choices.get(key)
+        if options and value not in options:
+            raise ConfigError(
+                f"{where}.{key}={value!r}.{did_you_mean(str(value), options)} Options: {listing(options)}."
+            )
+    required = [
+        n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING and n not in given
+    ]
+    if required:
+        raise ConfigError(f"{where}: {listing(required)} must be given.")
+    return cls(**given)
+
+
+def _check_type(value: Any, hint: Any, where: str) -> None:
+    if hint is Any:
+        return
+    kinds = get_args(hint) if get_origin(hint) is not None else (hint,)
+    kinds = tuple(type(None) if kind is None else kind for kind in kinds)
+    if float in kinds:
+        kinds = (*kinds, int)
+    if tuple in kinds or list in kinds:
+        kinds = (*kinds, tuple, list)
+    if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
+        names = listing("None" if kind is type(None) else kind.__name__ for kind in dict.fromkeys(kinds))
+        raise ConfigError(f"{where}: expected {names}, got {value!r}.")
+
+
+def _check_train(train: Train, where: str) -> None:
+    if (train.epochs is None) == (train.iterations is None):
+        raise ConfigError(f"{where}: give either epochs or iterations, got {train.epochs} and {train.iterations}.")
+    at_least_one = ("epochs", "iterations", "batch_size", "accumulate", "checkpoint_interval", "val_interval", "length")
+    for name in at_least_one:
+        value = getattr(train, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"{where}.{name} must be at least 1, got {value}.")
+    if train.lr <= 0:
+        raise ConfigError(f"{where}.lr must be positive, got {train.lr}.")
+    if not 0 < train.holdout < 1:
+        raise ConfigError(f"{where}.holdout is a share of the training videos between 0 and 1, got {train.holdout}.")
+    for entry in train.lr_schedule:
+        if not (isinstance(entry, (list, tuple)) and len(entry) == 2):
+            raise ConfigError(f"{where}.lr_schedule holds pairs (first epoch or iteration, lr), got {entry!r}.")
+    if train.pairs is not None:
+        sources = ("dataset", "in_batch")
+        if train.pairs.get("source") not in sources:
+            raise ConfigError(f"{where}.pairs.source={train.pairs.get('source')!r}. Options: {listing(sources)}.")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

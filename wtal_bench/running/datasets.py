@@ -1,0 +1,124 @@
+"""From the config's `data` section to features, annotations and splits."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.dataset import VideoSet
+from wtal_bench.data.locate import missing_data_message
+from wtal_bench.data.store import FeatureStore
+from wtal_bench.data.synthetic import ensure_synthetic
+from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
+from wtal_bench.protocols import Protocol, get_protocol
+from wtal_bench.running.config import Data
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A data set ready for use.
+
+    Attributes:
+        protocol: what is measured.
+        folder: where it lies.
+        store: the features.
+        annotations: tags for training; segments for the evaluator alone.
+    """
+
+    protocol: Protocol
+    folder: Path
+    store: FeatureStore
+    annotations: Annotations
+
+    def training(self, missing: str) -> VideoSet:
+        """The training videos with their tags."""
+        ids = [video for video in self.annotations.subset(self.protocol.train_subset) if self._tagged(video)]
+        return VideoSet.build(
+            self.store,
+            self.annotations,
+            ids,
+            self.protocol.classes,
+            split=self.protocol.train_subset,
+            training=True,
+            missing=missing,
+        )
+
+    def test(self, missing: str) -> VideoSet:
+        """The videos the protocol evaluates."""
+        return VideoSet.build(
+            self.store,
+            self.annotations,
+            self.protocol.videos(self.annotations),
+            self.protocol.classes,
+            split=self.protocol.subset,
+            missing=missing,
+        )
+
+    def _tagged(self, video: str) -> bool:
+        return bool(self.annotations.tags(video))
+
+
+def open_data(data: Data, device: str, where: str) -> Opened:
+    """Find, or generate, the data a config names.
+
+    Args:
+        data: the config's section.
+        device: where training runs, for features resident on the GPU.
+        where: config file, for error texts.
+
+    Raises:
+        DataError: nothing there; the text says what is missing, where it was looked for, and how to get it.
+        ConfigError: unknown protocol or an impossible combination.
+    """
+    try:
+        protocol = get_protocol(data.protocol)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: data.protocol: {error}") from error
+    if data.resident == "gpu" and device == "cpu":
+        raise ConfigError(f"{where}: data.resident='gpu' needs a GPU; use 'map' or 'ram' on this machine.")
+    folder = _synthetic_folder(data, protocol, where) if data.synthetic is not None else _find(data, protocol, where)
+    store = FeatureStore.open(folder / data.features, {"map": None, "ram": "ram", "gpu": "cuda"}[data.resident])
+    annotations = Annotations.load(folder / data.annotations)
+    if set(annotations.classes) != set(protocol.classes):
+        strange = sorted(set(annotations.classes) ^ set(protocol.classes))
+        raise DataError(
+            f"{folder / data.annotations} does not have the classes of {protocol.name}: {listing(strange, 5)} differ."
+            f"{did_you_mean(strange[0], protocol.classes)} Choose data.protocol to fit, or mend the file."
+        )
+    return Opened(protocol, folder, store, annotations)
+
+
+def _synthetic_folder(data: Data, protocol: Protocol, where: str) -> Path:
+    known = ("profile", "world")
+    for key in data.synthetic:
+        if key not in known:
+            raise ConfigError(f"{where}: data.synthetic.{key}: unknown key.{did_you_mean(key, known)} Known: {known}.")
+    if not protocol.synthetic:
+        raise ConfigError(
+            f"{where}: data.synthetic with protocol {protocol.name}: synthetic videos are scored by a synthetic "
+            "protocol alone, e.g. synthetic/v1."
+        )
+    return ensure_synthetic(data.synthetic.get("profile", "demo"), data.synthetic.get("world", 0))
+
+
+def _find(data: Data, protocol: Protocol, where: str) -> Path:
+    """The first folder that has the features; never falls back to anything else."""
+    if data.root is not None:
+        looked = [Path(data.root).expanduser()]
+    else:
+        roots = [Path(root) for root in (os.environ.get("WTAL_DATA"), "data") if root]
+        looked = [root / protocol.dataset for root in roots]
+    for folder in looked:
+        if (folder / data.features).is_dir() and (folder / data.annotations).is_file():
+            return folder
+    wanted = f"{data.features}/ (a feature store) and {data.annotations}"
+    raise DataError(f"{where}: {missing_data_message(protocol.dataset, wanted, looked, _stand_in_config(where))}")
+
+
+def _stand_in_config(where: str) -> str:
+    """The synthetic config of the same method, if there is one."""
+    path = Path(where)
+    synthetic = path.with_name(f"{path.stem.rpartition('_')[0]}_synthetic{path.suffix}")
+    return str(synthetic) if synthetic.is_file() else "configs/ecm_synthetic.py"

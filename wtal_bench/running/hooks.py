@@ -1,0 +1,204 @@
+"""What happens around a training step: seeds, the rate, checkpoints, progress."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from wtal_bench.errors import WtalError
+from wtal_bench.running.checkpoint import write_checkpoint
+from wtal_bench.running.config import Train
+from wtal_bench.running.optim import learning_rate
+
+
+class StepSeed(Hook):
+    """Reseeds every generator from (seed, iteration, rank) before each step.
+
+    A checkpoint then needs no generator state: resuming repeats the same dropout masks, whatever validation or a new
+    loader drew in between.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, seed: int, rank: int = 0) -> None:
+        self.seed, self.rank = seed, rank
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed the step about to run."""
+        seed_everything(self.seed, runner.iter, self.rank)
+
+
+def seed_everything(seed: int, iteration: int = 0, rank: int = 0) -> None:
+    """Seed python, numpy and torch from three numbers; nearby numbers give unrelated streams."""
+    state = np.random.SeedSequence([seed, iteration, rank]).generate_state(2, np.uint32)
+    mixed = int(state[0]) << 31 ^ int(state[1])
+    random.seed(mixed)
+    np.random.seed(int(state[0]))
+    torch.manual_seed(mixed)
+
+
+class LearningRate(Hook):
+    """Sets the rate before each step from its position alone: nothing to save, nothing to drift."""
+
+    def __init__(self, train: Train) -> None:
+        self.train = train
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Set the rate of every parameter group."""
+        if not self.train.lr_schedule:
+            return
+        rate = learning_rate(self.train, runner.train_loop.done)
+        for group in runner.optim_wrapper.param_groups:
+            group["lr"] = rate
+
+
+class FiniteLoss(Hook):
+    """Stops a run whose loss is no longer a number, naming the terms."""
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Look at the losses every 50 steps: looking costs a device synchronisation."""
+        if runner.iter % 50 and runner.iter + 1 < runner.train_loop.max_iters:
+            return
+        bad = [name for name, value in (outputs or {}).items() if not math.isfinite(float(value))]
+        if "loss" in bad:
+            raise WtalError(
+                f"training stopped at iteration {runner.iter + 1}: {', '.join(bad)} is not finite. The last checkpoint "
+                f"in {runner.work_dir} is from before. Try a lower train.lr, train.clip, or look for constant or huge "
+                "features (wtal-bench check-data)."
+            )
+
+
+class Checkpoints(Hook):
+    """Writes `last.pth` every so many epochs (iterations) and `best.pth` when the chosen metric improves.
+
+    Args:
+        folder: the run's folder.
+        interval: epochs (iterations) between checkpoints; the last one is always written.
+        metric: name of the validation metric the best checkpoint goes by, or None.
+        about: plain values kept with the weights (method, config hash, versions).
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, folder: Path, interval: int, metric: str | None, about: dict[str, Any]) -> None:
+        self.folder, self.interval, self.metric, self.about = folder, interval, metric, about
+        self.best: dict[str, Any] | None = None
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Write in iteration-based training."""
+        loop = runner.train_loop
+        if not loop.by_epoch and self._due(runner.iter + 1, loop.end):
+            self.write(runner, "last.pth", epoch=runner.epoch, iteration=runner.iter + 1)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Write in epoch-based training."""
+        loop = runner.train_loop
+        if loop.by_epoch and self._due(runner.epoch + 1, loop.end):
+            self.write(runner, "last.pth", epoch=runner.epoch + 1, iteration=runner.iter)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Keep the best weights so far."""
+        if self.metric is None:
+            return
+        value = (metrics or {}).get(self.metric, math.nan)
+        if math.isfinite(value) and (self.best is None or value > self.best["value"]):
+            self.best = {"metric": self.metric, "value": float(value), "done": runner.train_loop.done}
+            self.write(runner, "best.pth", epoch=runner.epoch, iteration=runner.iter)
+
+    def write(self, runner: Any, name: str, *, epoch: int, iteration: int) -> None:
+        """Write one checkpoint of the run's state after `epoch` epochs and `iteration` steps."""
+        if not is_main_process():
+            return
+        # a mid-epoch position keeps its epoch; the end of an epoch is the start of the next
+        per_epoch = len(runner.train_dataloader)
+        meta = {"epoch": iteration // per_epoch, "iter": iteration, "best": self.best, **self.about}
+        checkpoint = {
+            "meta": meta,
+            "state_dict": getattr(runner.model, "module", runner.model).state_dict(),
+            "optimizer": runner.optim_wrapper.state_dict(),
+        }
+        runner.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        write_checkpoint(self.folder / name, checkpoint)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Remember the best value of the run that is resumed."""
+        self.best = checkpoint["meta"].get("best")
+
+    def _due(self, done: int, end: int) -> bool:
+        return done % self.interval == 0 or done == end
+
+
+class Progress(Hook):
+    """A bar with the time left on a terminal, plain lines every so many seconds elsewhere.
+
+    Args:
+        every: seconds between lines.
+        out: writes one line.
+    """
+
+    def __init__(self, every: float, out: Callable[[str], None] = print) -> None:
+        self.every, self.out = every, out
+        self._bar: Any = None
+        self._began = self._said = 0.0
+        self._first = 0
+
+    def before_train(self, runner: Any) -> None:
+        """Start the clock."""
+        self._began = self._said = time.monotonic()
+        self._first = runner.iter
+        if is_main_process() and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
+            self._bar = Progress(*columns, console=Console(stderr=True))
+            self._bar.start()
+            self._task = self._bar.add_task("", total=runner.train_loop.max_iters, completed=runner.iter, note="")
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Show the step, at most ten times a second."""
+        now, done, end = time.monotonic(), runner.iter + 1, runner.train_loop.max_iters
+        wait = 0.1 if self._bar is not None else self.every
+        if not is_main_process() or (now - self._said < wait and done < end):
+            return
+        self._said = now
+        note = self._note(runner, outputs)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, note=note)
+            return
+        left = (now - self._began) / max(1, done - self._first) * (end - done)
+        self.out(
+            f"epoch {runner.epoch + 1}/{runner.train_loop.max_epochs}  step {done}/{end}  {note}  left {left:.0f} s"
+        )
+
+    def after_train(self, runner: Any) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    @staticmethod
+    def _note(runner: Any, outputs: dict[str, Any] | None) -> str:
+        values = {name: float(value) for name, value in (outputs or {}).items()}
+        terms = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "loss")
+        return (
+            f"loss {values.get('loss', math.nan):.4g}  ({terms})"
+            if terms
+            else f"loss {values.get('loss', math.nan):.4g}"
+        )

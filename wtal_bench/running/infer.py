@@ -1,0 +1,117 @@
+"""Detections for feature files, without annotations: what an engineer does with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wtal_bench.data.sampling import build_sampling
+from wtal_bench.errors import ConfigError, DataError
+from wtal_bench.interfaces import Batch, VideoMeta
+from wtal_bench.modeling.localizer import build_model
+from wtal_bench.protocols import get_protocol
+from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
+from wtal_bench.running.config import RunConfig
+from wtal_bench.running.runner import pick_device
+from wtal_bench.structures import Detections
+
+
+def detect(
+    config: RunConfig,
+    checkpoint: Path,
+    files: Sequence[Path],
+    *,
+    fps: float,
+    stride: int,
+    duration: float | None = None,
+    plot: Path | None = None,
+) -> tuple[tuple[str, ...], dict[str, Detections]]:
+    """Detect actions in feature files.
+
+    Args:
+        config, checkpoint: the trained model.
+        files: .npy arrays [T,D], one a video; the file's stem is the video's id.
+        fps: frames a second of the videos the features came from.
+        stride: frames between two snippets.
+        duration: seconds, for a single file; by default T * stride / fps.
+        plot: folder for one picture a video, or None.
+
+    Returns:
+        class names, and detections by video id.
+
+    Raises:
+        WtalError: a file that is no [T,D] array of finite numbers, or does not fit the model.
+    """
+    if fps <= 0 or stride < 1:
+        raise ConfigError(f"--fps must be positive and --stride at least 1, got {fps} and {stride}.")
+    if duration is not None and (len(files) > 1 or duration <= 0):
+        raise ConfigError("--duration is a positive number of seconds for a single feature file.")
+    stems = [path.stem for path in files]
+    if len(set(stems)) != len(stems):
+        raise DataError("two feature files have the same name; the name is the video's id, so rename one.")
+    classes = get_protocol(config.data.protocol).classes
+    device = pick_device(config)
+    model = build_model(config.model, config.path)
+    load_weights(model, weights_of(read_checkpoint(checkpoint)), checkpoint)
+    model.to(device).eval()
+    rule = build_sampling(config.test.sampling, length=config.test.length)
+    found = {}
+    for path in files:
+        features = read_features(path)
+        meta = VideoMeta(path.stem, duration or len(features) * stride / fps, float(fps), int(stride), len(features))
+        batch = _batch(features, meta, rule).to(device)
+        try:
+            ((video, sampled),) = model.video_outputs(batch)
+            found[path.stem] = model.decode(video, sampled).detections
+        except RuntimeError as error:
+            raise DataError(
+                f"{path}: the model cannot take features of shape {features.shape}: {error}. They must come from the "
+                "same extractor, streams in the same order, as the training features."
+            ) from error
+        if plot is not None:
+            from wtal_bench.running.picture import draw_video
+
+            draw_video(plot / f"{path.stem}.png", video, sampled, found[path.stem], classes)
+    return classes, found
+
+
+def read_features(path: Path) -> np.ndarray:
+    """Read one [T,D] array of finite numbers as float32.
+
+    Raises:
+        DataError: anything else.
+    """
+    try:
+        features = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"no feature file {path}.") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(
+            f"{path} is no plain .npy array: {error}. Save it with numpy.save(path, array[T, D])."
+        ) from error
+    if not isinstance(features, np.ndarray) or features.ndim != 2 or not len(features) or features.dtype.kind != "f":
+        shape = getattr(features, "shape", None)
+        raise DataError(f"{path} must hold a float array [T, D] with T >= 1 snippets, got shape {shape}.")
+    if not np.isfinite(features).all():
+        row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+        raise DataError(f"{path}: snippet {row} holds NaN or infinity; extract that video again.")
+    return features.astype(np.float32)
+
+
+def _batch(features: np.ndarray, meta: VideoMeta, rule) -> Batch:
+    positions = np.asarray(rule.draw(len(features), seed=0, epoch=0, video=meta.id), dtype=np.float64)
+    below = np.floor(positions).astype(np.int64)
+    above = np.minimum(below + 1, len(features) - 1)
+    share = (positions - below)[:, None].astype(np.float32)
+    rows = features[below] * (1 - share) + features[above] * share if share.any() else features[below]
+    return Batch(
+        features=torch.from_numpy(rows).unsqueeze(0),
+        mask=torch.ones(1, len(rows), dtype=torch.bool),
+        labels=None,
+        index=torch.zeros(1, dtype=torch.int64),
+        meta=(meta.sampled(positions),),
+        snippet_index=torch.from_numpy(positions).unsqueeze(0),
+    )

@@ -1,0 +1,48 @@
+"""The verb `infer`: detections for features of videos nobody annotated."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "Detect actions in feature files of your own videos: no annotations, no launcher, CPU is enough."
+EXAMPLE = "python tools/infer.py configs/ecm_thumos.py last.pth my_video.npy --fps 25 --stride 16 --out detections.json"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("config", help="the config the checkpoint was trained with")
+    parser.add_argument("checkpoint", help="checkpoint (.pth)")
+    parser.add_argument("features", nargs="+", help=".npy files [T,D], one a video (its name is the video's id)")
+    parser.add_argument("--fps", type=float, required=True, help="frames a second of the video the features came from")
+    parser.add_argument("--stride", type=int, required=True, help="frames between two snippets")
+    parser.add_argument("--duration", type=float, help="seconds (one file; default: snippets * stride / fps)")
+    parser.add_argument("--out", default="detections.json", help="detections file to write (default: %(default)s)")
+    parser.add_argument("--min-score", type=float, default=float("-inf"), help="leave out detections below this score")
+    parser.add_argument("--plot", help="folder for one picture a video: class curves and detections")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load, detect, write."""
+    from wtal_bench.evaluation import write_detections
+    from wtal_bench.running.config import load_config
+    from wtal_bench.running.infer import detect
+
+    config = load_config(args.config)
+    classes, found = detect(
+        config,
+        Path(args.checkpoint),
+        [Path(path) for path in args.features],
+        fps=args.fps,
+        stride=args.stride,
+        duration=args.duration,
+        plot=None if args.plot is None else Path(args.plot),
+    )
+    kept = {video: rows.take(rows.score >= args.min_score) for video, rows in found.items()}
+    write_detections(args.out, kept, classes, f"{config.method} {Path(args.checkpoint).name}")
+    for video, rows in kept.items():
+        print(f"{video}: {len(rows)} detections")
+        for at in rows.score.argsort()[::-1][:5]:
+            print(f"  {rows.start[at]:8.2f} - {rows.end[at]:8.2f} s  {classes[rows.label[at]]}  {rows.score[at]:.4f}")
+    print(f"written {args.out}")
+    return 0

@@ -1,0 +1,82 @@
+"""The training loop: mmengine's, told to start in the middle of an epoch and to begin epochs with the components."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mmengine.runner import EpochBasedTrainLoop
+
+from wtal_bench.interfaces import TrainingPass
+
+
+class TrainLoop(EpochBasedTrainLoop):
+    """Trains for a number of epochs, or of iterations that may end in the middle of one.
+
+    Args:
+        runner, dataloader: from mmengine.
+        max_epochs, max_iterations: give one; intervals count the same unit.
+        val_interval: score every so many epochs (iterations); None never.
+        training_pass: runs the model over the training videos (see `interfaces.TrainingPass`).
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        *,
+        max_epochs: int | None = None,
+        max_iterations: int | None = None,
+        val_interval: int | None = None,
+        training_pass: Callable[[Any], TrainingPass],
+    ) -> None:
+        per_epoch = len(dataloader)
+        self.by_epoch = max_epochs is not None
+        epochs = max_epochs if self.by_epoch else -(-max_iterations // per_epoch)
+        super().__init__(runner, dataloader, max_epochs=epochs, val_interval=val_interval or 10**9)
+        if not self.by_epoch:
+            self._max_iters = max_iterations
+        self._training_pass = training_pass(runner)
+
+    @property
+    def done(self) -> int:
+        """Epochs, or iterations, finished: what intervals and schedules count."""
+        return self._epoch if self.by_epoch else self._iter
+
+    @property
+    def end(self) -> int:
+        """Epochs, or iterations, in all."""
+        return self._max_epochs if self.by_epoch else self._max_iters
+
+    def run(self) -> Any:
+        """Train to the end, from wherever a checkpoint left off."""
+        self.runner.call_hook("before_train")
+        while self._iter < self._max_iters and not self.stop_training:
+            self.run_epoch()
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """Train one epoch, or what is left of it."""
+        skip = self._iter - self._epoch * len(self.dataloader)
+        model = getattr(self.runner.model, "module", self.runner.model)
+        if skip == 0:
+            model.begin_epoch(self._epoch, self._training_pass)
+        self.dataloader.batch_sampler.start_at(self._epoch, skip)
+        self.runner.call_hook("before_train_epoch")
+        self.runner.model.train()
+        for number, batch in enumerate(self.dataloader, start=skip):
+            self.run_iter(number, batch)
+            if not self.by_epoch:
+                self._validate()
+            if self._iter >= self._max_iters:
+                break
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += 1
+        if self.by_epoch:
+            self._validate()
+
+    def _validate(self) -> None:
+        if self.runner.val_loop is not None and (self.done % self.val_interval == 0 or self.done == self.end):
+            self.runner.val_loop.run()
+            self.runner.model.train()

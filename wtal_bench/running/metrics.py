@@ -1,0 +1,100 @@
+"""mmengine metrics around the evaluators: what a validation or test pass over a split says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+
+from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.dataset import VideoSet
+from wtal_bench.evaluation import classification_map
+from wtal_bench.modeling.model import Prediction
+from wtal_bench.protocols import Protocol
+from wtal_bench.structures import Detections
+
+
+class SplitMetric(BaseMetric):
+    """Collects the predictions of every rank, by video, and hands them to `score` on the main process.
+
+    Args:
+        videos: the split; results come in its order.
+    """
+
+    default_prefix = None
+
+    def __init__(self, videos: VideoSet) -> None:
+        super().__init__()
+        self.videos = videos
+
+    def process(self, data_batch: Any, data_samples: list[Prediction]) -> None:
+        """Keep what a batch gave."""
+        self.results.extend(data_samples)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Score the split. Ranks may hold unequal shares, which mmengine's own gathering would cut."""
+        parts = [self.results]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, self.results)
+        self.results = []
+        found = {prediction.meta.id: prediction for part in parts for prediction in part}
+        return self.score({video: found[video] for video in self.videos.ids if video in found})
+
+    def compute_metrics(self, results: list[Prediction]) -> dict[str, float]:
+        """Score a list of predictions."""
+        return self.score({prediction.meta.id: prediction for prediction in results})
+
+    def score(self, predictions: dict[str, Prediction]) -> dict[str, float]:
+        """Say what the predictions are worth."""
+        raise NotImplementedError
+
+    def classification(self, predictions: dict[str, Prediction]) -> float:
+        """Video-level classification mAP as a fraction; NaN when the decoder gives no video scores."""
+        if not predictions or any(p.video_scores is None for p in predictions.values()):
+            return float("nan")
+        scores = np.stack([predictions[video].video_scores for video in self.videos.ids if video in predictions])
+        kept = [at for at, video in enumerate(self.videos.ids) if video in predictions]
+        return float(classification_map(scores, self.videos.labels[kept]))
+
+
+class TagMetric(SplitMetric):
+    """Video-level classification mAP on held-out training videos: all that weak supervision may select by."""
+
+    def score(self, predictions: dict[str, Prediction]) -> dict[str, float]:
+        """Return {"holdout/classification_mAP": fraction}."""
+        return {"holdout/classification_mAP": self.classification(predictions)}
+
+
+class ProtocolMetric(SplitMetric):
+    """Everything a protocol says of the test split. The one place where temporal annotations meet predictions.
+
+    Args:
+        videos: the test split.
+        protocol: what is measured.
+        annotations: the ground truth, kept by the evaluator alone.
+
+    Attributes:
+        report: what `protocol.score` gave last, with "classification_mAP".
+        detections: what was scored, by video id.
+    """
+
+    def __init__(self, videos: VideoSet, protocol: Protocol, annotations: Annotations) -> None:
+        super().__init__(videos)
+        self.protocol, self.annotations = protocol, annotations
+        self.report: dict[str, Any] = {}
+        self.detections: dict[str, Detections] = {}
+
+    def score(self, predictions: dict[str, Prediction]) -> dict[str, float]:
+        """Return {"test/average": main average, "test/<tIoU>": mAP, "test/classification_mAP"} as fractions."""
+        self.detections = {video: prediction.detections for video, prediction in predictions.items()}
+        self.report = self.protocol.score(self.detections, self.annotations)
+        classification = self.classification(predictions)
+        if classification == classification:
+            self.report["classification_mAP"] = classification
+        main = self.report["variants"][self.report["main"]]
+        average = list(main["averages"].values())[-1]
+        named = {f"test/{tiou:g}": value for tiou, value in zip(main["tious"], main["mAP"], strict=True)}
+        return {"test/average": average, **named, "test/classification_mAP": classification}

@@ -1,0 +1,80 @@
+"""What a run must remember to be believed: code, plugins, machine, data."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import wtal_bench
+from wtal_bench.interfaces import Component
+from wtal_bench.registry import registries
+
+PACKAGES = ("torch", "numpy", "scipy", "mmengine-lite", "pandas")
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and machine: everything that may move a number."""
+    cuda = device.type == "cuda"
+    return {
+        "wtal_bench": wtal_bench.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "device": torch.cuda.get_device_name(device) if cuda else f"cpu ({platform.machine()})",
+        "cuda": torch.version.cuda if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def git_state() -> dict[str, Any]:
+    """Commit of the checkout the harness runs from, and whether it has uncommitted changes.
+
+    An installed copy outside a checkout has no commit; its version is in the environment.
+    """
+    here = Path(wtal_bench.__file__).resolve().parents[1]
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    root = git("rev-parse", "--show-toplevel")
+    if root is None or Path(root).resolve() != here:
+        return {"commit": None, "dirty": False}
+    # generated tables and filed records change no number
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!leaderboard")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+
+
+def component_list(components: Iterable[tuple[str, Component]]) -> list[dict[str, str]]:
+    """Kind, name, plugin and version of every component of a model, without repeats."""
+    by_target = {info.target: info for table in registries().values() for info in table.infos()}
+    rows = {}
+    for _, component in components:
+        info = by_target.get(f"{type(component).__module__}:{type(component).__name__}")
+        if info is not None:
+            rows[info.kind, info.name] = info
+    return [
+        {"kind": info.kind, "name": info.name, "plugin": info.plugin, "version": info.version} for info in rows.values()
+    ]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,93 @@
+"""The verb `train`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from wtal_bench.errors import ConfigError, WtalError
+
+SUMMARY = "Train a config, test it, print its table and write its leaderboard record."
+EXAMPLE = """python tools/train.py configs/ecm_synthetic.py
+  python tools/train.py configs/ecm_thumos.py --seeds 0 1 2 --cfg-options train.lr=1e-4
+  torchrun --nproc_per_node 2 tools/train.py configs/ecm_synthetic.py"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("config", help="config file (.py, .yaml or .json)")
+    parser.add_argument("--work-dir", help="the run's folder (default: a new one under work_dirs/)")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --work-dir, or the config's newest run"
+    )
+    parser.add_argument("--seed", type=int, help="same as --cfg-options runtime.seed=N")
+    parser.add_argument("--seeds", type=int, nargs="+", help="train once per seed, in folders of their own")
+    parser.add_argument("--deterministic", action="store_true", help="ask torch for deterministic algorithms")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change settings, e.g. train.lr=1e-4"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="one training and one test step, nothing kept")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved config and stop")
+    parser.add_argument("--file", action="store_true", help="also file the record under leaderboard/ and rebuild it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, once or once per seed."""
+    from wtal_bench.running.config import load_config
+
+    options = list(args.cfg_options)
+    if args.deterministic:
+        options.append("runtime.deterministic=True")
+    if args.seed is not None:
+        options.append(f"runtime.seed={args.seed}")
+    config = load_config(args.config, options)
+    if args.print_config:
+        print(json.dumps(config.resolved(), indent=1))
+        return 0
+    if args.dry_run:
+        from wtal_bench.running.run import dry_run
+
+        with tempfile.TemporaryDirectory() as scratch:
+            dry_run(config, Path(scratch))
+        return 0
+    if args.seeds is None:
+        return _train(args, config, args.work_dir)
+    if args.resume and args.work_dir is None:
+        raise ConfigError("--resume with --seeds needs --work-dir, the folder that holds the seeds' runs.")
+    for seed in args.seeds:
+        seeded = load_config(args.config, [*options, f"runtime.seed={seed}"])
+        _train(args, seeded, None if args.work_dir is None else str(Path(args.work_dir) / f"seed{seed}"))
+    return 0
+
+
+def _train(args: argparse.Namespace, config, folder: str | None) -> int:
+    from wtal_bench.running.run import train
+    from wtal_bench.running.summary import summary
+    from wtal_bench.running.workdir import WorkDir, default_work_dir, latest_work_dir
+
+    first = int(os.environ.get("RANK", 0)) == 0
+    if folder is None:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not args.resume:
+            raise ConfigError("with torchrun, name the run's folder with --work-dir, so that all processes agree.")
+        folder = latest_work_dir(args.config) if args.resume else default_work_dir(args.config, config.runtime.seed)
+    resume = args.resume and (Path(folder) / "last.pth").is_file()
+    work_dir = WorkDir(folder, resume=args.resume, share=not first)
+    try:
+        with contextlib.redirect_stdout(sys.stdout if first else open(os.devnull, "w", encoding="utf-8")):
+            result = train(config, work_dir, resume=resume)
+    except WtalError as error:
+        raise type(error)(f"{error}\n(work dir: {work_dir.path})") from error
+    finally:
+        work_dir.release()
+    if result is not None:
+        print(summary(result))
+        if args.file:
+            from wtal_bench.leaderboard.command import file_record
+
+            print(file_record(result.record_path))
+    return 0

@@ -1,0 +1,126 @@
+"""A run's folder: found, locked, and never shared by two runs."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from wtal_bench.errors import ConfigError, WtalError
+from wtal_bench.files import write_json
+
+CONFIG = "config.json"
+
+
+class WorkDir:
+    """The folder of one run.
+
+    Layout: config.json (resolved), last.pth, best.pth, record/ (leaderboard record with its detections), and
+    mmengine's dated folder of logs and loss curves.
+
+    Args:
+        path: the folder.
+        resume: continue the run in it.
+        share: join the first process of the same run (the other ranks of a distributed one).
+
+    Raises:
+        ConfigError: it holds a run and `resume` is off, holds none and it is on, or another process is in it.
+    """
+
+    def __init__(self, path: str | Path, resume: bool = False, share: bool = False) -> None:
+        self.path = Path(path)
+        self.shared = share
+        self._lock: IO[str] | None = None
+        if share:
+            return
+        held = (self.path / CONFIG).is_file()
+        if held and not resume:
+            raise ConfigError(
+                f"{self.path} already holds a run: add --resume to continue it, or choose another --work-dir."
+            )
+        if resume and not (self.path / "last.pth").is_file():
+            raise ConfigError(f"{self.path} holds no checkpoint (last.pth) to resume from; start without --resume.")
+        self._acquire()
+
+    def begin(self, resolved: dict[str, Any]) -> None:
+        """Save the resolved config. On resuming, refuse one that differs in more than where and how it runs."""
+        if self.shared:
+            return
+        path = self.path / CONFIG
+        if path.is_file():
+            before = json.loads(path.read_text(encoding="utf-8"))
+            differs = [key for key in changes(before, resolved) if key not in MAY_CHANGE]
+            if differs:
+                raise ConfigError(
+                    f"{self.path}: the config differs from the one this run began with in {', '.join(differs)}. "
+                    "Resume with the same config, or start a new run."
+                )
+        write_json(path, resolved)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The newest checkpoint."""
+        return self.path / "last.pth"
+
+    @property
+    def records(self) -> Path:
+        """Where the run's leaderboard record goes."""
+        return self.path / "record"
+
+    def release(self) -> None:
+        """Let another run in."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _acquire(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "w", encoding="utf-8")  # noqa: SIM115 - held until release
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise ConfigError(f"another run is using {self.path} right now; choose another --work-dir.") from None
+        except OSError as error:
+            raise WtalError(
+                f"cannot use {self.path} as a work dir: {error.strerror}. Choose another --work-dir."
+            ) from error
+
+
+MAY_CHANGE = frozenset(
+    f"runtime.{name}" for name in ("device", "num_workers", "log_interval", "visualizer", "compile")
+) | {"train.epochs", "train.iterations", "train.checkpoint_interval", "test.batch_size", "data.resident", "data.root"}
+"""Settings that may differ when a run is resumed: longer training, other hardware."""
+
+
+def changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted keys in which two nested dicts differ."""
+    found = []
+    for key in sorted({*before, *after}):
+        left, right = before.get(key), after.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            found += changes(left, right, f"{prefix}{key}.")
+        elif left != right:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def default_work_dir(config: str | Path, seed: int) -> Path:
+    """A new folder under work_dirs/, named by config, time, seed and process."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return Path("work_dirs") / Path(config).stem / f"{stamp}-seed{seed}-{os.getpid()}"
+
+
+def latest_work_dir(config: str | Path) -> Path:
+    """The newest run of a config, for `--resume` without a folder.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    runs = sorted((Path("work_dirs") / Path(config).stem).glob("*/last.pth"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise ConfigError(f"work_dirs/{Path(config).stem} holds no run to resume; name one with --work-dir.")
+    return runs[-1].parent
