@@ -222,6 +222,8 @@ def test_holdout_never_empties_a_part(tmp_path):
     assert (len(train), len(held)) == (2, 1)
     with pytest.raises(ConfigError, match="between 0 and 1"):
         videos.holdout(1.0, seed=0)
+    with pytest.raises(ConfigError, match="seed must be 0 or above"):
+        videos.holdout(0.5, seed=-1)
     with pytest.raises(ConfigError, match="cannot be split"):
         videos.take([0]).holdout(0.5, seed=0)
 

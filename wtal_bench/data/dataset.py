@@ -172,10 +172,12 @@ class VideoSet:
             (training part, held-out part), each in the order of this set.
 
         Raises:
-            ConfigError: a fraction outside 0..1, or too few videos to split.
+            ConfigError: a fraction outside 0..1, a negative seed, or too few videos to split.
         """
         if not 0 < fraction < 1:
             raise ConfigError(f"holdout fraction must lie between 0 and 1, got {fraction!r}; 0.1 is usual.")
+        if seed < 0:
+            raise ConfigError(f"holdout seed must be 0 or above, got {seed!r}.")
         if len(self) < 2:
             raise ConfigError(f"a set of {len(self)} videos cannot be split; hold nothing out.")
         held = _stratified(self.labels > 0, min(len(self) - 1, max(1, round(fraction * len(self)))), seed)
