@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.decoding.greedy import hard_loop, suppresses
+from tests.decoding.loops import hard_loop, suppresses
 from wtal_bench.decoding import NMS
 from wtal_bench.errors import ConfigError, DataError
 
