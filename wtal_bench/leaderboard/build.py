@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import os
 from pathlib import Path
 
 from wtal_bench.errors import RecordError
@@ -14,33 +14,39 @@ from wtal_bench.leaderboard.record import load_records
 from wtal_bench.leaderboard.rows import build_sections
 from wtal_bench.leaderboard.tables import build_document
 
-DIFF_LINES = 12
+CONTEXT = 60
+"""Characters shown on both sides of a difference."""
 
 
 def find_folder(folder: str | Path | None = None) -> Path:
     """Return the leaderboard's folder: the one given, else `leaderboard/` here, else that of the source checkout.
 
-    Raises:
-        RecordError: there is none.
+    It need not exist: filing a row makes it.
     """
+    if folder:
+        return Path(folder)
     checkout = Path(__file__).resolve().parents[2] / "leaderboard"
-    options = [Path(folder)] if folder else [Path("leaderboard"), checkout]
-    found = next((path for path in options if (path / "records").is_dir() or (path / "published.csv").is_file()), None)
-    if found is None:
-        raise RecordError(
-            f"no leaderboard in {' or '.join(str(path) for path in options)}: a leaderboard's folder holds records/ "
-            "and published.csv. Give it with --folder."
-        )
-    return found
+    here = Path("leaderboard")
+    return here if is_leaderboard(here) or not is_leaderboard(checkout) else checkout
+
+
+def is_leaderboard(folder: Path) -> bool:
+    """Whether a folder holds records or published numbers."""
+    return (folder / "records").is_dir() or (folder / "published.csv").is_file()
 
 
 def render(folder: str | Path) -> dict[str, str]:
     """Return the text of every generated file by name. Equal records and published numbers give equal bytes.
 
     Raises:
-        RecordError: a record or `published.csv` breaks a rule.
+        RecordError: there is no leaderboard, or a record or `published.csv` breaks a rule.
     """
     folder = Path(folder)
+    if not is_leaderboard(folder):
+        raise RecordError(
+            f"{folder} is no leaderboard: it holds neither records/ nor published.csv. Name the folder with --folder, "
+            "or file a first row with `leaderboard add`."
+        )
     sections = build_sections(load_records(folder / "records"))
     published = read_published(folder / "published.csv")
     document = build_document(sections, published)
@@ -74,9 +80,13 @@ def stale(folder: str | Path) -> list[str]:
 
 
 def _summary(there: str, wanted: str) -> str:
-    changes = [
-        line if len(line) <= 160 else f"{line[:157]}..."
-        for line in difflib.unified_diff(there.splitlines(), wanted.splitlines(), "filed", "rebuilt", lineterm="", n=0)
-    ]
-    more = len(changes) - DIFF_LINES
-    return "\n".join(changes[:DIFF_LINES] + ([f"... and {more} lines more"] if more > 0 else []))
+    """Where two texts first differ, cut around the spot (lines of the page are long), and how many lines differ."""
+    old, new = there.splitlines(), wanted.splitlines()
+    changed = [number for number, (a, b) in enumerate(zip(old, new)) if a != b]
+    count = len(changed) + abs(len(old) - len(new))
+    if not changed:
+        return f"  it has {len(old)} lines, rebuilt it has {len(new)}"
+    a, b = old[changed[0]], new[changed[0]]
+    spot = len(os.path.commonprefix([a, b]))
+    window = slice(max(0, spot - CONTEXT), spot + CONTEXT)
+    return f"  {count} lines differ, first line {changed[0] + 1}:\n  filed:   {a[window]}\n  rebuilt: {b[window]}"

@@ -33,7 +33,7 @@ def to_html(document: Document, sections: Sequence[Section], published: Sequence
     body = "\n".join(
         [*_head(document), *(line for chapter in document.chapters for line in _chapter(chapter)), *_notes(document)]
     )
-    data = json.dumps(_data(sections, published), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    data = json.dumps(_data(sections, published), separators=(",", ":"), allow_nan=False)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -171,9 +171,8 @@ def _notes(document: Document) -> Iterator[str]:
 def _data(sections: Sequence[Section], published: Sequence[PublishedRow]) -> dict[str, Any]:
     rows = {}
     for section in sections:
-        for block in section.blocks:
+        for block in (*section.blocks, *section.external):
             rows |= {row.key: _row(section, row, f"{block.features}{block.annotations}") for row in block.rows}
-        rows |= {row.key: _row(section, row, "external") for row in section.external}
     return {"rows": rows, "published": [_curve(paper) for paper in published if paper.headline]}
 
 
@@ -191,7 +190,7 @@ def _row(section: Section, row: Row, block: str) -> dict[str, Any]:
         "classes": list(row.per_class(section.main)),
         "average": {name: row.average(name, section.span).mean for name in section.evaluators},
         "evaluators": {name: _evaluator(row, name) for name in section.evaluators},
-        "draw": row.draw,
+        "draw": row.draw(section.main),
         # Whole thousandths of a point: a tenth of the bytes, far below the noise of a bootstrap.
         "replicates": None if replicates is None else (replicates * 1e5).round().astype(int).tolist(),
         "records": [_record(record, section) for record in row.records],
@@ -210,7 +209,11 @@ def _evaluator(row: Row, evaluator: str) -> dict[str, list[float | None]]:
 def _record(record: dict[str, Any], section: Section) -> str:
     average = record["metrics"]["variants"][section.main]["averages"][section.span]
     parts = [record["id"], f"{section.span} {spread(average, None)}", record["created"][:10]]
-    parts += [f"{key} {record['environment'][key]}" for key in ("torch", "gpu") if record["environment"].get(key)]
+    packages = record["environment"].get("packages")
+    if isinstance(packages, dict) and "torch" in packages:
+        parts.append(f"torch {packages['torch']}")
+    if "device" in record["environment"]:
+        parts.append(str(record["environment"]["device"]))
     if record["git"].get("commit"):
         parts.append(f"commit {record['git']['commit'][:10]}{' + changes' if record['git'].get('dirty') else ''}")
     return ", ".join([*parts, *([record["url"]] if "url" in record else [])])

@@ -122,8 +122,8 @@ def read_published(path: str | Path) -> list[PublishedRow]:
 
 def published_for(rows: Iterable[PublishedRow], method: str, dataset: str) -> PublishedRow | None:
     """Return the paper's own headline row of a method, else the first that quotes it; None if nobody prints it."""
-    name = normal_name(method)
-    found = [row for row in rows if row.headline and row.dataset == dataset and normal_name(row.method) == name]
+    names = (normal_name(method), normal_name(dataset))
+    found = [row for row in rows if row.headline and (normal_name(row.method), normal_name(row.dataset)) == names]
     return min(found, key=lambda row: not row.own, default=None)
 
 

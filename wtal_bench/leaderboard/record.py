@@ -120,7 +120,10 @@ def load_records(root: str | Path) -> list[StoredRecord]:
         RecordError: listing every file that breaks a rule, duplicates among them included.
     """
     stored, complaints = [], []
-    for path in sorted(Path(root).rglob("*.json")):
+    root = Path(root)
+    # hidden folders hold rows that are being filed this moment
+    paths = (path for path in root.rglob("*.json") if not any(part[0] == "." for part in path.relative_to(root).parts))
+    for path in sorted(paths):
         try:
             stored.append(load_record(path))
         except RecordError as error:

@@ -2,7 +2,7 @@
 
 What may stand in one table is decided by keys, not by footnotes: a `Section` is one version of one protocol, a `Block`
 of it holds measured rows made from the same features and scored on the same annotations. External rows (somebody
-else's detections, scored here) have a list of their own.
+else's detections, scored here, from features we do not know) have blocks of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from wtal_bench.leaderboard.identity import digest
 from wtal_bench.leaderboard.record import StoredRecord
-from wtal_bench.leaderboard.validate import unranked_reason
+from wtal_bench.leaderboard.validate import SOURCES, unranked_reason
 
 CONFIDENCE = 0.95
 
@@ -122,19 +122,18 @@ class Row:
         return {name: None if None in values else statistics.fmean(values) for name, values in rows.items()}
 
     def replicates(self, evaluator: str) -> np.ndarray | None:
-        """[R] main average of every bootstrap replicate, mean over the seeds; None if a record has none."""
-        blocks = [record.get("bootstrap") for record in self.records]
-        if not all(blocks) or len({block["draw"] for block in blocks}) > 1:
+        """[R] main average of every bootstrap replicate, mean over the seeds; None if the seeds do not pair up."""
+        if self.draw(evaluator) is None:
             return None
+        blocks = [record["bootstrap"] for record in self.records]
         return self._cached(
             ("replicates", evaluator), lambda: np.mean([block["values"][evaluator] for block in blocks], axis=0)
         )
 
-    @property
-    def draw(self) -> str | None:
-        """Names the drawn videos: replicates of two rows pair up only when both have the same."""
-        block = self.records[0].get("bootstrap")
-        return block["draw"] if block else None
+    def draw(self, evaluator: str) -> str | None:
+        """Names the drawn videos: replicates pair up when they have the same; None without one draw for all seeds."""
+        draws = {record["bootstrap"]["draw"][evaluator] if "bootstrap" in record else None for record in self.records}
+        return draws.pop() if len(draws) == 1 else None
 
     def _cached(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._cache:
@@ -144,9 +143,9 @@ class Row:
 
 def compare_rows(a: Row, b: Row, evaluator: str, span: str) -> Comparison | None:
     """Compare two rows by their stored replicates; None where they cannot be paired."""
-    mine, other = a.replicates(evaluator), b.replicates(evaluator)
-    if mine is None or other is None or a.draw != b.draw:
+    if a.draw(evaluator) is None or a.draw(evaluator) != b.draw(evaluator):
         return None
+    mine, other = a.replicates(evaluator), b.replicates(evaluator)
     low, high = np.quantile(mine - other, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     difference = a.average(evaluator, span).mean - b.average(evaluator, span).mean
     return Comparison(difference, float(low), float(high))
@@ -154,7 +153,7 @@ def compare_rows(a: Row, b: Row, evaluator: str, span: str) -> Comparison | None
 
 @dataclass(frozen=True)
 class Block:
-    """Measured rows that may be compared: same protocol version, same features, same annotations.
+    """Rows that may be compared: same protocol version, same features (unknown if external), same annotations.
 
     Ranked rows come first, best first; then the rows that are not ranked.
     """
@@ -183,7 +182,7 @@ class Section:
     spans: tuple[str, ...]
     counts: dict[str, tuple[int, int]]
     blocks: tuple[Block, ...]
-    external: tuple[Row, ...]
+    external: tuple[Block, ...]
 
     @property
     def main(self) -> str:
@@ -214,7 +213,13 @@ def _section(records: list[dict[str, Any]]) -> Section:
     main = metrics["main"]
     table = metrics["variants"][main]
     spans = tuple(sorted(table["averages"], key=span_order))
-    measured = _grouped((record for record in records if record["source"] == "measured"), _block_key)
+    blocks = {
+        source: tuple(
+            _block(group, main, spans[-1])
+            for _, group in sorted(_grouped((r for r in records if r["source"] == source), _block_key).items())
+        )
+        for source in SOURCES
+    }
     return Section(
         protocol=records[0]["protocol"]["name"],
         hash=records[0]["protocol"]["hash"],
@@ -223,15 +228,15 @@ def _section(records: list[dict[str, Any]]) -> Section:
         evaluators=(main, *sorted(set(metrics["variants"]) - {main})),
         spans=spans,
         counts={name: (part["videos"], part["instances"]) for name, part in metrics["variants"].items()},
-        blocks=tuple(_block(measured[key], main, spans[-1]) for key in sorted(measured)),
-        external=_rows([record for record in records if record["source"] == "external"], main, spans[-1]),
+        blocks=blocks["measured"],
+        external=blocks["external"],
     )
 
 
 def _block(records: list[dict[str, Any]], main: str, span: str) -> Block:
     first = records[0]
     return Block(
-        features=first["features"]["manifest_hash"],
+        features=first["features"]["manifest_hash"] if first["source"] == "measured" else "",
         extractor=first["features"].get("extractor") or "",
         annotations=first["annotations"]["sha256"],
         rows=_rows(records, main, span),
@@ -267,7 +272,8 @@ def _protocol_key(record: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _block_key(record: Mapping[str, Any]) -> tuple[str, str]:
-    return record["features"]["manifest_hash"], record["annotations"]["sha256"]
+    features = record["features"]["manifest_hash"] if record["source"] == "measured" else ""
+    return features, record["annotations"]["sha256"]
 
 
 def _row_key(record: Mapping[str, Any]) -> tuple[Any, ...]:

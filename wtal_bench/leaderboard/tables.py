@@ -128,15 +128,14 @@ def build_document(sections: Sequence[Section], published: Sequence[PublishedRow
 
 def all_rows(section: Section) -> list[Row]:
     """Every measured and external row of a section."""
-    return [*(row for block in section.blocks for row in block.rows), *section.external]
+    return [row for block in (*section.blocks, *section.external) for row in block.rows]
 
 
 def _chapter(title: str, sections: list[Section], published: list[PublishedRow], notes: Footnotes) -> Chapter:
     parts: list[Part] = []
     for section in sections:
         parts += [_measured(section, block, published) for block in section.blocks]
-        if section.external:
-            parts.append(_external(section))
+        parts += [_external(section, block) for block in section.external]
     if published:
         parts += _published(published, notes)
     names = tuple(section.protocol for section in sections)
@@ -147,7 +146,7 @@ def _measured(section: Section, block: Block, published: list[PublishedRow]) -> 
     tables = [_overview(section, block, published)]
     tables += [_scores(section, block.rows, evaluator, first=block.rows[0]) for evaluator in section.evaluators]
     ranked = [row for row in block.rows if row.rank is not None]
-    if 2 < len(ranked) <= MATRIX_ROWS and all(row.draw for row in ranked):
+    if 2 < len(ranked) <= MATRIX_ROWS and all(row.draw(section.main) for row in ranked):
         tables.append(_pairs(section, ranked))
     lead = (
         f"{section.protocol} ({section.hash[:12]}), features {block.extractor or 'unnamed'} ({block.features[:12]}), "
@@ -156,13 +155,12 @@ def _measured(section: Section, block: Block, published: list[PublishedRow]) -> 
     return Part(f"Measured, {section.protocol}", lead, tuple(tables), section.protocol)
 
 
-def _external(section: Section) -> Part:
-    files = sorted({row.records[0]["annotations"]["sha256"][:12] for row in section.external})
+def _external(section: Section, block: Block) -> Part:
     lead = (
         f"Detections made elsewhere, scored by {section.protocol} ({section.hash[:12]}) on annotations "
-        f"{', '.join(files)}. Features and training are the authors' word."
+        f"{block.annotations[:12]}. Features and training are the authors' word."
     )
-    tables = tuple(_scores(section, section.external, evaluator) for evaluator in section.evaluators)
+    tables = tuple(_scores(section, block.rows, evaluator) for evaluator in section.evaluators)
     return Part(f"External, {section.protocol}", lead, tables, section.protocol)
 
 

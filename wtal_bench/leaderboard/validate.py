@@ -247,6 +247,8 @@ def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
     if record["features"].get("synthetic") is False and protocol.synthetic:
         yield f"real features in {protocol.name}, which is scored on generated videos; state features.synthetic = true"
     yield from _metrics(record["metrics"], protocol)
+    if "bootstrap" in record:
+        yield from _bootstrap(record["bootstrap"], protocol)
 
 
 def _metrics(metrics: Mapping[str, Any], protocol: Any) -> Iterator[str]:
@@ -265,6 +267,18 @@ def _metrics(metrics: Mapping[str, Any], protocol: Any) -> Iterator[str]:
     for name, table in variants.items():
         for problem in _table(table, protocol):
             yield f"metrics.variants.{name}.{problem}"
+
+
+def _bootstrap(block: Mapping[str, Any], protocol: Any) -> Iterator[str]:
+    draw, values = block.get("draw"), block.get("values")
+    if not all(isinstance(part, Mapping) and set(part) == set(protocol.variants) for part in (draw, values)):
+        yield f"bootstrap needs draw and values for each of {listing(protocol.variants)}; file the record again"
+        return
+    for name, column in values.items():
+        if not isinstance(draw[name], str) or not isinstance(column, list) or len(column) != block.get("resamples"):
+            yield f"bootstrap.values.{name} must hold `resamples` values and name its draw; file the record again"
+        else:
+            yield from _bad_shares(f"bootstrap.values.{name}", column, len(column))
 
 
 def _table(table: Any, protocol: Any) -> Iterator[str]:

@@ -159,9 +159,9 @@ function bars(one, two, classes) {
 }
 
 function verdict(one, two) {
-  if (two.published) return "A published curve, for the eye alone: another evaluator, other features, other videos.";
+  if (two.published) return "A published curve, for the eye alone: another evaluator, other features, other videos";
   if (!one.replicates || !two.replicates || one.draw !== two.draw || one.block !== two.block) {
-    return "These two rows cannot be paired (no bootstrap stored, or other data).";
+    return "These two rows cannot be paired (no bootstrap stored, or other data)";
   }
   const differences = one.replicates.map((value, i) => (value - two.replicates[i]) / 1e5).sort((a, b) => a - b);
   const at = (share) => {

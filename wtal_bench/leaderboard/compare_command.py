@@ -1,0 +1,253 @@
+"""The `compare` verb: what separates two runs, and whether the difference means anything."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wtal_bench.data.annotations import Annotations
+from wtal_bench.errors import RecordError, did_you_mean
+from wtal_bench.evaluation import (
+    BootstrapDifference,
+    DetectionTable,
+    EvaluationResult,
+    Interval,
+    bootstrap_difference,
+    read_detections,
+    video_influence,
+)
+from wtal_bench.files import write_json
+from wtal_bench.leaderboard.build import find_folder
+from wtal_bench.leaderboard.record import StoredRecord, load_record, read_record
+from wtal_bench.leaderboard.rounding import percent, signed
+from wtal_bench.leaderboard.rows import span_order
+from wtal_bench.protocols import Protocol, get_protocol, load_annotations
+
+SUMMARY = "Compare two runs per tIoU, class and video, with a bootstrap over videos."
+EXAMPLE = """\
+wtal-bench compare ecm-s0-1a2b3c4d gaufuse-s0-5e6f7a8b
+  wtal-bench compare mine.json.gz theirs.json.gz --protocol thumos14/v1 --evaluator thumos_snippet"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: its name, where its detections lie, and its record if it has one."""
+
+    name: str
+    detections: Path
+    stored: StoredRecord | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two results under one evaluator and what separates them (A minus B, fractions)."""
+
+    names: tuple[str, str]
+    protocol: str
+    evaluator: str
+    results: tuple[EvaluationResult, EvaluationResult]
+    difference: BootstrapDifference
+    moved: dict[str, float]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("a", metavar="A", help="record id, record file, or detection file (with --protocol)")
+    parser.add_argument("b", metavar="B", help="the same; differences are A minus B")
+    parser.add_argument("--protocol", help="scores detection files that have no record, such as thumos14/v1")
+    parser.add_argument("--evaluator", help="one of the protocol's evaluators (default: its main one)")
+    parser.add_argument("--annotations", metavar="FILE", help="annotation file (default: found as `evaluate` finds it)")
+    parser.add_argument("--folder", help="leaderboard folder that record ids are looked up in")
+    parser.add_argument("--resamples", type=int, default=2000, help="bootstrap replicates (default 2000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default 0)")
+    parser.add_argument("--top", type=int, default=10, help="classes and videos shown (default 10; 0 = all)")
+    parser.add_argument("--json", metavar="FILE", help="also write everything, unrounded")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the comparison."""
+    sides = tuple(find_side(text, args.folder) for text in (args.a, args.b))
+    protocol = _protocol(sides, args.protocol)
+    truth = load_annotations(protocol, args.annotations)
+    _same_annotations(sides, truth)
+    compared = compare(sides, protocol, truth, args.evaluator, args.resamples, args.seed)
+    print(report(compared, protocol, args.top))
+    if args.json:
+        write_json(args.json, as_json(compared))
+        print(f"wrote {args.json}")
+    return 0
+
+
+def find_side(text: str, folder: str | None = None) -> Side:
+    """Understand one argument: a file, or the id of a filed record.
+
+    Raises:
+        RecordError: it is neither.
+    """
+    path = Path(text)
+    if path.is_file():
+        if path.suffix == ".gz" or {"videos", "results"} & set(read_record(path)):
+            return Side(path.name, path, None)
+        stored = load_record(path)
+        return Side(stored.record["id"], stored.detections_path, stored)
+    records = sorted((find_folder(folder) / "records").rglob("*.json"))
+    found = [record for record in records if record.stem == text]
+    if not found:
+        raise RecordError(
+            f"{text!r} is no file and no record id in {find_folder(folder) / 'records'} ({len(records)} records)."
+            f"{did_you_mean(text, [record.stem for record in records])}"
+        )
+    stored = load_record(found[0])
+    return Side(text, stored.detections_path, stored)
+
+
+def compare(
+    sides: Sequence[Side],
+    protocol: Protocol,
+    truth: Annotations,
+    evaluator: str | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Compared:
+    """Score both sides and bootstrap the difference.
+
+    Raises:
+        WtalError: no such evaluator, or detections that cannot be scored.
+    """
+    name = evaluator or protocol.main
+    if name not in protocol.variants:
+        known = ", ".join(protocol.variants)
+        raise RecordError(
+            f"{protocol.name} has no evaluator {name!r}; it has {known}.{did_you_mean(name, protocol.variants)}"
+        )
+    a, b = (_result(side, protocol, truth, name) for side in sides)
+    difference = bootstrap_difference(a, b, resamples=resamples, seed=seed, averages=protocol.averages)
+    first, second = video_influence(a), video_influence(b)
+    moved = {video: first[video] - second[video] for video in first}
+    return Compared((sides[0].name, sides[1].name), protocol.name, name, (a, b), difference, moved)
+
+
+def report(compared: Compared, protocol: Protocol, top: int = 10) -> str:
+    """Spell the comparison as text: per tIoU, averages, classes, videos, and the verdict."""
+    (a, b), found = compared.results, compared.difference
+    widest = max(protocol.averages, key=span_order)
+    rows = [(f"{t:g}", x, y, i) for t, x, y, i in zip(found.tious, a.mAP.tolist(), b.mAP.tolist(), found.per_tiou)]
+    for name, tious in protocol.averages.items():
+        rows.append((name, a.average_over(tious), b.average_over(tious), found.averages[name]))
+    lines = [
+        f"A  {compared.names[0]}",
+        f"B  {compared.names[1]}",
+        f"{compared.protocol}, {compared.evaluator}: {a.counts.videos} videos, {a.counts.instances} instances; "
+        f"paired bootstrap over videos, {found.resamples} resamples, 95 % intervals of A - B, percent points",
+        "",
+        *_table("mAP at", rows),
+        "",
+        *_class_lines(compared, top),
+        *_video_lines(compared, top),
+        verdict(found.averages[widest], widest),
+    ]
+    return "\n".join(lines)
+
+
+def verdict(interval: Interval, name: str) -> str:
+    """Say plainly whether the two can be told apart."""
+    text = f"{signed(interval.difference)} [{signed(interval.low)}, {signed(interval.high)}]"
+    if not interval.distinguishable:
+        return (
+            f"not distinguishable: A - B = {text} for {name}; other test videos could turn the order round. "
+            "This covers the choice of videos, not the spread between seeds."
+        )
+    better = "A" if interval.difference > 0 else "B"
+    return (
+        f"{better} is better on these videos: A - B = {text} for {name}. This covers the choice of videos, not the "
+        "spread between seeds: compare several of each."
+    )
+
+
+def as_json(compared: Compared) -> dict[str, Any]:
+    """Everything, unrounded: fractions, A minus B."""
+    a, b = compared.results
+    found = compared.difference
+    return {
+        "a": compared.names[0],
+        "b": compared.names[1],
+        "protocol": compared.protocol,
+        "evaluator": compared.evaluator,
+        "tious": list(found.tious),
+        "mAP": {"a": a.mAP.tolist(), "b": b.mAP.tolist()},
+        "resamples": found.resamples,
+        "draw": found.draw,
+        "per_tiou": [_interval(item) for item in found.per_tiou],
+        "averages": {name: _interval(item) for name, item in found.averages.items()},
+        "classes": {name: _interval(item) for name, item in found.per_class.items()},
+        "videos": compared.moved,
+    }
+
+
+def _interval(item: Interval) -> dict[str, Any]:
+    return {**asdict(item), "distinguishable": item.distinguishable}
+
+
+def _result(side: Side, protocol: Protocol, truth: Annotations, evaluator: str) -> EvaluationResult:
+    found = read_detections(side.detections, protocol.classes)
+    preset = next(preset for preset in protocol.presets if preset.name == evaluator)
+    return preset.evaluate(DetectionTable.from_videos(found.videos), protocol.ground_truth(truth), protocol.tious)
+
+
+def _protocol(sides: Sequence[Side], asked: str | None) -> Protocol:
+    named = {side.stored.record["protocol"]["name"] for side in sides if side.stored}
+    named |= {asked} if asked else set()
+    if not named:
+        raise RecordError("detection files do not say by which protocol they are scored: add --protocol thumos14/v1.")
+    if len(named) > 1:
+        raise RecordError(
+            f"{' and '.join(sorted(named))} cannot be compared: numbers of two protocols are on two scales. Score the "
+            "detections of both by one (give the .json.gz files and --protocol)."
+        )
+    return get_protocol(named.pop())
+
+
+def _same_annotations(sides: Sequence[Side], truth: Annotations) -> None:
+    for side in sides:
+        wanted = side.stored.record["annotations"]["sha256"] if side.stored else truth.sha256
+        if wanted != truth.sha256:
+            raise RecordError(
+                f"{side.name} was scored on annotations {wanted[:12]}, here is {truth.sha256[:12]} ({truth.path}). "
+                "Give the right file with --annotations, or compare the detection files themselves."
+            )
+
+
+def _table(head: str, rows: Sequence[tuple[str, float | None, float | None, Interval]]) -> list[str]:
+    width = max(len(head), *(len(name) for name, *_ in rows))
+    lines = [f"{head:{width}}  {'A':>6}  {'B':>6}  {'A - B':>7}  interval"]
+    for name, a, b, item in rows:
+        bounds = f"[{signed(item.low)}, {signed(item.high)}]"
+        mark = "" if item.distinguishable else "  not distinguishable"
+        cells = f"{percent(a):>6}  {percent(b):>6}  {signed(item.difference):>7}"
+        lines.append(f"{name:{width}}  {cells}  {bounds:<16}{mark}".rstrip())
+    return lines
+
+
+def _class_lines(compared: Compared, top: int) -> list[str]:
+    found = compared.difference.per_class
+    if not found:
+        return ["no AP per class: the evaluator gives 0 because a class is never predicted", ""]
+    a, b = (dict(zip(result.classes, result.ap.mean(axis=1).tolist())) for result in compared.results)
+    names = sorted(found, key=lambda name: (-abs(found[name].difference), name))
+    rows = [(name, a[name], b[name], found[name]) for name in names[: top or None]]
+    clear = sum(item.distinguishable for item in found.values())
+    head = f"AP, mean over tIoUs; {clear} of {len(found)} classes distinguishable, the {len(rows)} that moved most:"
+    return [head, *_table("class", rows), ""]
+
+
+def _video_lines(compared: Compared, top: int) -> list[str]:
+    names = sorted(compared.moved, key=lambda name: (-abs(compared.moved[name]), name))[: top or None]
+    names = [name for name in names if compared.moved[name]]
+    if not names:
+        return []
+    width = max(map(len, names))
+    head = f"what a video adds to the average mAP, A less B; the {len(names)} videos that moved most:"
+    return [head, *(f"{name:{width}}  {signed(compared.moved[name]):>7}" for name in names), ""]

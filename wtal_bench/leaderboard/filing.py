@@ -1,0 +1,243 @@
+"""Filing rows and scoring them again: a row enters, and stays, only as far as its stored detections bear it out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from wtal_bench import __version__
+from wtal_bench.data.annotations import Annotations
+from wtal_bench.errors import RecordError, WtalError
+from wtal_bench.evaluation import DetectionTable, EvaluationResult, bootstrap_map, read_detections, resample_videos
+from wtal_bench.files import atomic_write, write_json
+from wtal_bench.leaderboard.identity import record_folder
+from wtal_bench.leaderboard.record import StoredRecord, load_record, load_records, write_record
+from wtal_bench.leaderboard.rows import span_order
+from wtal_bench.leaderboard.validate import duplicate_problems
+from wtal_bench.protocols import Protocol, get_protocol, load_annotations
+from wtal_bench.structures import Detections
+
+RESAMPLES = 1000
+"""Bootstrap replicates stored with a filed record."""
+
+SCORE_TOLERANCE = 1e-12
+"""Numpy builds add in different orders; anything beyond their last bits is another score."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Whether a record's numbers follow from its stored detections.
+
+    `state` is "same", "differs" or "not verified"; `why` explains the last two.
+    """
+
+    record: str
+    state: str
+    why: str = ""
+
+
+def bootstrap_block(
+    protocol: Protocol, results: Mapping[str, EvaluationResult], resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """Return a record's `bootstrap`: replicates of its widest average, so that any two rows can be compared later.
+
+    The draw depends on the ids of the evaluated videos alone; equal draws pair up across records.
+
+    Args:
+        protocol: what was scored.
+        results: what `protocol.evaluate` returned.
+        resamples: replicates.
+    """
+    span = max(protocol.averages, key=span_order)
+    columns = [protocol.tious.index(tiou) for tiou in protocol.averages[span]]
+    draw, values = {}, {}
+    for name, result in results.items():
+        resample = resample_videos(result.matches.videos[: result.matches.evaluated], resamples)
+        draw[name] = resample.draw
+        values[name] = [round(value, 6) for value in bootstrap_map(result, resample)[:, columns].mean(axis=1).tolist()]
+    return {"resamples": resamples, "draw": draw, "values": values}
+
+
+def file_measured(
+    root: Path, path: str | Path, annotations: str | Path | None = None, *, replace: bool = False
+) -> tuple[Path, Verification]:
+    """File a run's record: check it, score its detections again, copy both under `root`.
+
+    Args:
+        root: the leaderboard's `records` folder.
+        path: the record in the run's folder, its detections beside it.
+        annotations: file to score with; found by itself otherwise. Without any, the row is filed unverified.
+        replace: take the place of filed records this one repeats.
+
+    Returns:
+        The filed JSON, and whether its numbers were borne out.
+
+    Raises:
+        RecordError: it breaks a rule, repeats a filed record, or its numbers do not follow from its detections.
+    """
+    stored = load_record(path)
+    verdict, block = _score_again(stored, _truth(stored.record["protocol"]["name"], annotations))
+    if verdict.state == "differs":
+        raise RecordError(f"{path} is refused: {verdict.why}. File what the detections give, not what was edited.")
+    record = {**stored.record, "bootstrap": block} if block else stored.record
+    repeated = _repeated(root, record, replace)
+    folder = record_folder(root, record)
+    target = folder / record["detections"]["file"]
+    with atomic_write(target, "wb") as stream:
+        stream.write(stored.detections_path.read_bytes())
+    write_json(folder / f"{record['id']}.json", record)
+    _remove(repeated, keep={target, folder / f"{record['id']}.json"})
+    return folder / f"{record['id']}.json", verdict
+
+
+def file_external(
+    root: Path,
+    detections: str | Path,
+    protocol: Protocol,
+    terms: Mapping[str, Any],
+    annotations: str | Path | None = None,
+    *,
+    replace: bool = False,
+) -> tuple[Path, list[str]]:
+    """Score somebody's detections by a protocol and file them as an external row.
+
+    Args:
+        root: the leaderboard's `records` folder.
+        detections: a detection file (`.json`, `.json.gz`).
+        protocol: the protocol that scores it.
+        terms: method, and optionally variant, selection, supervision, extractor, url.
+        annotations: file to score with; found by itself otherwise.
+        replace: take the place of filed records this one repeats.
+
+    Returns:
+        The filed JSON, and what the file has that is probably not meant.
+
+    Raises:
+        WtalError: no annotations, a detection file that cannot be scored, a broken rule or a repeated row.
+    """
+    truth = load_annotations(protocol, annotations)
+    found = read_detections(detections, protocol.classes)
+    results = protocol.evaluate(DetectionTable.from_videos(found.videos), truth)
+    record = {
+        "source": "external",
+        "protocol": {"name": protocol.name, "hash": protocol.hash},
+        "method": terms["method"],
+        "variant": terms.get("variant", ""),
+        "supervision": terms.get("supervision", "weak"),
+        "selection": terms["selection"],
+        "components": [],
+        "config": {},
+        "features": {"manifest_hash": None, "extractor": terms.get("extractor", ""), "synthetic": protocol.synthetic},
+        "annotations": {"sha256": truth.sha256},
+        "seed": None,
+        "metrics": protocol.report(results),
+        "bootstrap": bootstrap_block(protocol, results),
+        "environment": {"wtal_bench": __version__},
+        "cost": {},
+        "git": {"commit": None, "dirty": None},
+        **({"url": terms["url"]} if terms.get("url") else {}),
+    }
+    folder = record_folder(root, record)
+    folder.mkdir(parents=True, exist_ok=True)
+    # written whole in a hidden folder beside the target, then moved: a crash leaves nothing that looks filed
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".filing-") as scratch:
+        written = write_record(scratch, record, found.videos, protocol.classes)
+        stored = load_record(written)
+        repeated = _repeated(root, stored.record, replace)
+        final = folder / written.name
+        os.replace(stored.detections_path, folder / stored.detections_path.name)
+        os.replace(written, final)
+    _remove(repeated, keep={final, folder / stored.record["detections"]["file"]})
+    return final, [*protocol.split_notes(truth), *found.review(truth, protocol.subset)]
+
+
+def verify(root: Path, annotations: Iterable[str | Path] = ()) -> Iterator[Verification]:
+    """Score the stored detections of every filed record again and compare every number, unrounded.
+
+    Args:
+        root: the leaderboard's `records` folder.
+        annotations: annotation files to use; others are found by themselves. A record is scored on the file whose
+            hash it names, or not at all.
+    """
+    given = {item.sha256: item for item in map(Annotations.load, annotations)}
+    found = cache(_truth)
+    for stored in load_records(root):
+        truth = given.get(stored.record["annotations"]["sha256"]) or found(stored.record["protocol"]["name"])
+        yield _score_again(stored, truth)[0]
+
+
+def _truth(protocol: str, path: str | Path | None = None) -> Annotations | str:
+    """The annotations of a protocol, or why there are none; a file asked for by name must be there."""
+    try:
+        return load_annotations(get_protocol(protocol), path)
+    except WtalError as error:
+        if path is not None:
+            raise
+        return str(error)
+
+
+def _score_again(stored: StoredRecord, truth: Annotations | str) -> tuple[Verification, dict[str, Any] | None]:
+    """Compare a record with its detections' scores; give the bootstrap block where it could be made."""
+    record, name = stored.record, stored.record["id"]
+    protocol = get_protocol(record["protocol"]["name"])
+    if isinstance(truth, str):
+        return Verification(name, "not verified", truth), None
+    wanted = record["annotations"]["sha256"]
+    if truth.sha256 != wanted:
+        why = f"scored on annotations {wanted[:12]}, here is {truth.sha256[:12]} ({truth.path})"
+        return Verification(name, "not verified", why), None
+    found = read_detections(stored.detections_path, protocol.classes, strict=True)
+    results = protocol.evaluate(DetectionTable.from_videos(found.videos), truth)
+    block = bootstrap_block(protocol, results)
+    differences = list(_count_differences(record, found.videos))
+    differences += _differences(record["metrics"], protocol.report(results), "metrics")
+    if "bootstrap" in record and not differences:
+        differences += _differences(record["bootstrap"], block, "bootstrap", tolerance=2e-6)
+    if differences:
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        why = f"its stored detections do not give its numbers: {'; '.join(differences[:3])}{more}"
+        return Verification(name, "differs", why), block
+    return Verification(name, "same"), block
+
+
+def _count_differences(record: Mapping[str, Any], videos: Mapping[str, Detections]) -> Iterator[str]:
+    given = {"videos": len(videos), "count": sum(len(found) for found in videos.values())}
+    for key, number in given.items():
+        if record["detections"][key] != number:
+            yield f"detections.{key} is {record['detections'][key]}, the file has {number}"
+
+
+def _differences(filed: Any, scored: Any, path: str, tolerance: float = SCORE_TOLERANCE) -> Iterator[str]:
+    """Name every place where two JSON values differ; what cannot be scored again (tags' mAP) is left out."""
+    if isinstance(filed, Mapping) and isinstance(scored, Mapping):
+        for key in sorted({*filed, *scored} - {"classification_mAP"}):
+            yield from _differences(filed.get(key), scored.get(key), f"{path}.{key}", tolerance)
+    elif isinstance(filed, list) and isinstance(scored, list | tuple) and len(filed) == len(scored):
+        for index, (a, b) in enumerate(zip(filed, scored)):
+            yield from _differences(a, b, f"{path}[{index}]", tolerance)
+    elif isinstance(filed, float) and isinstance(scored, int | float):
+        if abs(filed - scored) > tolerance:
+            yield f"{path} is {filed!r}, the detections give {scored!r}"
+    elif filed != scored:
+        yield f"{path} is {filed!r}, the detections give {scored!r}"
+
+
+def _repeated(root: Path, record: Mapping[str, Any], replace: bool) -> list[StoredRecord]:
+    """Return the filed records this one repeats; refuse unless they are to be replaced."""
+    filed = load_records(root)
+    repeated = [item for item in filed if duplicate_problems([(str(item.path), item.record), ("this record", record)])]
+    if repeated and not replace:
+        raise RecordError(duplicate_problems([(str(repeated[0].path), repeated[0].record), ("this record", record)])[0])
+    return repeated
+
+
+def _remove(records: Iterable[StoredRecord], keep: set[Path]) -> None:
+    for item in records:
+        for path in (item.path, item.detections_path):
+            if path not in keep:
+                path.unlink(missing_ok=True)
