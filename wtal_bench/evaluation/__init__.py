@@ -15,17 +15,36 @@ from wtal_bench.evaluation.bootstrap import (
 )
 from wtal_bench.evaluation.classification import classification_ap, classification_map, exact_match_accuracy
 from wtal_bench.evaluation.detection_files import DetectionFile, read_detections, write_detections
+from wtal_bench.evaluation.error_analysis import (
+    COUNTS_ACTIVITYNET,
+    COUNTS_THUMOS,
+    KINDS,
+    LENGTHS_ACTIVITYNET,
+    LENGTHS_THUMOS,
+    Bucket,
+    ErrorAnalysis,
+    detection_kinds,
+    error_analysis,
+    sensitivity,
+)
 from wtal_bench.evaluation.frames import frame_accuracy, frame_counts, snippet_labels
 from wtal_bench.evaluation.matching import Counts, Matches, Rules, match
 from wtal_bench.evaluation.metric import PRESETS, EvaluationResult, Preset, evaluate, get_preset, summarize
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth, TableError
 
 __all__ = [
+    "COUNTS_ACTIVITYNET",
+    "COUNTS_THUMOS",
+    "KINDS",
+    "LENGTHS_ACTIVITYNET",
+    "LENGTHS_THUMOS",
     "PRESETS",
     "BootstrapDifference",
+    "Bucket",
     "Counts",
     "DetectionFile",
     "DetectionTable",
+    "ErrorAnalysis",
     "EvaluationResult",
     "GroundTruth",
     "Interval",
@@ -39,6 +58,8 @@ __all__ = [
     "bootstrap_map",
     "classification_ap",
     "classification_map",
+    "detection_kinds",
+    "error_analysis",
     "evaluate",
     "exact_match_accuracy",
     "frame_accuracy",
@@ -47,6 +68,7 @@ __all__ = [
     "match",
     "read_detections",
     "resample_videos",
+    "sensitivity",
     "snippet_labels",
     "summarize",
     "video_influence",

@@ -9,16 +9,21 @@ import numpy as np
 from wtal_bench.evaluation.matching import Matches
 
 
-def average_precision(matches: Matches) -> np.ndarray:
+def average_precision(matches: Matches, instances_assumed: float | None = None) -> np.ndarray:
     """[C,T] float64 average precision, 0 where nothing was found.
 
     "interpolated": precision made non-increasing from the right, summed over the steps of the recall, TP / instances
     (VOC, all points; official ActivityNet code `interpolated_prec_rec`). "sum": precision at every true positive,
     summed, over the number of instances (W-TALC code). Precision is needed at true positives only. The sums run in
     the order of the authors' `np.sum` and equal theirs to the last bit.
+
+    Args:
+        matches: what to score.
+        instances_assumed: precision as if every class had so many instances (normalised precision of Hoiem et al.,
+            ECCV 2012, used by DETAD), so that rare and frequent groups compare; None = as they are.
     """
     hits = [matches.true_positives(threshold) for threshold in range(len(matches.tious))]
-    precision = [_precision(matches, places) for places in hits]
+    precision = [_precision(matches, places, instances_assumed) for places in hits]
     if matches.rules.ap == "sum":
         return _summed(matches, hits, precision)
     found = np.stack([np.bincount(matches.label[places], minlength=len(matches.classes)) for places in hits])
@@ -26,19 +31,22 @@ def average_precision(matches: Matches) -> np.ndarray:
     return _interpolated(found.reshape(-1), np.concatenate(precision), instances).reshape(found.shape).T.copy()
 
 
-def _precision(matches: Matches, hits: np.ndarray) -> np.ndarray:
+def _precision(matches: Matches, hits: np.ndarray, instances_assumed: float | None) -> np.ndarray:
     """Precision at every true positive: the how-manieth of its class it is, over its rank there."""
     label = matches.label[hits]
     number = np.bincount(label, minlength=len(matches.classes))
     nth = np.arange(len(hits)) - np.repeat(np.cumsum(number) - number, number) + 1
     begin = matches.class_bounds()[label]
     rank = hits - begin + 1
-    if matches.ambiguous.any():
-        uncounted = matches.ambiguous.copy()
+    if matches.uncounted.any():
+        uncounted = matches.uncounted.copy()
         uncounted[hits] = False
         before = np.concatenate([[0], np.cumsum(uncounted)])
         rank = rank - (before[hits] - before[begin])
-    return nth / rank
+    if instances_assumed is None:
+        return nth / rank
+    found = nth / matches.instances()[label] * instances_assumed
+    return found / (found + (rank - nth))
 
 
 def _summed(matches: Matches, hits: list[np.ndarray], precision: list[np.ndarray]) -> np.ndarray:

@@ -271,7 +271,7 @@ def _weighted_class_ap(
     """[R,T] from the weights of one class: `drawn` [N,R] of its detections, `instances` [R] of its instances."""
     rank = np.cumsum(drawn, axis=0, dtype=np.int64)
     result = np.zeros((drawn.shape[1], len(matches.tious)))
-    uncountable = matches.ambiguous[begin:end]
+    uncountable = matches.uncounted[begin:end]
     for column, taken in enumerate(matches.taken_by[:, members]):
         hits = np.sort(taken[taken >= 0]) - begin
         if not len(hits):

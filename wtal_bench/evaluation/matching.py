@@ -115,7 +115,7 @@ class Matches:
         evaluated: how many of `videos` are under evaluation.
         tious: the thresholds.
         label, video: [N] int32 of the detections; score: [N] float64; row: [N] their rows in the table given.
-        ambiguous: [N] bool, true where a false positive is not to be counted.
+        uncounted: [N] bool, true where a false positive is not to be counted.
         instance_label, instance_video: [G] int32; instance_row: [G] rows of the ground truth given.
         taken_by: [T,G] int64 position (into label, video, ...) of the detection that took an instance; -1 = missed.
         counts: what was scored.
@@ -130,7 +130,7 @@ class Matches:
     video: np.ndarray = field(repr=False)
     score: np.ndarray = field(repr=False)
     row: np.ndarray = field(repr=False)
-    ambiguous: np.ndarray = field(repr=False)
+    uncounted: np.ndarray = field(repr=False)
     instance_label: np.ndarray = field(repr=False)
     instance_video: np.ndarray = field(repr=False)
     instance_row: np.ndarray = field(repr=False)
@@ -145,6 +145,11 @@ class Matches:
     def instances(self) -> np.ndarray:
         """[C] number of instances of every class."""
         return np.bincount(self.instance_label, minlength=len(self.classes))
+
+    def at(self, threshold: int) -> Matches:
+        """The same matches with the threshold of that index alone."""
+        one = slice(threshold, threshold + 1)
+        return replace(self, tious=self.tious[one], taken_by=self.taken_by[one])
 
     def true_positives(self, threshold: int) -> np.ndarray:
         """Sorted positions of the true positives at the threshold of that index."""
@@ -203,7 +208,7 @@ def match(
         video=ranked.video,
         score=ranked.score,
         row=ranked.row,
-        ambiguous=touches[order],
+        uncounted=touches[order],
         instance_label=instances.label,
         instance_video=instances.video,
         instance_row=instances.row,

@@ -121,21 +121,15 @@ class Preset:
     rules: Rules = field(default_factory=Rules)
     exclude: tuple[str, ...] = ()
 
+    def tables(self, detections: DetectionTable, ground_truth: GroundTruth) -> tuple[DetectionTable, GroundTruth]:
+        """Both tables without the excluded videos."""
+        return detections.without(self.exclude), ground_truth.without(self.exclude)
+
     def evaluate(
-        self,
-        detections: DetectionTable,
-        ground_truth: GroundTruth,
-        tious: Sequence[float],
-        **options: Any,
+        self, detections: DetectionTable, ground_truth: GroundTruth, tious: Sequence[float], **options: Any
     ) -> EvaluationResult:
-        """`evaluate` with the preset's switches; its excluded videos leave both sides. `options` as there."""
-        return evaluate(
-            detections.without(self.exclude),
-            ground_truth.without(self.exclude),
-            tious,
-            **asdict(self.rules),
-            **options,
-        )
+        """`evaluate` with the preset's switches on `tables`. `options`: unknown_labels, strict_official."""
+        return evaluate(*self.tables(detections, ground_truth), tious, **asdict(self.rules), **options)
 
 
 _ONLY_AMBIGUOUS = "video_test_0001292"
