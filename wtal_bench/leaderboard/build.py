@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from wtal_bench.errors import RecordError
@@ -87,6 +86,6 @@ def _summary(there: str, wanted: str) -> str:
     if not changed:
         return f"  it has {len(old)} lines, rebuilt it has {len(new)}"
     a, b = old[changed[0]], new[changed[0]]
-    spot = len(os.path.commonprefix([a, b]))
+    spot = next((place for place, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
     window = slice(max(0, spot - CONTEXT), spot + CONTEXT)
     return f"  {count} lines differ, first line {changed[0] + 1}:\n  filed:   {a[window]}\n  rebuilt: {b[window]}"
