@@ -1,0 +1,51 @@
+"""Which videos are compared with which, by their tags alone (FTCL, Gao et al., Section 3; authors' code).
+
+A pair is positive ("same") when the two videos carry the same tags, and negative when they share none; pairs that
+overlap in part are never compared. There are as many negatives as positives, as far as the videos allow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def dataset_pairs(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Pair the videos of a data set: all positives, and as many negatives drawn once.
+
+    Args:
+        labels: [N,C] multi-hot tags.
+        rng: draws the negatives.
+
+    Returns:
+        [P,2] int64 positions (first < second), positives first, and [P] bool, True where positive. Both are empty
+        when no two videos carry the same tags.
+    """
+    labels = np.asarray(labels) > 0
+    return _balanced(labels, labels.any(axis=1), rng)
+
+
+def in_batch_pairs(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Pair the rows of one mini-batch; as `dataset_pairs`, but positives must carry exactly one tag.
+
+    Args:
+        labels: [B,C] multi-hot tags.
+        rng: draws the negatives.
+    """
+    labels = np.asarray(labels) > 0
+    return _balanced(labels, labels.sum(axis=1) == 1, rng)
+
+
+def _balanced(labels: np.ndarray, eligible: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    # Comparing the few distinct label rows, not all videos, keeps ActivityNet's 10,000 videos small.
+    patterns, pattern = np.unique(labels, axis=0, return_inverse=True)
+    pattern = pattern.ravel()
+    later = np.triu(np.ones((len(labels), len(labels)), dtype=bool), 1)
+    same = later & (pattern[:, None] == pattern) & eligible[:, None]
+    disjoint = (patterns.astype(np.float32) @ patterns.T.astype(np.float32)) == 0
+    disjoint &= patterns.any(axis=1)[:, None] & patterns.any(axis=1)
+    positives = np.flatnonzero(same)
+    negatives = np.flatnonzero(later & disjoint[pattern][:, pattern])
+    drawn = rng.choice(len(negatives), min(len(positives), len(negatives)), replace=False) if len(negatives) else []
+    chosen = np.concatenate([positives, negatives[np.asarray(drawn, dtype=np.int64)]])
+    pairs = np.stack(np.divmod(chosen, max(1, len(labels))), axis=1)
+    return pairs, np.arange(len(chosen)) < len(positives)
