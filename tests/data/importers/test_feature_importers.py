@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.data.stores import LENGTHS, features, toy_annotations
-from wtal_bench.data import import_features_command
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.importers import command
 from wtal_bench.data.importers.features import import_features
 from wtal_bench.data.importers.folders import npy_folders, npz_folder
 from wtal_bench.data.importers.wtalc import load_object_array, wtalc_release
@@ -33,8 +33,8 @@ def npy_folder(folder, **changes):
 
 def run(*arguments) -> int:
     parser = argparse.ArgumentParser()
-    import_features_command.configure(parser)
-    return import_features_command.run(parser.parse_args(list(map(str, arguments))))
+    command.configure(parser)
+    return command.run(parser.parse_args(list(map(str, arguments))))
 
 
 def test_a_folder_of_npy_files_becomes_a_store(tmp_path):
