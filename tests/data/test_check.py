@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tests.helpers import shared_file
 from wtal_bench.data import check_command
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.check import check_data
-from wtal_bench.data.store import StoredVideo, write_store
+from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 from wtal_bench.errors import DataError
 from wtal_bench.files import write_json
 
@@ -110,18 +111,19 @@ def test_damaged_features_are_errors_unless_not_looked_at(tmp_path):
     assert check_data(store, None, checksums=False).errors == []
 
 
-def test_a_store_written_with_nan_by_other_hands_is_found(tmp_path):
-    """A checksum that fits does not make a NaN a feature."""
-    store = toy_store(tmp_path / "s")
-    array = np.load(tmp_path / "s" / "features.npy", mmap_mode="r+")
+def test_a_nan_is_found_even_under_a_checksum_that_fits(tmp_path):
+    toy_store(tmp_path / "s")
+    folder = tmp_path / "s"
+    array = np.load(folder / "features.npy", mmap_mode="r+")
     array[0, 0] = np.nan
     array.flush()
-    index = json.loads((tmp_path / "s" / "index.json").read_text())
-    import hashlib
-
+    index = json.loads((folder / "index.json").read_text())
     index["sha256"][0] = hashlib.sha256(np.ascontiguousarray(array[:7])).hexdigest()
-    store._index["sha256"][0] = index["sha256"][0]
-    assert check_data(store, None).errors == ["video 'v0': holds NaN or infinite features"]
+    (folder / "index.json").write_text(json.dumps(index))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["index_sha256"] = hashlib.sha256((folder / "index.json").read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert check_data(FeatureStore.open(folder), None).errors == ["video 'v0': holds NaN or infinite features"]
 
 
 def test_the_command_fails_on_errors_only(tmp_path, capsys):

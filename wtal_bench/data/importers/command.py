@@ -15,9 +15,9 @@ from wtal_bench.errors import ConfigError, listing
 SUMMARY = "write a folder of feature files into a feature store"
 EXAMPLE = """\
 wtal-bench import-features i3d/rgb i3d/flow --out data/thumos14/features --annotations data/thumos14/thumos14.json \\
-    --extractor "I3D, Kinetics-400, TV-L1 flow" --fps 25 --stride 16 --window 16
-wtal-bench import-features Thumos14reduced-I3D-JOINTFeatures.npy Thumos14reduced-Annotations --format wtalc \\
-    --out data/thumos14/features --extractor "I3D of W-TALC" --fps 25 --stride 16 --streams rgb=1024 flow=1024"""
+      --extractor "I3D, Kinetics-400, TV-L1 flow" --fps 25 --stride 16 --window 16
+  wtal-bench import-features Thumos14reduced-I3D-JOINTFeatures.npy Thumos14reduced-Annotations --format wtalc \\
+      --out data/thumos14/features --extractor "I3D of W-TALC" --fps 25 --stride 16 --streams rgb=1024 flow=1024"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
