@@ -97,6 +97,11 @@ class Protocol:
         return self.variants[0]
 
     @property
+    def headline(self) -> str:
+        """The average that ranks."""
+        return list(self.averages)[-1]
+
+    @property
     def synthetic(self) -> bool:
         """Whether the videos are generated."""
         return self.profile is not None

@@ -192,7 +192,7 @@ class AbsenceClassification(PostStream):
             return {"absence_logits": self.classify(weight, slice(None), outputs, batch)}
         video, present = batch.labels.nonzero(as_tuple=True)
         weight = action[video] * (1 - action[video, :, present]).unsqueeze(-1)
-        passes = self.classify(weight, video, outputs, batch)
+        passes = self.classify(weight, video, outputs, batch).to(batch.labels.dtype)
         count = batch.labels.sum(dim=1, keepdim=True).clamp(min=1)
         mean = passes.new_zeros(action.shape[0], passes.shape[1]).index_add(0, video, passes) / count
         own = passes.gather(1, present.unsqueeze(1)).squeeze(1)

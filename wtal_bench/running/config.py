@@ -117,7 +117,7 @@ class Data:
         annotations: the annotation file, relative to `root`.
         synthetic: None, or dict(profile="demo", world=0): generate (once, cached) instead of reading `root`.
         resident: "map" (memory-mapped), "ram" or "gpu": where the features live while training.
-        missing: "error", or "skip" to train and test without the videos that have no features.
+        missing: "refuse", or "skip" to train and test without the videos that have no features.
     """
 
     protocol: str
@@ -126,9 +126,9 @@ class Data:
     annotations: str = "annotations.json"
     synthetic: dict | None = None
     resident: str = "map"
-    missing: str = "error"
+    missing: str = "refuse"
 
-    choices = {"resident": ("map", "ram", "gpu"), "missing": ("error", "skip")}  # noqa: RUF012
+    choices = {"resident": ("map", "ram", "gpu"), "missing": ("refuse", "skip")}  # noqa: RUF012
 
 
 @dataclass

@@ -10,8 +10,7 @@ from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.locate import missing_data_message
 from wtal_bench.data.store import FeatureStore
-from wtal_bench.data.synthetic import ensure_synthetic
-from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
+from wtal_bench.errors import ConfigError, DataError, did_you_mean
 from wtal_bench.protocols import Protocol, get_protocol
 from wtal_bench.running.config import Data
 
@@ -46,11 +45,14 @@ class Opened:
         )
 
     def test(self, missing: str) -> VideoSet:
-        """The videos the protocol evaluates."""
+        """The videos the protocol evaluates: those of its subset with an annotated instance."""
+        ids = [
+            video for video in self.annotations.subset(self.protocol.subset) if self.annotations.videos[video].segments
+        ]
         return VideoSet.build(
             self.store,
             self.annotations,
-            self.protocol.videos(self.annotations),
+            ids,
             self.protocol.classes,
             split=self.protocol.subset,
             missing=missing,
@@ -81,16 +83,13 @@ def open_data(data: Data, device: str, where: str) -> Opened:
     folder = _synthetic_folder(data, protocol, where) if data.synthetic is not None else _find(data, protocol, where)
     store = FeatureStore.open(folder / data.features, {"map": None, "ram": "ram", "gpu": "cuda"}[data.resident])
     annotations = Annotations.load(folder / data.annotations)
-    if set(annotations.classes) != set(protocol.classes):
-        strange = sorted(set(annotations.classes) ^ set(protocol.classes))
-        raise DataError(
-            f"{folder / data.annotations} does not have the classes of {protocol.name}: {listing(strange, 5)} differ."
-            f"{did_you_mean(strange[0], protocol.classes)} Choose data.protocol to fit, or mend the file."
-        )
+    protocol.ground_truth(annotations)  # refuses another class list before anything trains on it
     return Opened(protocol, folder, store, annotations)
 
 
 def _synthetic_folder(data: Data, protocol: Protocol, where: str) -> Path:
+    from wtal_bench.data.synthetic import ensure_synthetic
+
     known = ("profile", "world")
     for key in data.synthetic:
         if key not in known:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from torch import nn
 
 from wtal_bench.errors import WtalError
 from wtal_bench.running.checkpoint import write_checkpoint
@@ -127,6 +128,8 @@ class Checkpoints(Hook):
             "state_dict": getattr(runner.model, "module", runner.model).state_dict(),
             "optimizer": runner.optim_wrapper.state_dict(),
         }
+        if iteration % runner.optim_wrapper._accumulative_counts:  # in the middle of accumulating a step
+            checkpoint["gradients"] = gradients(runner.model)
         runner.call_hook("before_save_checkpoint", checkpoint=checkpoint)
         write_checkpoint(self.folder / name, checkpoint)
 
@@ -136,6 +139,12 @@ class Checkpoints(Hook):
 
     def _due(self, done: int, end: int) -> bool:
         return done % self.interval == 0 or done == end
+
+
+def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The gradients accumulated so far, by parameter."""
+    model = getattr(model, "module", model)
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
 class Progress(Hook):

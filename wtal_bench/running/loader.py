@@ -11,7 +11,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from wtal_bench.data.dataset import VideoSet
-from wtal_bench.data.pairs import dataset_pairs, in_batch_pairs
 from wtal_bench.errors import DataError
 from wtal_bench.interfaces import Batch
 
@@ -67,6 +66,8 @@ class Plan:
         self.source = pairs["source"] if pairs else None
         self._pairs, self._same = None, None
         if self.source == "dataset":
+            from wtal_bench.data.pairs import dataset_pairs
+
             self._pairs, self._same = dataset_pairs(labels, np.random.default_rng([seed, PAIRS]))
             if not len(self._pairs):
                 raise DataError("no two training videos carry the same tags, so there is no pair to compare.")
@@ -107,6 +108,8 @@ class Plan:
             return Request(tuple(videos.ravel().tolist()), epoch, rows, tuple(self._same[own].tolist()), share)
         request = Request(tuple(own.tolist()), epoch, share=share)
         if self.source == "in_batch":
+            from wtal_bench.data.pairs import in_batch_pairs
+
             rng = np.random.default_rng([self.seed, PAIRS, epoch, number])
             pairs, same = in_batch_pairs(self.labels[own], rng)
             request = replace(request, pairs=tuple(map(tuple, pairs.tolist())), same=tuple(same.tolist()))

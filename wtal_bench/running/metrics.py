@@ -23,7 +23,7 @@ class SplitMetric(BaseMetric):
         videos: the split; results come in its order.
     """
 
-    default_prefix = None
+    default_prefix = "split"
 
     def __init__(self, videos: VideoSet) -> None:
         super().__init__()
@@ -95,6 +95,6 @@ class ProtocolMetric(SplitMetric):
         if classification == classification:
             self.report["classification_mAP"] = classification
         main = self.report["variants"][self.report["main"]]
-        average = list(main["averages"].values())[-1]
+        average = main["averages"][self.protocol.headline]
         named = {f"test/{tiou:g}": value for tiou, value in zip(main["tious"], main["mAP"], strict=True)}
         return {"test/average": average, **named, "test/classification_mAP": classification}

@@ -72,14 +72,13 @@ packages = ["NAME"]
 """,
     "README.md": """# NAME
 
-A wtal-bench plugin: a head that gates the embedding (`NAME.Gate`) and a loss that keeps the gate sparse
-(`NAME.Sparsity`).
+A wtal-bench plugin: a head that gates the embedding (`NAME.Gate`), a loss that keeps it sparse (`NAME.Sparsity`).
 
     pip install -e .
     pytest
     wtal-bench train configs/NAME_synthetic.py
 """,
-    "NAME/__init__.py": '''"""A wtal-bench plugin. Discovery imports this module: keep it light, name components by "module:Class"."""
+    "NAME/__init__.py": '''"""A wtal-bench plugin. Discovery imports this module: keep it light."""
 
 from wtal_bench.plugins import Registrar, hookimpl
 

@@ -45,7 +45,14 @@ class OptimizerStep(OptimWrapper):
 
     def scale_loss(self, loss: Tensor) -> Tensor:
         """Divide by the number of accumulated batches for a mean; leave a sum alone."""
-        return loss if self.reduction == "sum" else super().scale_loss(loss)
+        return loss if self.reduction == "sum" else loss / self._accumulative_counts
+
+    def should_update(self) -> bool:
+        """Step after every `accumulate` batches, counted on over epochs; a remainder at the end is not forced out.
+
+        mmengine would step once more at the end: training 2 epochs and resuming for 2 more would differ from 4.
+        """
+        return self._inner_count % self._accumulative_counts == 0
 
 
 def autocast(device: str, precision: str) -> contextlib.AbstractContextManager:

@@ -108,6 +108,29 @@ def describe(session: Session, cost: dict[str, Any], parent: str | None) -> dict
     }
 
 
+def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: Callable[[str], None] = print) -> Result:
+    """Score a checkpoint and write a record of it.
+
+    Raises:
+        WtalError: the checkpoint belongs to another model, or the data do not fit.
+    """
+    began = time.monotonic()
+    state = read_checkpoint(checkpoint)
+    opened = open_data(config.data, pick_device(config).type, config.path)
+    session = build_runner(config, opened, work_dir, out=out)
+    load_weights(session.model, weights_of(state), checkpoint)
+    session.runner.test()
+    cost = {
+        "test_seconds": round(time.monotonic() - began, 3),
+        "parameters": sum(p.numel() for p in session.model.parameters()),
+    }
+    record = describe(session, cost, _parent_record(checkpoint.parent))
+    trained_as = state.get("meta", {})
+    record["seed"] = trained_as.get("seed", record["seed"])
+    path = write_record(work_dir / "record", record, session.metric.detections, opened.protocol.classes)
+    return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir)
+
+
 def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = print) -> None:
     """One training and one test step on two videos: everything is built, nothing is kept.
 

@@ -80,6 +80,9 @@ class HarnessRunner(Runner):
         self.call_hook("after_load_checkpoint", checkpoint=state)
         load_weights(unwrapped(self.model), state["state_dict"], self.checkpoint)
         self.optim_wrapper.load_state_dict(state["optimizer"])
+        for name, parameter in unwrapped(self.model).named_parameters():
+            if name in state.get("gradients", {}):
+                parameter.grad = state["gradients"][name].to(parameter.device)
         self.train_loop._epoch = state["meta"]["epoch"]
         self.train_loop._iter = state["meta"]["iter"]
 

@@ -55,7 +55,7 @@ def table(metrics: dict[str, Any]) -> str:
 def _alarms(record: dict[str, Any]) -> list[str]:
     metrics = record["metrics"]
     main = metrics["variants"][metrics["main"]]
-    average = list(main["averages"].values())[-1]
+    average = main["averages"][get_protocol(record["protocol"]["name"]).headline]
     if metrics.get("classification_mAP", 0) > 0.7 and (average or 0) < 0.02:
         return [
             "warning: videos are classified well and localised hardly at all. Usual causes: thresholds that do not fit "

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Load, test, write, print."""
     from wtal_bench.running.config import load_config
-    from wtal_bench.running.run import test
+    from wtal_bench.running.run import score_checkpoint
     from wtal_bench.running.summary import summary
 
     config = load_config(args.config, args.cfg_options)
@@ -32,5 +32,5 @@ def run(args: argparse.Namespace) -> int:
     if checkpoint.is_dir():
         raise ConfigError(f"{checkpoint} is a folder; name a checkpoint in it, e.g. {checkpoint / 'last.pth'}.")
     work_dir = Path(args.work_dir) if args.work_dir else checkpoint.parent / "test"
-    print(summary(test(config, checkpoint, work_dir)))
+    print(summary(score_checkpoint(config, checkpoint, work_dir)))
     return 0

@@ -5,6 +5,7 @@
 3. Decoding any video, down to one snippet, with or without all-zero features, gives valid detections.
 4. The state is plain: it survives a checkpoint read with `weights_only=True`.
 5. The same seed gives the same bits, dropout on.
+6. A training step under bf16 autocast runs and gives finite losses and gradients.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def assert_contract(case: Case) -> None:
     check_decoding(model, example)
     check_state(model, example)
     check_seed(example)
+    check_autocast(example)
 
 
 def build(example: Example) -> Model:
@@ -157,6 +159,23 @@ def check_seed(example: Example) -> None:
         results.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
     for name, value in results[0].items():
         assert torch.equal(value, results[1][name]), f"the gradient of {name!r} differs between equal seeds"
+
+
+def check_autocast(example: Example) -> None:
+    """float32 parameters, bf16 arithmetic where torch chooses it, on the CPU as on a GPU."""
+    model = build(example).float().train()
+    batch = batch_of(example)
+    single = {name: getattr(batch, name).float() for name in ("features", "labels")}
+    if batch.pair_same is not None:
+        single["pair_same"] = batch.pair_same.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model.losses(replace(batch, **single))
+    losses["total"].backward()
+    for name, value in losses.items():
+        assert torch.isfinite(value), f"loss {name!r} is {value.item()} under bf16 autocast"
+    for name, parameter in model.named_parameters():
+        finite = parameter.grad is None or torch.isfinite(parameter.grad).all()
+        assert finite, f"the gradient of {name!r} is not finite under bf16 autocast"
 
 
 def assert_same(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float, message: str) -> None:

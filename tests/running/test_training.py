@@ -1,0 +1,237 @@
+"""Training: equal to a bare loop, exact on resuming, whatever the loop, the interruption or the number of processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.running.conftest import tiny_config
+from wtal_bench.data.sampling import build_sampling
+from wtal_bench.errors import CheckpointError
+from wtal_bench.modeling.localizer import build_model
+from wtal_bench.running.checkpoint import read_checkpoint
+from wtal_bench.running.config import check_config
+from wtal_bench.running.datasets import open_data
+from wtal_bench.running.hooks import seed_everything
+from wtal_bench.running.loader import Gather, Plan
+from wtal_bench.running.run import train
+from wtal_bench.running.workdir import WorkDir
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run(tree: dict, folder: Path, resume: bool = False):
+    """Train in `folder`; return (result, weights)."""
+    work_dir = WorkDir(folder, resume=resume)
+    try:
+        result = train(check_config(tree, "test"), work_dir, resume=resume, out=lambda line: None)
+    finally:
+        work_dir.release()
+    return result, read_checkpoint(folder / "last.pth")["state_dict"]
+
+
+def assert_equal(ours: dict, theirs: dict) -> None:
+    assert set(ours) == set(theirs)
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), f"{name} differs by {(ours[name] - theirs[name]).abs().max()}"
+
+
+def bare_loop(tree: dict) -> tuple[list[float], dict]:
+    """The same training without a Runner: what anyone would write in one screen of plain torch."""
+    config = check_config(tree, "test")
+    t, seed = config.train, config.runtime.seed
+    videos = open_data(config.data, "cpu", "test").training("refuse")
+    seed_everything(seed)
+    model = build_model(config.model, "test").train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=t.lr, betas=tuple(t.betas), weight_decay=t.weight_decay)
+    plan = Plan(videos.labels, t.batch_size, seed, shuffle=True)
+    gather = Gather(videos, build_sampling(t.sampling, length=t.length), seed)
+    curve, step = [], 0
+    for epoch in range(t.epochs):
+        for number in range(len(plan)):
+            batch = gather(plan.batch(epoch, number), "cpu")
+            seed_everything(seed, step)
+            loss = model.losses(batch)["total"]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            curve.append(float(loss.detach()))
+            step += 1
+    return curve, model.state_dict()
+
+
+def test_runner_equals_a_bare_loop(dataset, tmp_path):
+    tree = tiny_config(dataset, epochs=3)
+    tree["runtime"]["log_interval"] = 0.0
+    lines = []
+    work_dir = WorkDir(tmp_path / "run")
+    train(check_config(tree, "test"), work_dir, out=lines.append)
+    work_dir.release()
+    curve, weights = bare_loop(tree)
+    assert_equal(read_checkpoint(tmp_path / "run" / "last.pth")["state_dict"], weights)
+    shown = [line.split("loss ")[1].split()[0] for line in lines if "loss" in line]
+    assert shown == [f"{value:.4g}" for value in curve]
+
+
+def test_same_seed_gives_the_same_bits_and_another_seed_others(dataset, tmp_path):
+    tree = tiny_config(dataset)
+    first, again = run(tree, tmp_path / "a"), run(tree, tmp_path / "b")
+    assert_equal(first[1], again[1])
+    assert first[0].record["detections"]["sha256"] == again[0].record["detections"]["sha256"]
+    other = tiny_config(dataset)
+    other["runtime"]["seed"] = 1
+    different = run(other, tmp_path / "c")[1]
+    assert any(not torch.equal(first[1][name], different[name]) for name in different)
+
+
+@pytest.mark.parametrize(
+    ("unit", "first", "last", "options"),
+    [
+        ("epochs", 2, 4, {}),
+        ("epochs", 2, 4, {"ema": 0.1, "clip": 1.0}),
+        ("epochs", 2, 4, {"accumulate": 4}),  # 3 batches an epoch: a step ends in the middle of an epoch
+        ("iterations", 4, 11, {"checkpoint_interval": 2, "lr_schedule": [(3, 5e-4), (9, 1e-4)]}),
+    ],
+)
+def test_resuming_repeats_nothing_and_skips_nothing(dataset, tmp_path, unit, first, last, options):
+    def tree(length: int) -> dict:
+        made = tiny_config(dataset, **options)
+        del made["train"]["epochs"]
+        made["train"][unit] = length
+        return made
+
+    straight = run(tree(last), tmp_path / "straight")[1]
+    run(tree(first), tmp_path / "resumed")
+    resumed = run(tree(last), tmp_path / "resumed", resume=True)[1]
+    assert_equal(straight, resumed)
+
+
+def test_resuming_after_kill_minus_nine_in_the_middle_of_an_epoch(dataset, tmp_path):
+    tree = tiny_config(dataset, epochs=40)
+    straight = run(tree, tmp_path / "straight")[1]
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(tree))
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "wtal_bench.cli", "train", str(config), "--work-dir", str(folder)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if "epoch 7/40" in line:
+                process.send_signal(signal.SIGKILL)
+                break
+        process.wait()
+    assert 3 <= read_checkpoint(folder / "last.pth")["meta"]["epoch"] < 40
+    assert not list((folder / "record").glob("*.json")) if (folder / "record").exists() else True
+    assert_equal(straight, run(tree, folder, resume=True)[1])
+
+
+def test_two_processes_give_the_gradients_of_one_on_the_same_global_batch(dataset, tmp_path):
+    tree = tiny_config(dataset, epochs=2)
+    for head in tree["model"]["heads"].values():
+        if "dropout" in head:
+            head["dropout"] = 0.0  # ranks draw their own masks, which no single process can repeat
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(tree))
+    single, weights = run(tree, tmp_path / "one")
+    folder = tmp_path / "two"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launcher, "-m", "wtal_bench.cli", "train", str(config), "--work-dir", str(folder)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    theirs = read_checkpoint(folder / "last.pth")["state_dict"]
+    for name, value in weights.items():
+        torch.testing.assert_close(theirs[name], value, rtol=1e-4, atol=1e-6)
+    (path,) = (folder / "record").glob("*.json")
+    record = json.loads(path.read_text())
+    assert record["detections"]["videos"] == single.record["detections"]["videos"]
+    ours, others = (r["metrics"]["variants"]["activitynet"]["mAP"] for r in (single.record, record))
+    assert others == pytest.approx(ours, abs=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"grad_reduction": "sum"}, {"accumulate": 2, "accumulate_reduction": "sum"}])
+def test_a_sum_of_gradients_is_the_mean_times_the_videos(dataset, tmp_path, options):
+    # plain SGD without momentum: one step moves by lr times the gradient
+    base = dict(epochs=1, optimizer="SGD", lr=1e-4, batch_size=12)
+    if "accumulate" in options:
+        base |= dict(batch_size=6)
+    factor = 12 if "grad_reduction" in options else 2
+    mean = dict(options, grad_reduction="mean", accumulate_reduction="mean")
+    tree = tiny_config(dataset, **(base | mean))
+    start = build_and_copy(tree)
+    moved_mean = difference(run(tree, tmp_path / "mean")[1], start)
+    moved_sum = difference(run(tiny_config(dataset, **(base | options)), tmp_path / "sum")[1], start)
+    for name in moved_mean:
+        torch.testing.assert_close(moved_sum[name], factor * moved_mean[name], rtol=0.02, atol=2e-6)
+    assert max(value.abs().max() for value in moved_sum.values()) > 1e-5
+
+
+def build_and_copy(tree: dict) -> dict:
+    seed_everything(tree["runtime"].get("seed", 0))
+    return {name: value.clone() for name, value in build_model(tree["model"], "test").state_dict().items()}
+
+
+def difference(after: dict, before: dict) -> dict:
+    return {name: after[name] - before[name] for name in before}
+
+
+def test_bf16_trains_on_the_cpu_and_stays_near_float32(dataset, tmp_path):
+    tree = tiny_config(dataset, epochs=2)
+    plain = run(tree, tmp_path / "f32")[1]
+    tree["runtime"]["precision"] = "bf16"
+    half = run(tree, tmp_path / "bf16")[1]
+    assert all(value.dtype == torch.float32 for value in half.values())
+    assert any(not torch.equal(half[name], plain[name]) for name in plain)
+    for name in plain:
+        torch.testing.assert_close(half[name], plain[name], rtol=0, atol=0.05)
+
+
+def test_val_holdout_selects_by_tags_of_held_out_training_videos(dataset, tmp_path):
+    tree = tiny_config(dataset, epochs=3, selection="val_holdout", holdout=0.4)
+    result, _ = run(tree, tmp_path / "run")
+    best = read_checkpoint(tmp_path / "run" / "best.pth")["meta"]["best"]
+    assert best["metric"] == "holdout/classification_mAP"
+    assert result.record["selection"] == "val_holdout"
+
+
+def test_best_on_test_says_so_in_the_record(dataset, tmp_path):
+    result, _ = run(tiny_config(dataset, epochs=2, selection="best_on_test"), tmp_path / "run")
+    assert result.record["selection"] == "best_on_test"
+    assert read_checkpoint(tmp_path / "run" / "best.pth")["meta"]["best"]["metric"] == "test/average"
+
+
+def test_warm_start_keeps_its_parent_in_the_record(dataset, tmp_path):
+    parent, _ = run(tiny_config(dataset, epochs=1), tmp_path / "parent")
+    child, _ = run(tiny_config(dataset, epochs=1, init_from=str(tmp_path / "parent")), tmp_path / "child")
+    assert child.record["parent"] == parent.record["id"]
+
+
+def test_workers_change_nothing(dataset, tmp_path):
+    tree = tiny_config(dataset)
+    plain = run(tree, tmp_path / "none")[1]
+    tree["runtime"]["num_workers"] = 1
+    assert_equal(plain, run(tree, tmp_path / "one")[1])
+
+
+def test_checkpoint_of_another_model_is_explained(dataset, tmp_path):
+    run(tiny_config(dataset, epochs=1), tmp_path / "a")
+    other = tiny_config(dataset, epochs=1, init_from=str(tmp_path / "a"))
+    other["model"]["backbone"]["channels"] = 16
+    other["model"]["heads"]["pre"]["channels"] = 16
+    with pytest.raises(CheckpointError, match="belongs to another model"):
+        run(other, tmp_path / "b")
+
+
+def test_two_runs_in_one_folder_are_refused_while_the_first_lives(dataset, tmp_path):
+    first = WorkDir(tmp_path / "run")
+    time.sleep(0)
+    with pytest.raises(Exception, match="another run is using"):
+        WorkDir(tmp_path / "run")
+    first.release()
