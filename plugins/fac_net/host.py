@@ -1,4 +1,4 @@
-"""FAC-Net's class-wise branch on another method's model: the wiring of its Table 5 (ours, the paper does not give it)."""
+"""FAC-Net's class-wise branch on another method's model: its Table 5, wired our way (the paper gives no wiring)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs
-from wtal_plugins.fac_net.branches import Temperatures, class_agnostic_logits, class_wise_logits
-from wtal_plugins.fac_net.classifiers import FG_INITS, choice, cosine, xavier_rows
+from wtal_plugins.fac_net.branches import mean_cosine
+from wtal_plugins.fac_net.cosine import FG_INITS, Temperatures, centers, choice, cosine, xavier_rows
 
 CAS_SOURCES = ("host_cosine", "host_logits", "own")
 
@@ -19,25 +18,25 @@ CAS_SOURCES = ("host_cosine", "host_logits", "own")
 class ClassWiseOnHost(nn.Module, Head):
     """The class-wise foreground branch for any host with an `embedding`, Eq. (1)-(4): `cw_logits` [B,K].
 
-    Attention over time comes from the host's own scores, so that CW shapes the host's classifier as well as its
+    The attention over time comes from the host's own classifier, so that CW shapes that classifier as well as the
     embedding; the host's test path stays as it is. Train with `fac_net.TagCrossEntropy` reading `cw_logits`. K = C, or
-    C+1 if the host has a background class. The host's padded rows may hold anything.
+    C+1 if the host has a background class. Padded rows of the host's fields may hold anything finite.
 
     Args:
         channels, num_classes: E of the host's embedding, C.
-        background: whether the host's classes have a background (last).
+        background: whether the host's classes end with a background (with `cas_source="own"`: the new centres).
         cas_source: scores S_a the attention is made of. "host_cosine": delta cos(embedding, the host's
             `class_weights`); "host_logits": the host's `cas` as it is; "own": delta cos(embedding, new centres), which
             reaches the host through the embedding alone.
-        fg_init: W_f starts as "neg_bg": minus the host's (or the own) background row where there is one, else as
-            "random": Xavier-uniform. The host's row (of `class_weights`) is taken when the branch first sees it.
-        fg_tie: also give `ca_logits` [B,K] of the CA branch built on W_f and the class rows (Eq. 9-11), for a second
-            `fac_net.TagCrossEntropy` (weight 0.1 in FAC-Net): W_f takes its foreground meaning from there.
+        fg_init: W_f starts as "neg_bg": minus the background row (of the host's `class_weights`, taken when the branch
+            first runs, or of the new centres) where there is one; else, and as "random": Xavier-uniform.
+        fg_tie: also give `ca_logits` [B,K] of the CA branch made of W_f and the class rows, Eq. (8)-(11), for a second
+            `fac_net.TagCrossEntropy` (weight 0.1 in FAC-Net): there W_f takes its foreground meaning from.
         temperatures, delta, video_scale_multiplier: as in FAC-Net.
         dropout: on the embedding, in training.
 
     Raises:
-        ConfigError: unknown switch value, or rows of another number than classes.
+        ConfigError: unknown switch value; on the first batch: a host with another number of classes.
     """
 
     def __init__(
@@ -55,32 +54,26 @@ class ClassWiseOnHost(nn.Module, Head):
     ) -> None:
         super().__init__()
         self.cas_source = choice("cas_source", cas_source, CAS_SOURCES)
-        self.columns = num_classes + background
-        self.fg_tie, self.delta, self.scale, self.dropout = fg_tie, delta, delta * video_scale_multiplier, dropout
-        from_host = choice("fg_init", fg_init, FG_INITS) == "neg_bg" and background and cas_source != "own"
-        self._choose_fields(from_host)
-        self.attend = Temperatures(temperatures)
-        self.fg_center = xavier_rows(1, channels)
+        self.columns, self.delta, self.scale = num_classes + background, delta, delta * video_scale_multiplier
+        follows_host = choice("fg_init", fg_init, FG_INITS) == "neg_bg" and background and cas_source != "own"
         if cas_source == "own":
-            self.action_centers = xavier_rows(self.columns, channels)
-            if fg_init == "neg_bg" and background:
-                self.fg_center = nn.Parameter(-self.action_centers.detach()[-1:].clone())
-        # a buffer, so that a resumed run does not start W_f anew
-        self.register_buffer("fg_started", torch.tensor(not from_host))
-        self._checked = not from_host
+            self.action_centers, self.fg_center = centers(num_classes, background, channels, fg_init)
+        else:
+            self.fg_center = xavier_rows(1, channels)
+        self.attend = Temperatures(temperatures)
+        self.dropout = nn.Dropout(dropout)
+        # a buffer, so that a resumed run does not start W_f anew; the attribute spares a device wait every step
+        self.register_buffer("fg_started", torch.tensor(not follows_host))
+        self._started = not follows_host
 
-    def _choose_fields(self, from_host: bool) -> None:
-        logits = self.cas_source == "host_logits"
-        rows = self.cas_source == "host_cosine" or (logits and self.fg_tie)
+        logits, rows = cas_source == "host_logits", cas_source == "host_cosine" or (fg_tie and cas_source != "own")
         self.requires = ("embedding", *(("cas",) if logits else ()), *(("class_weights",) if rows else ()))
-        self.optional = ("class_weights",) if logits and from_host and not rows else ()
-        self.provides = ("cw_logits", "ca_logits") if self.fg_tie else ("cw_logits",)
-        self.video_level = self.provides
+        self.optional = ("class_weights",) if follows_host and not rows else ()
+        self.provides = self.video_level = ("cw_logits", "ca_logits") if fg_tie else ("cw_logits",)
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """The host's fields -> [B,K]."""
-        x = outputs["embedding"]
-        x = F.dropout(x, self.dropout) if self.training and self.dropout else x
+        x = self.dropout(outputs["embedding"])
         rows = self.action_centers if self.cas_source == "own" else outputs.get("class_weights")
         columns = outputs["cas"].shape[-1] if self.cas_source == "host_logits" else len(rows)
         if columns != self.columns:
@@ -90,17 +83,23 @@ class ClassWiseOnHost(nn.Module, Head):
             )
         self._start_foreground(rows)
         scores = outputs["cas"] if self.cas_source == "host_logits" else self.delta * cosine(x, rows)
-        made = {"cw_logits": class_wise_logits(x, self.attend(scores, batch.mask), self.fg_center, self.scale)}
-        if self.fg_tie:
-            foreground = self.delta * cosine(x, self.fg_center).squeeze(-1)
-            made["ca_logits"] = class_agnostic_logits(x, self.attend(foreground, batch.mask), rows, self.scale)
+        features = gathered(self.attend(scores, batch.mask), x)
+        made = {"cw_logits": self.scale * mean_cosine(features, self.fg_center).squeeze(-1)}
+        if "ca_logits" in self.provides:
+            foreground = self.attend(self.delta * cosine(x, self.fg_center), batch.mask)
+            made["ca_logits"] = self.scale * mean_cosine(gathered(foreground, x).squeeze(2), rows)
         return made
 
     @torch.no_grad()
     def _start_foreground(self, rows: Tensor | None) -> None:
-        if self._checked:  # spares a device synchronisation every step
+        if self._started:
             return
         if rows is not None and not self.fg_started:
             self.fg_center.copy_(-rows[-1:])
-            self.fg_started.fill_(True)
-        self._checked = True
+        self.fg_started.fill_(True)
+        self._started = True
+
+
+def gathered(attention: Tensor, x: Tensor) -> Tensor:
+    """sum_t A(t) X(t), Eq. (3) and (10): [B,T,H,K] (zero under padding) and [B,T,E] -> [B,H,K,E]."""
+    return (attention.flatten(2).transpose(1, 2) @ x).unflatten(1, attention.shape[2:])
