@@ -28,6 +28,7 @@ VERBS: dict[str, str] = {
     "new-plugin": "wtal_bench.running.new_plugin_command",
     "check-data": "wtal_bench.data.check_command",
     "import-features": "wtal_bench.data.importers.command",
+    "import-annotations": "wtal_bench.data.importers.table_command",
     "make-synthetic": "wtal_bench.data.synthetic.command",
 }
 """Verb -> module, in the order of `--help`."""
@@ -75,7 +76,7 @@ def _parser(verb: str, module: ModuleType) -> argparse.ArgumentParser:
 def _overview() -> str:
     rows = []
     for verb, name in VERBS.items():
-        rows.append(f"  {verb:16} {importlib.import_module(name).SUMMARY}")
+        rows.append(f"  {verb:18} {importlib.import_module(name).SUMMARY}")
     return (
         "usage: wtal-bench VERB ...   (wtal-bench VERB --help shows each)\n\n"
         "weakly supervised temporal action localization: train, test and compare methods under one protocol\n\n"

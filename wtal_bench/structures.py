@@ -18,7 +18,7 @@ class VideoMeta:
         id: the video's id, as in the annotation file.
         duration: length in seconds.
         fps: frames a second of the decoded video the features came from.
-        stride: frames between the starts of two neighbouring snippets.
+        stride: frames between the starts of two neighbouring snippets (fractional for resized features).
         num_snippets: snippets in the store, before any sampling.
         snippet_index: [T] float64 position in the stored sequence of every sampled snippet; None = `arange(T)`,
             the whole video. Linear resizing gives fractions.
@@ -28,7 +28,7 @@ class VideoMeta:
     id: str
     duration: float
     fps: float
-    stride: int
+    stride: float
     num_snippets: int
     snippet_index: np.ndarray | None = field(default=None, compare=False)
     num_frames: int | None = None

@@ -1,0 +1,134 @@
+"""Named variants of a config: the ablation rows of a paper, with the values it printed.
+
+A file holds rows::
+
+    base: configs/ecm_thumos.py            # what the rows change, unless a row names its own
+    method: ecm
+    rows:
+      - name: post_only                    # the record's variant
+        paper_row: Table 4, post only
+        published: {metric: mAP@0.5, value: 17.1}
+        options:                           # dotted key -> value; null removes a head or loss
+          model.heads.weights.source: self
+          model.heads.weights.in_channels: "{model.backbone.in_channels}"   # another value of the base
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.running.config import RunConfig, check_config, read_tree
+
+ROW_KEYS = ("name", "paper_row", "published", "base", "instead", "note", "options")
+REFERENCE = re.compile(r"^\{([\w.]+)\}$")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One named variant.
+
+    Attributes:
+        name, paper_row, note: what it is.
+        published: {metric, value} or None.
+        base: config it changes.
+        instead: other bases -> the config this row takes then, where changing options cannot make it.
+        options: dotted key -> value.
+        where: file and row, for error texts.
+    """
+
+    name: str
+    base: str
+    options: Mapping[str, Any]
+    where: str
+    paper_row: str = ""
+    published: Mapping[str, Any] | None = None
+    instead: Mapping[str, str] | None = None
+    note: str = ""
+
+    def config(self, base: str | None = None) -> RunConfig:
+        """The checked config of this row, on its own base or another.
+
+        Raises:
+            ConfigError: an option that leads nowhere, or a reference to nothing.
+        """
+        path = self.base if base is None else (self.instead or {}).get(base, base)
+        tree = read_tree(path)
+        original = copy.deepcopy(tree)
+        for key, value in self.options.items():
+            _set(tree, key, _resolved(value, original, self.where), self.where)
+        tree["variant"] = self.name
+        return check_config(tree, str(path))
+
+
+def load_rows(path: str | Path) -> list[Row]:
+    """Read an ablation file.
+
+    Raises:
+        ConfigError: missing file, unknown keys, doubled names.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise ConfigError(f"no ablation file {path}.{did_you_mean(path.name, near)} There: {listing(near)}.")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no YAML: {error}") from error
+    given = tree if isinstance(tree, list) else (tree or {}).get("rows")
+    default = None if isinstance(tree, list) else tree.get("base")
+    if not given:
+        raise ConfigError(f"{path} has no rows.")
+    rows = []
+    for number, entry in enumerate(given):
+        where = f"{path}: row {entry.get('name', number)!r}"
+        for key in entry:
+            if key not in ROW_KEYS:
+                raise ConfigError(
+                    f"{where}: unknown key {key!r}.{did_you_mean(key, ROW_KEYS)} Known: {listing(ROW_KEYS)}."
+                )
+        if "name" not in entry or (default is None and "base" not in entry):
+            raise ConfigError(f"{where}: a row needs a name and a base config.")
+        rows.append(Row(**{"base": default, **entry, "options": entry.get("options") or {}, "where": where}))
+    names = [row.name for row in rows]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ConfigError(f"{path}: rows {listing(doubled)} are named twice.")
+    return rows
+
+
+def _resolved(value: Any, tree: Mapping[str, Any], where: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _resolved(item, tree, where) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolved(item, tree, where) for item in value]
+    match = REFERENCE.match(value) if isinstance(value, str) else None
+    if match is None:
+        return copy.deepcopy(value)
+    node: Any = tree
+    for name in match.group(1).split("."):
+        if not isinstance(node, Mapping) or name not in node:
+            raise ConfigError(f"{where}: {value} refers to nothing in the base config.")
+        node = node[name]
+    return copy.deepcopy(node)
+
+
+def _set(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
+    *parents, last = key.split(".")
+    node: Any = tree
+    for depth, name in enumerate(parents):
+        if not isinstance(node, dict) or not isinstance(node.get(name), dict):
+            options = list(node) if isinstance(node, dict) else []
+            raise ConfigError(
+                f"{where}: {'.'.join(parents[: depth + 1])!r} is no section of the base config."
+                f"{did_you_mean(name, options)} There are: {listing(options)}."
+            )
+        node = node[name]
+    node[last] = value
