@@ -1,0 +1,172 @@
+"""Every rule of a record refuses what breaks it, with the reason, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.leaderboard.fabricate import sha
+from wtal_bench.errors import RecordError
+from wtal_bench.leaderboard.record import load_record, load_records
+from wtal_bench.leaderboard.validate import check_record, record_problems, unranked_reason
+
+
+@pytest.fixture
+def good(world, tmp_path) -> dict[str, Any]:
+    return load_record(world.file(tmp_path / "good")).record
+
+
+def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Set a dotted path (digits index lists); `...` deletes it."""
+
+    def apply(record: dict[str, Any]) -> None:
+        *parents, last = path.split("/")
+        node: Any = record
+        for key in parents:
+            node = node[int(key)] if isinstance(node, list) else node[key]
+        last = int(last) if isinstance(node, list) else last
+        if value is ...:
+            del node[last]
+        else:
+            node[last] = value
+
+    return apply
+
+
+MAIN = "metrics/variants/thumos_seconds_212"
+
+BROKEN = {
+    "schema of the future": (change("schema", 2), "schema is 2"),
+    "missing key": (change("seed", ...), "seed is missing"),
+    "unknown key": (change("selektion", "last"), "Did you mean 'selection'"),
+    "wrong type": (change("config", []), "config is \\[\\]"),
+    "flag for a number": (change("seed", True), "seed is True"),
+    "source": (change("source", "guessed"), "source is 'guessed'"),
+    "selection": (change("selection", "best_on_tset"), "Did you mean 'best_on_test'"),
+    "supervision": (change("supervision", "strong"), "supervision is 'strong'"),
+    "empty method": (change("method", ""), "method is ''"),
+    "method that begins a formula": (change("method", "=1+1"), "a letter or digit first"),
+    "method with a line break": (change("method", "a\nb"), "printable"),
+    "local time": (change("created", "2025-01-31T12:00:00+02:00"), "must be in UTC"),
+    "no time": (change("created", "yesterday"), "ISO 8601"),
+    "script as url": (change("url", "javascript:alert(1)"), "http:// or https://"),
+    "unknown protocol": (change("protocol/name", "thumos14/v9"), "no protocol 'thumos14/v9'"),
+    "protocol hash": (change("protocol/hash", "0" * 64), "another rule of the same name"),
+    "feature hash": (change("features/manifest_hash", None), "features.manifest_hash is None"),
+    "annotation hash": (change("annotations/sha256", "abc"), "annotations.sha256 is 'abc'"),
+    "detections hash": (change("detections/sha256", ...), "detections.sha256 is None"),
+    "detections elsewhere": (change("detections/file", "../x.json.gz"), "stored under their own hash"),
+    "config changed": (change("config/model/width", 9), "config_hash is not the hash of config"),
+    "synthetic in real": (change("features/synthetic", True), "synthetic features in thumos14/v1"),
+    "features unsaid": (change("features/synthetic", ...), "features.synthetic is missing"),
+    "no seed": (change("seed", None), "seed is null"),
+    "no components": (change("components", []), "components is empty"),
+    "component without version": (change("components/0/version", ...), "components\\[0\\]"),
+    "commit": (change("git/commit", "HEAD"), "git.commit is 'HEAD'"),
+    "dirty unsaid": (change("git/dirty", "no"), "git.dirty is 'no'"),
+    "NaN": (change(f"{MAIN}/mAP/0", float("nan")), "mAP\\[0\\] is nan"),
+    "infinity in cost": (change("cost/train_seconds", float("inf")), "cost.train_seconds is inf"),
+    "percent for a fraction": (change(f"{MAIN}/mAP/0", 42.0), "not percent"),
+    "negative AP": (change(f"{MAIN}/ap/BaseballPitch/0", -0.1), "fractions in 0..1"),
+    "mAP not the mean": (change(f"{MAIN}/mAP/3", 0.9), "the mean of its class APs"),
+    "average not the mean": (change(f"{MAIN}/averages/0.1:0.7", 0.9), "the mean of its values per tIoU"),
+    "average missing": (change(f"{MAIN}/averages/0.1:0.5", ...), "averages is"),
+    "other thresholds": (change(f"{MAIN}/tious/0", 0.15), "tious is"),
+    "too few values": (change(f"{MAIN}/mAP", [0.1]), "7 values, one a tIoU"),
+    "unknown class": (change(f"{MAIN}/ap/Juggling", [0.1] * 7), "Juggling"),
+    "counts": (change(f"{MAIN}/videos", None), "videos is None"),
+    "evaluator missing": (change("metrics/variants/wtalc", ...), "metrics.variants has"),
+    "other main evaluator": (change("metrics/main", "wtalc"), "leads with 'thumos_seconds_212'"),
+    "unknown metric": (change("metrics/accuracy", 0.9), "metrics holds accuracy"),
+    "classification mAP": (change("metrics/classification_mAP", 96.0), "null or within 0..1"),
+    "bootstrap of another length": (change("bootstrap/resamples", 7), "`resamples` values"),
+    "bootstrap of another evaluator": (change("bootstrap/draw/wtalc", ...), "draw and values for each"),
+    "edited identity": (change("seed", 7), "the record was edited"),
+}
+
+
+def test_a_good_record_has_no_problems(good):
+    assert record_problems(good) == []
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_refused_with_the_reason(good, name):
+    spoil, complaint = BROKEN[name]
+    bad = copy.deepcopy(good)
+    spoil(bad)
+    with pytest.raises(RecordError, match=complaint):
+        check_record(bad, "somewhere")
+
+
+def test_real_features_in_a_synthetic_protocol_are_refused(synthetic, tmp_path):
+    with pytest.raises(RecordError, match="real features in synthetic_tiny/v1"):
+        synthetic.write(tmp_path, features={"manifest_hash": sha("x"), "extractor": "I3D", "synthetic": False})
+
+
+def test_an_evaluator_that_gives_zero_for_a_class_never_predicted_is_no_broken_mean(good):
+    table = good["metrics"]["variants"]["wtalc"]
+    table["ap"] = {name: [None] * 7 for name in table["ap"]}
+    table["mAP"], table["averages"] = [0.0] * 7, dict.fromkeys(table["averages"], 0.0)
+    assert record_problems(good) == []
+
+
+def test_changed_or_missing_detections_are_refused(world, tmp_path):
+    path = world.write(tmp_path)
+    stored = load_record(path)
+    content = stored.detections_path.read_bytes()
+    stored.detections_path.write_bytes(content + b"\0")
+    with pytest.raises(RecordError, match="changed or damaged"):
+        load_record(path)
+    stored.detections_path.unlink()
+    with pytest.raises(RecordError, match="are missing"):
+        load_record(path)
+
+
+def test_a_renamed_record_is_refused(world, tmp_path):
+    path = world.write(tmp_path)
+    with pytest.raises(RecordError, match="the file is called"):
+        load_record(path.rename(path.with_name("best.json")))
+
+
+def test_duplicates_are_refused_by_id_by_seed_and_by_detections(world, tmp_path):
+    world.write(tmp_path / "a")
+    world.write(tmp_path / "b")
+    with pytest.raises(RecordError, match="the same id"):
+        load_records(tmp_path)
+
+
+def test_one_seed_of_one_config_is_filed_once(world, tmp_path):
+    world.write(tmp_path / "a")
+    record, _ = world.record()
+    other = world.detections(noise=2.0)
+    record["metrics"] = world.protocol.score(other, world.annotations)
+    from wtal_bench.leaderboard.record import write_record
+
+    write_record(tmp_path / "b", record, other, world.protocol.classes)
+    with pytest.raises(RecordError, match="the same config and seed"):
+        load_records(tmp_path)
+
+
+def test_the_same_detections_under_two_names_are_refused(world, tmp_path):
+    world.write(tmp_path / "a")
+    world.write(tmp_path / "b", method="mine")
+    with pytest.raises(RecordError, match="the same detections"):
+        load_records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, ""),
+        ({"selection": "val_holdout"}, ""),
+        ({"selection": "best_on_test"}, "picked on the test set"),
+        ({"git": {"commit": "0123456", "dirty": True}}, "uncommitted changes"),
+        ({"git": {"commit": None, "dirty": None}}, "unknown commit"),
+    ],
+)
+def test_what_is_valid_but_not_ranked_says_why(world, tmp_path, changes, reason):
+    found = unranked_reason(load_record(world.write(tmp_path, **changes)).record)
+    assert (reason in found) if reason else not found
