@@ -18,11 +18,13 @@ __all__ = [
     "masked_mean",
     "masked_min",
     "masked_softmax",
+    "pack",
     "per_snippet",
     "soft_cross_entropy",
     "topk_count",
     "topk_mean",
     "unit",
+    "unpack",
     "zero_padding",
 ]
 
@@ -43,12 +45,25 @@ def per_snippet(layer: Callable[[Tensor], Tensor], x: Tensor, mask: Tensor) -> T
     Padding a mini-batch of whole videos doubles the rows (THUMOS14: mean length 327, longest about 2200); a layer
     without a time axis need not see them.
     """
-    if bool(mask.all()):
-        return layer(x.reshape(-1, x.shape[-1])).reshape(*mask.shape, -1)
+    return unpack(layer(pack(x, mask)), mask)
+
+
+def pack(x: Tensor, mask: Tensor) -> Tensor:
+    """The N real rows of `x` [B,T,D], video after video: [N,D]. A view where nothing is padded."""
+    rows = x.flatten(0, 1)
     # whole rows by position: boolean indexing and masked_scatter go by element, and cost more than a layer backward
-    positions = mask.flatten().nonzero().squeeze(1)
-    rows = layer(x.flatten(0, 1).index_select(0, positions))
-    return rows.new_zeros(mask.numel(), rows.shape[-1]).index_copy_(0, positions, rows).reshape(*mask.shape, -1)
+    return rows if bool(mask.all()) else rows.index_select(0, _real(mask))
+
+
+def unpack(rows: Tensor, mask: Tensor) -> Tensor:
+    """[N,E] rows made from `pack`ed ones -> [B,T,E], zero under padding."""
+    if not bool(mask.all()):
+        rows = rows.new_zeros(mask.numel(), rows.shape[-1]).index_copy_(0, _real(mask), rows)
+    return rows.reshape(*mask.shape, -1)
+
+
+def _real(mask: Tensor) -> Tensor:
+    return mask.flatten().nonzero().squeeze(1)
 
 
 def masked_softmax(x: Tensor, mask: Tensor) -> Tensor:
