@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.evaluation.average_precision import average_precision
-from wtal_bench.evaluation.matching import Matches, expand_pairs, temporal_iou
+from wtal_bench.evaluation.matching import Matches
 from wtal_bench.evaluation.metric import EvaluationResult
+from wtal_bench.evaluation.overlaps import expand_pairs, near_ranges, temporal_iou
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth, TableError
 
 KINDS = ("true positive", "double detection", "wrong label", "localisation", "confusion", "background")
@@ -242,11 +243,10 @@ def _best_overlaps(
     if grid is not None:
         rows = rows.on_grid(grid)
         start, end = np.rint(start * grid), np.rint(end * grid)
-    order = np.argsort(ground_truth.video, kind="stable")
-    video, label = ground_truth.video[order], ground_truth.label[order]
-    start, end = start[order], end[order]
-    first = np.searchsorted(video, matches.video)
-    count = np.searchsorted(video, matches.video, side="right") - first
+    order = np.lexsort((start, ground_truth.video))
+    video, label, start, end = ground_truth.video[order], ground_truth.label[order], start[order], end[order]
+    ordered = (rows.start <= rows.end).all() and (start <= end).all()
+    first, count = near_ranges(matches.video, rows.start, rows.end, video, start, end, whole_groups=not ordered)
     best = np.zeros((2, len(rows)))
     for detection, instance in expand_pairs(first, count, 0, len(rows)):
         overlap = temporal_iou(rows.start[detection], rows.end[detection], start[instance], end[instance])

@@ -9,21 +9,17 @@ and give the very pairs of the loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
+from wtal_bench.evaluation.assignment import Segments, assign
+from wtal_bench.evaluation.overlaps import expand_pairs, near_ranges
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth, TableError
 
 TieRule = Literal["last_first", "first_first"]
-
-_BLOCK_PAIRS = 4_000_000
-"""Classes are matched together up to so many detection-instance pairs; bounds the memory for inputs of any size."""
-
-_CHUNK_PAIRS = 65_536
-"""Pairs expanded at a time: the arrays of one chunk stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +189,7 @@ def match(
         raise TableError("the detections are in snippets: give grid=..., the snippets a second (25/16 on THUMOS14).")
     instances = _Instances.sort(ground_truth, rules)
     admitted, videos, counts = _admit(detections, ground_truth, instances, unknown_labels, rules)
-    touches = _touches_ambiguous(admitted, ground_truth, rules)
+    touches = _touches_ambiguous(admitted, ground_truth, rules, strict_official)
     if rules.ambiguous == "drop" and touches.any():
         counts = replace(counts, dropped=int(np.count_nonzero(touches)))
         admitted, touches = admitted.take(~touches), touches[~touches]
@@ -212,32 +208,10 @@ def match(
         instance_label=instances.label,
         instance_video=instances.video,
         instance_row=instances.row,
-        taken_by=_take_instances(ranked, instances, len(videos), tious, rules, strict_official),
+        taken_by=_assign(ranked, instances, len(videos), tious, rules, strict_official),
         counts=counts,
         rules=rules,
     )
-
-
-def expand_pairs(first: np.ndarray, count: np.ndarray, begin: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (detection, instance) index arrays of rows begin..end; row i meets instances first[i] .. + count[i].
-
-    Pairs come detection by detection, instances ascending, a bounded number at a time.
-    """
-    for low, high in _blocks(np.concatenate([[0], np.cumsum(count[begin:end])]), _CHUNK_PAIRS):
-        low, high = low + begin, high + begin
-        size = count[low:high]
-        detection = np.repeat(np.arange(low, high), size)
-        within = np.arange(len(detection)) - np.repeat(np.cumsum(size) - size, size)
-        yield detection, within + np.repeat(first[low:high], size)
-
-
-def _blocks(total: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:
-    """Cut items, `total` [n+1] being their cumulated pair counts, into runs of at most `limit` pairs, or one item."""
-    low, items = 0, len(total) - 1
-    while low < items:
-        high = max(low + 1, int(np.searchsorted(total, total[low] + limit, side="right")) - 1)
-        yield low, high
-        low = high
 
 
 def _thresholds(tious: Sequence[float]) -> np.ndarray:
@@ -264,7 +238,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Instances:
-    """Instances sorted by class, then video, else as listed; `number` maps the class list to classes with any."""
+    """Instances sorted by class, video and start; `number` maps the class list to classes with any."""
 
     classes: tuple[str, ...]
     number: np.ndarray
@@ -283,7 +257,7 @@ class _Instances:
                 "score; is it a test subset whose annotations are withheld?"
             )
         number = np.where(present, np.cumsum(present) - 1, -1).astype(np.int32)
-        order = np.lexsort((truth.video, truth.label))
+        order = np.lexsort((truth.start, truth.video, truth.label))
         names = tuple(name for name, there in zip(truth.classes, present) if there)
         start, end = truth.start[order], truth.end[order]
         if rules.grid is not None:
@@ -336,17 +310,16 @@ def _admit(
     return rows, tuple(place), counts
 
 
-def _touches_ambiguous(rows: _Rows, truth: GroundTruth, rules: Rules) -> np.ndarray:
+def _touches_ambiguous(rows: _Rows, truth: GroundTruth, rules: Rules, strict_official: bool) -> np.ndarray:
     """[N] bool, true where a detection shares time (snippets on a grid) with an Ambiguous stretch of its video."""
     touches = np.zeros(len(rows.video), dtype=bool)
     if rules.ambiguous is None or not len(truth.ambiguous_video):
         return touches
-    order = np.argsort(truth.ambiguous_video, kind="stable")
+    order = np.lexsort((truth.ambiguous_start, truth.ambiguous_video))
     video, start, end = truth.ambiguous_video[order], truth.ambiguous_start[order], truth.ambiguous_end[order]
     if rules.grid is not None:
         start, end = np.rint(start * rules.grid), np.rint(end * rules.grid)
-    first = np.searchsorted(video, rows.video)
-    count = np.searchsorted(video, rows.video, side="right") - first
+    first, count = near_ranges(rows.video, rows.start, rows.end, video, start, end, whole_groups=strict_official)
     for detection, stretch in expand_pairs(first, count, 0, len(touches)):
         shared = np.minimum(rows.end[detection], end[stretch]) - np.maximum(rows.start[detection], start[stretch])
         touches[detection[shared > 0]] = True
@@ -363,117 +336,19 @@ def _ranking(rows: _Rows, rules: Rules) -> np.ndarray:
     return len(label) - 1 - order if step < 0 else order
 
 
-def _take_instances(
+def _assign(
     rows: _Rows, instances: _Instances, videos: int, tious: np.ndarray, rules: Rules, strict_official: bool
 ) -> np.ndarray:
     """[T,G] position of the detection that takes each instance, -1 where none does."""
-    key = instances.label.astype(np.int64) * videos + instances.video
-    wanted = rows.label.astype(np.int64) * videos + rows.video
-    first = np.searchsorted(key, wanted)
-    count = np.searchsorted(key, wanted, side="right") - first
-    classes = np.arange(len(instances.classes) + 1)
-    detection_bounds, instance_bounds = np.searchsorted(rows.label, classes), np.searchsorted(instances.label, classes)
-    pairs = np.concatenate([[0], np.cumsum(count)])[detection_bounds]
-    taken_by = np.full((len(tious), len(key)), -1, dtype=np.int64)
-    for low, high in _blocks(pairs, _BLOCK_PAIRS):  # whole classes: the detections of one compete
-        begin, end = instance_bounds[low], instance_bounds[high]
-        choices = _choices(
-            rows, instances, first, count, detection_bounds[low], detection_bounds[high], tious, rules, strict_official
-        )
-        taken_by[:, begin:end] = _settle(*choices, tious, begin, end, len(rows.label))
-    return taken_by
-
-
-def _choices(
-    rows: _Rows,
-    instances: _Instances,
-    first: np.ndarray,
-    count: np.ndarray,
-    begin: int,
-    end: int,
-    tious: np.ndarray,
-    rules: Rules,
-    strict_official: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(detection, instance, tIoU) of every pair that reaches the lowest threshold, in each detection's preference."""
-    kept = []
-    for detection, instance in expand_pairs(first, count, begin, end):
-        if not strict_official:  # only a segment turned round can meet an instance it lies beside
-            near = np.minimum(rows.end[detection], instances.end[instance]) >= np.maximum(
-                rows.start[detection], instances.start[instance]
-            )
-            detection, instance = detection[near], instance[near]
-        times = rows.start[detection], rows.end[detection], instances.start[instance], instances.end[instance]
-        overlap = temporal_iou(*times)
-        undefined = np.isnan(overlap)
-        if undefined.any():
-            # the official code asks `tIoU < threshold`, which is false for 0/0, and sorts NaN before all others
-            overlap[undefined] = np.inf if strict_official else rules.grid is None
-        reach = overlap >= tious.min()
-        kept.append((detection[reach], instance[reach], overlap[reach]))
-    detection, instance, overlap = (np.concatenate(parts) for parts in zip(*kept)) if kept else [np.zeros(0, int)] * 3
-    if rules.matching == "official":
-        listed = -instance if rules.instance_ties == "last_first" else instance
-        order = np.lexsort((listed, -overlap, detection))
-        detection, instance, overlap = detection[order], instance[order], overlap[order]
-    return detection, instance, overlap
-
-
-def temporal_iou(
-    start: np.ndarray, end: np.ndarray, instance_start: np.ndarray, instance_end: np.ndarray
-) -> np.ndarray:
-    """tIoU in float64, in the operation order of the official code (exact hits on a threshold depend on it).
-
-    NaN where the union has no length.
-    """
-    shared = np.minimum(instance_end, end)
-    shared -= np.maximum(instance_start, start)
-    np.maximum(shared, 0.0, out=shared)
-    union = (instance_end - instance_start) + (end - start) - shared
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return shared / union
-
-
-def _settle(
-    detection: np.ndarray,
-    instance: np.ndarray,
-    overlap: np.ndarray,
-    tious: np.ndarray,
-    begin: int,
-    end: int,
-    detections: int,
-) -> np.ndarray:
-    """[T, end - begin] detection that takes each instance, for all thresholds in the same rounds; -1 = none."""
-    size = end - begin
-    reach = [np.flatnonzero(overlap >= tiou) for tiou in tious]
-    shift = np.repeat(np.arange(len(tious)), [len(index) for index in reach])
-    pick = np.concatenate(reach)
-    holder = _deferred_acceptance(
-        detection[pick] + shift * detections, instance[pick] - begin + shift * size, len(tious) * size
+    detections, truth = (
+        Segments(part.label.astype(np.int64) * videos + part.video, part.label, part.start, part.end, part.row)
+        for part in (rows, instances)
     )
-    taken = holder.reshape(len(tious), size) - np.arange(len(tious))[:, None] * detections
-    return np.where(holder.reshape(taken.shape) < 0, -1, taken)
-
-
-def _deferred_acceptance(proposer: np.ndarray, target: np.ndarray, targets: int) -> np.ndarray:
-    """Stable matching in which every target prefers the lowest proposer: [targets] its proposer, or -1.
-
-    `proposer` ascends; within a proposer `target` is in falling preference.
-    """
-    free = np.iinfo(np.int64).max
-    holder = np.full(targets, free, dtype=np.int64)
-    proposal = np.zeros(targets, dtype=np.int64)
-    changes = proposer[1:] != proposer[:-1]
-    last = np.append(changes, True)[: len(proposer)]
-    current = np.flatnonzero(np.append(True, changes)[: len(proposer)])
-    while len(current):
-        wanted, who = target[current], proposer[current]
-        before = holder[wanted]
-        np.minimum.at(holder, wanted, who)
-        won = holder[wanted] == who
-        gained = wanted[won]
-        dethroned = proposal[gained][before[won] < free]
-        proposal[gained] = current[won]
-        refused = np.concatenate([current[~won], dethroned])
-        current = refused[~last[refused]] + 1
-    return np.where(holder == free, -1, holder)
+    return assign(
+        detections,
+        truth,
+        tious,
+        first_listed=rules.matching == "first",
+        last_of_ties=rules.instance_ties == "last_first",
+        undefined="none" if rules.grid is not None else "best" if strict_official else "same",
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
+from operator import itemgetter
 from typing import Literal, Protocol
 
 import numpy as np
@@ -48,11 +50,12 @@ def _join(parts: list[np.ndarray], kind: type) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0, kind)
 
 
-def _flatten(videos: Mapping[str, Sequence[tuple]], columns: int) -> tuple:
-    """The rows of all videos as columns, the index of the video first."""
-    flat = [row for rows in videos.values() for row in rows]
+def _flatten(videos: Mapping[str, Sequence[tuple]], numbers: int) -> tuple[np.ndarray, list[str], list[np.ndarray]]:
+    """The rows (class name, number, number, ...) of all videos as columns: index of the video, names, numbers."""
+    flat = list(chain.from_iterable(videos.values()))
     video = np.repeat(np.arange(len(videos), dtype=np.int32), [len(rows) for rows in videos.values()])
-    return video, *(zip(*flat) if flat else [()] * (columns - 1))
+    columns = [np.fromiter(map(itemgetter(1 + place), flat), np.float64, len(flat)) for place in range(numbers)]
+    return video, list(map(itemgetter(0), flat)), columns
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class GroundTruth:
         Raises:
             TableError: a class name is not in `classes`, or an ambiguous stretch names a video that is not listed.
         """
-        video, label, start, end = _flatten(videos, 4)
+        video, label, (start, end) = _flatten(videos, 2)
         names = tuple(dict.fromkeys(label)) if classes is None else tuple(classes)
         number = {name: index for index, name in enumerate(names)}
         unknown = sorted(set(label) - set(number))
@@ -247,8 +250,9 @@ class DetectionTable:
     ) -> DetectionTable:
         """Build from {video id: [(class name, start, end, score)]}; a name not in `classes` becomes label -1."""
         number = {name: index for index, name in enumerate(classes)}
-        video, names, start, end, score = _flatten(videos, 5)
-        return cls(tuple(videos), video, [number.get(name, -1) for name in names], start, end, score, unit)
+        video, names, (start, end, score) = _flatten(videos, 3)
+        label = np.fromiter(map(number.get, names, repeat(-1)), np.int32, len(names))
+        return cls(tuple(videos), video, label, start, end, score, unit)
 
     def take(self, index: np.ndarray) -> DetectionTable:
         """Return the rows `index` selects (indices or a mask), in that order; `videos` stays as it is."""
