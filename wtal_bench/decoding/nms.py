@@ -15,6 +15,7 @@ Hard suppression gives the kept set of the greedy loop exactly: pairs that suppr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,8 +84,7 @@ class NMS:
         if self.kind != "hard":
             return soften(self, *columns, group)
         order, segments = self._ranked(columns, group)
-        dropped = np.zeros(len(order), dtype=bool)
-        _decide(segments, np.arange(len(order)), dropped)
+        dropped = segments.dropped()
         kept = order[~dropped]
         return kept, np.asarray(score, dtype=np.float64)[kept]
 
@@ -103,13 +103,11 @@ class NMS:
             )
         columns, group = self._columns(start, end, score, group)
         order, segments = self._ranked(columns, group)
-        dropped = np.zeros(len(order), dtype=bool)
-        _decide(segments, np.arange(len(order)), dropped)
+        dropped = segments.dropped()
         takes = np.where(dropped, len(order), np.arange(len(order)))
         if len(order):
-            kept, lost = (rows[np.argsort(segments.key[rows])] for rows in map(np.flatnonzero, (~dropped, dropped)))
-            for earlier, later in ((kept, lost), (lost, kept)):
-                better, worse = segments.conflicts(earlier, later)
+            by_key = np.argsort(segments.key)
+            for better, worse in segments.conflicts_across(by_key[~dropped[by_key]], by_key[dropped[by_key]]):
                 by_kept = ~dropped[better]
                 np.minimum.at(takes, worse[by_kept], better[by_kept])
         leader = np.full(len(group), -1, dtype=np.int64)
@@ -131,9 +129,13 @@ class NMS:
         if self.min_score is not None:
             rows = np.flatnonzero(score > score.dtype.type(self.min_score))
         if self.ties == "earlier_first":
-            order = rows[np.lexsort((-score[rows], group[rows]))]
+            order = rows[np.argsort(-score[rows], kind="stable")]
         else:
-            order = rows[np.lexsort((score[rows], -group[rows]))[::-1]]
+            order = rows[np.argsort(score[rows], kind="stable")[::-1]]
+        label = group[order]
+        if len(order) and int(label.max()) - int(label.min()) < 2**15:
+            label = (label - label.min()).astype(np.int16)  # numpy sorts 16-bit integers by counting
+        order = order[np.argsort(label, kind="stable")]
         return order, _Segments(self, start[order], end[order], group[order])
 
     def ratio(self, inter: np.ndarray, better: np.ndarray, worse: np.ndarray) -> np.ndarray:
@@ -184,19 +186,18 @@ class _Segments:
             window = window * (1.0 - rule.iou)
         if rule.suppresses(np.zeros(1, dtype=start.dtype))[0]:
             window = np.full(len(start), span)
-        self.limit = self.key + window + 1e-9 * (self.key[-1] + span)
+        exact = start.dtype == np.float64
+        self.limit = self.key + window + (1e-9 if exact else 4e-6) * (self.key[-1] + span + abs(origin))
         self.block = block
 
-    def windows(self, earlier: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For rows `earlier`: the slice of `later` (rows sorted by key) that starts inside their reach."""
-        keys = self.key[later]
-        return np.searchsorted(keys, self.key[earlier]), np.searchsorted(keys, self.limit[earlier], side="right")
+    def reached(self, earlier: np.ndarray, later: np.ndarray) -> np.ndarray:
+        """For rows `earlier`: how many of `later` (sorted by key) start before the end of their window."""
+        return np.searchsorted(self.key[later], self.limit[earlier], side="right")
 
-    def conflicts(self, earlier: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (better, worse) of rows that suppress, the one that starts first from `earlier`."""
-        first, last = self.windows(earlier, later)
-        if earlier is later:
-            first = np.arange(1, len(later) + 1)
+    def conflicts(
+        self, earlier: np.ndarray, later: np.ndarray, first: np.ndarray, last: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs (better, worse) of rows that suppress, among `earlier[i]` with `later[first[i]:last[i]]`."""
         count = np.maximum(last - first, 0)
         a = np.repeat(earlier, count)
         b = later[np.arange(len(a)) + np.repeat(first - (np.cumsum(count) - count), count)]
@@ -207,41 +208,51 @@ class _Segments:
         hit = rule.suppresses(rule.ratio(inter, self.length[better], self.length[worse]))
         return better[hit], worse[hit]
 
+    def conflicts_across(self, one: np.ndarray, other: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pairs (better, worse) with one row from each of two disjoint sets (sorted by key), in two parts."""
+        for earlier, later in ((one, other), (other, one)):
+            first = np.searchsorted(self.key[later], self.key[earlier])
+            yield self.conflicts(earlier, later, first, self.reached(earlier, later))
 
-_PAIRS_PER_ROW = 24
-"""Above this many candidate pairs a row, deciding the best rows first is cheaper than listing every pair."""
+    def dropped(self) -> np.ndarray:
+        """[N] bool: what the greedy loop drops."""
+        dropped = np.zeros(len(self.start), dtype=bool)
+        if len(dropped):
+            self._decide(np.argsort(self.key), dropped)
+        return dropped
+
+    def _decide(self, rows: np.ndarray, dropped: np.ndarray) -> None:
+        """Mark in `dropped` those of `rows` (sorted by key) that the greedy loop over `rows` drops."""
+        first, last = np.arange(1, len(rows) + 1), self.reached(rows, rows)
+        if (last - first).sum() > _PAIRS_PER_ROW * len(rows):
+            best = np.zeros(len(dropped), dtype=bool)
+            best[_best_quarter(np.sort(rows), self.block)] = True
+            head = best[rows]
+            if not head.all():
+                self._decide(rows[head], dropped)
+                kept, rest = rows[head & ~dropped[rows]], rows[~head]
+                for _, worse in self.conflicts_across(kept, rest):
+                    dropped[worse] = True
+                self._decide(rest[~dropped[rest]], dropped)
+                return
+        better, worse = self.conflicts(rows, rows, first, last)
+        while len(better):
+            # A row that no live pair calls worse has no undecided better neighbour: it stays and drops its neighbours.
+            blocked = np.zeros(len(dropped), dtype=bool)
+            blocked[worse] = True
+            dropped[worse[~blocked[better]]] = True
+            live = ~(dropped[better] | dropped[worse])
+            better, worse = better[live], worse[live]
 
 
-def _decide(segments: _Segments, rows: np.ndarray, dropped: np.ndarray) -> None:
-    """Mark in `dropped` those of `rows` (ascending) that the greedy loop over `rows` would drop."""
-    if not len(rows):
-        return
-    by_key = rows[np.argsort(segments.key[rows], kind="stable")]
-    first, last = segments.windows(by_key, by_key)
-    if (last - first).sum() > _PAIRS_PER_ROW * len(rows):
-        head = _best_quarter(segments.block[rows])
-        if not head.all():
-            _decide(segments, rows[head], dropped)
-            rest = by_key[~head[np.searchsorted(rows, by_key)]]
-            kept = by_key[head[np.searchsorted(rows, by_key)]]
-            kept = kept[~dropped[kept]]
-            for earlier, later in ((kept, rest), (rest, kept)):
-                dropped[segments.conflicts(earlier, later)[1]] = True
-            _decide(segments, np.sort(rest[~dropped[rest]]), dropped)
-            return
-    better, worse = segments.conflicts(by_key, by_key)
-    while len(better):
-        # A row that no live pair calls worse has no undecided better neighbour: it is kept, and takes its neighbours.
-        blocked = np.zeros(len(dropped), dtype=bool)
-        blocked[worse] = True
-        dropped[worse[~blocked[better]]] = True
-        live = ~(dropped[better] | dropped[worse])
-        better, worse = better[live], worse[live]
+_PAIRS_PER_ROW = 6
+"""Above so many pairs a row it is cheaper to decide the best rows first: what they drop needs no pairs of its own."""
 
 
-def _best_quarter(block: np.ndarray) -> np.ndarray:
-    """Mask of the first quarter of the longest block's length in every block of equal numbers (all if it is short)."""
-    begins = np.flatnonzero(np.diff(block, prepend=block[0] - 1))
+def _best_quarter(rows: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """The first rows (ascending) of every block: a quarter of the longest block's number, at least 16."""
+    block = block[rows]
+    begins = np.flatnonzero(np.concatenate([[True], block[1:] != block[:-1]]))
     sizes = np.diff(begins, append=len(block))
     place = np.arange(len(block)) - np.repeat(begins, sizes)
-    return place < max(16, sizes.max() // 4)
+    return rows[place < max(16, sizes.max() // 4)]

@@ -5,7 +5,9 @@ A run [start, end) is a maximal stretch of samples above one threshold in one co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -85,7 +87,7 @@ def find_runs(
         raise DataError(f"a curve [N,K] and thresholds [H] or [K,H] are needed, got {curve.shape} and {levels.shape}.")
     samples, columns = curve.shape
     levels = np.broadcast_to(levels, (columns, levels.shape[-1]))
-    values, limits = curve.T[:, None, :], levels[:, :, None]
+    values, limits = np.ascontiguousarray(curve.T)[:, None, :], levels[:, :, None]
     on = np.zeros((columns, levels.shape[1], samples + 2), dtype=bool)
     inner = on[:, :, 1:-1]
     np.greater(values, limits, out=inner) if above == ">" else np.greater_equal(values, limits, out=inner)
@@ -188,63 +190,96 @@ class Contrast:
             runs: R runs whose `column` names a column of `curve`.
             curve: [N,K]; its type (float32 or float64) is that of the arithmetic.
             video_scores: [K] class scores for the `video_score` term.
-            zero_below: samples of `curve` below a run's own threshold count as 0, inside and outside.
+            zero_below: samples of `curve` below a run's own threshold count as 0; `curve` is then the one the runs were
+                found in, so this concerns what lies outside of them (and an overhang).
             share: factor of `curve`, applied after the zeroing.
             plus: [N,K] curve that is added.
 
         Returns:
             [R] float64 scores, [R] float64 inside statistics.
         """
-        samples, columns = curve.shape
-        flat = np.append(curve.T.ravel(), curve.dtype.type(0))
-        added = None if plus is None else np.append(plus.T.ravel(), curve.dtype.type(0))
-        base = runs.column * samples
-
-        def pieces(*ranges: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            """Samples of every run, each run led by one 0; where each run begins; how many samples it has."""
-            index, first, count = _ragged(base, ranges, samples * columns)
-            values = flat[index]
-            if zero_below:
-                values = np.where(values < np.repeat(runs.threshold, count + 1), 0, values)
-            if share != 1.0:
-                values = values * curve.dtype.type(share)
-            return values if added is None else values + added[index], first, count
-
-        if not len(runs):
-            return np.zeros(0), np.zeros(0)
-        values, first, count = pieces((runs.start, np.minimum(runs.end + self.overhang, samples)))
-        if self.inside == "max":
-            values[first] = -np.inf
-            inside = np.maximum.reduceat(values, first)
-        else:
-            inside = _mean(values, first, count)
-        score = inside
-        if self.outer is not None:
-            left, right, stop = self.flanks(runs, samples)
-            flanks = ((left, runs.start), (right, stop))
-            groups = (flanks,) if self.sides == "joined" else ((flanks[0],), (flanks[1],))
-            outside = sum(_mean(*pieces(*group)) for group in groups)
-            score = inside - curve.dtype.type(self.weight) * outside
+        table = _Samples(curve, zero_below, share, plus)
+        parts = [self._statistics(runs.take(block), table) for block in _blocks(runs)]
+        inside, outside = (np.concatenate(p) for p in zip(*parts)) if parts else np.zeros((2, 0), curve.dtype)
+        score = inside if self.outer is None else inside - curve.dtype.type(self.weight) * outside
         if self.video_score and video_scores is not None:
             scores = np.ones_like(video_scores) if self.video_score_binary else video_scores
             score = score + curve.dtype.type(self.video_score) * scores.astype(curve.dtype)[runs.column]
         return score.astype(np.float64), inside.astype(np.float64)
 
+    def _statistics(self, runs: Runs, table: _Samples) -> tuple[np.ndarray, np.ndarray]:
+        """[R] inside statistics and [R] outside means, in the curve's type."""
+        inner = (runs.start, np.minimum(runs.end + self.overhang, table.count))
+        values, first, count = table.of(runs, [inner], below=self.overhang > 0)
+        if self.inside == "max":
+            values[first] = -np.inf
+            inside = np.maximum.reduceat(values, first)
+        else:
+            inside = _mean(values, first, count)
+        if self.outer is None:
+            return inside, np.zeros_like(inside)
+        left, right, stop = self.flanks(runs, table.count)
+        flanks = [(left, runs.start), (right, stop)]
+        if self.sides == "joined":
+            return inside, _mean(*table.of(runs, flanks))
+        return inside, _mean(*table.of(runs, flanks[:1])) + _mean(*table.of(runs, flanks[1:]))
 
-def _ragged(
-    base: np.ndarray, ranges: tuple[tuple[np.ndarray, np.ndarray], ...], zero: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flat indices of `base + [lo, hi)` for all ranges of run 0, then of run 1, ...; every run is led by index `zero`.
 
-    The leading zero makes `reduceat` add a run exactly as `numpy.sum` adds the slice, and gives empty runs a sum.
-    """
-    lengths = np.stack([np.ones_like(base), *(np.maximum(hi - lo, 0) for lo, hi in ranges)], axis=1)
-    starts = np.stack([np.full_like(base, zero), *(base + lo for lo, _ in ranges)], axis=1)
-    flat_lengths = lengths.ravel()
-    stops = np.cumsum(flat_lengths)
-    begins = stops - flat_lengths
-    index = np.arange(stops[-1]) + np.repeat(starts.ravel() - begins, flat_lengths)
-    return index, begins[:: lengths.shape[1]], lengths[:, 1:].sum(axis=1)
+_BLOCK = 1 << 16
+"""Samples inside runs that are gathered at a time: bounds the memory, and stays in the processor's cache."""
+
+
+def _blocks(runs: Runs) -> Iterator[slice]:
+    """Cut the runs into stretches of about `_BLOCK` samples."""
+    if len(runs):
+        block = np.cumsum(runs.end - runs.start) // _BLOCK
+        cuts = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(runs)]
+        yield from (slice(begin, end) for begin, end in pairwise(cuts))
+
+
+class _Samples:
+    """The samples of a curve [N,K], read run by run."""
+
+    def __init__(self, curve: np.ndarray, zero_below: bool, share: float, plus: np.ndarray | None) -> None:
+        self.count, columns = curve.shape
+        self.zero_below, self.share = zero_below, curve.dtype.type(share)
+        self.zero = self.count * columns
+        self.flat = np.append(curve.T.ravel(), curve.dtype.type(0))
+        self.plus = None if plus is None else np.append(plus.T.ravel(), curve.dtype.type(0))
+
+    def of(
+        self, runs: Runs, ranges: list[tuple[np.ndarray, np.ndarray]], below: bool = True
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Samples of [lo, hi) of every range of run 0, then of run 1, ...; each run is led by one 0.
+
+        The 0 makes `reduceat` add a run exactly as `numpy.sum` adds the slice, and gives a run without samples a sum.
+
+        Args:
+            ranges: pairs of [R] columns lo, hi; hi <= lo is empty.
+            below: whether a range may hold samples below the run's threshold.
+
+        Returns:
+            the samples; [R] where each run begins; [R] how many samples it has, its 0 not counted.
+        """
+        base = runs.column * self.count
+        lengths = np.stack([np.ones_like(base), *(np.maximum(hi - lo, 0) for lo, hi in ranges)], axis=1)
+        starts = np.stack([np.full_like(base, self.zero), *(base + lo for lo, _ in ranges)], axis=1)
+        count = lengths[:, 1:].sum(axis=1)
+        filled = lengths.ravel() > 0
+        length, start = lengths.ravel()[filled], starts.ravel()[filled]
+        # steps of 1 inside a range and one jump into the next, summed up: the cheapest way to write many ranges
+        index = np.ones(length.sum(), dtype=np.int64)
+        index[0] = start[0]
+        index[np.cumsum(length[:-1])] = start[1:] - (start[:-1] + length[:-1] - 1)
+        np.cumsum(index, out=index)
+        values = self.flat[index]
+        if self.zero_below and below:
+            values = np.where(values < np.repeat(runs.threshold, count + 1), 0, values)
+        if self.share != 1:
+            values = values * self.share
+        if self.plus is not None:
+            values = values + self.plus[index]
+        return values, np.cumsum(count + 1) - (count + 1), count
 
 
 def _mean(values: np.ndarray, first: np.ndarray, count: np.ndarray) -> np.ndarray:
