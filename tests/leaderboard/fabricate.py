@@ -45,14 +45,14 @@ class World:
         self.annotations = Annotations.load(self.path)
 
     def detections(self, seed: int = 0, noise: float = 1.0) -> dict[str, Detections]:
-        """Ground truth moved by `noise` seconds, with two false positives a video."""
+        """Ground truth widened by about `noise` seconds, with two false positives a video."""
         random = np.random.default_rng(seed)
         found = {}
         for name, video in self.annotations.videos.items():
             rows = [
                 (
                     s.label,
-                    max(0.0, s.start + random.normal(0, noise)),
+                    max(0.0, s.start - abs(random.normal(0, noise))),
                     s.end + abs(random.normal(0, noise)),
                     random.random(),
                 )

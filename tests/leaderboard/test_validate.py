@@ -10,7 +10,7 @@ import pytest
 
 from tests.leaderboard.fabricate import sha
 from wtal_bench.errors import RecordError
-from wtal_bench.leaderboard.record import load_record, load_records
+from wtal_bench.leaderboard.record import load_record, load_records, write_record
 from wtal_bench.leaderboard.validate import check_record, record_problems, unranked_reason
 
 
@@ -143,8 +143,6 @@ def test_one_seed_of_one_config_is_filed_once(world, tmp_path):
     record, _ = world.record()
     other = world.detections(noise=2.0)
     record["metrics"] = world.protocol.score(other, world.annotations)
-    from wtal_bench.leaderboard.record import write_record
-
     write_record(tmp_path / "b", record, other, world.protocol.classes)
     with pytest.raises(RecordError, match="the same config and seed"):
         load_records(tmp_path)

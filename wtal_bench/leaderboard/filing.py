@@ -193,7 +193,7 @@ def _score_again(stored: StoredRecord, truth: Annotations | str) -> tuple[Verifi
         return Verification(name, "not verified", why), None
     found = read_detections(stored.detections_path, protocol.classes, strict=True)
     results = protocol.evaluate(DetectionTable.from_videos(found.videos), truth)
-    block = bootstrap_block(protocol, results)
+    block = bootstrap_block(protocol, results, record.get("bootstrap", {}).get("resamples", RESAMPLES))
     differences = list(_count_differences(record, found.videos))
     differences += _differences(record["metrics"], protocol.report(results), "metrics")
     if "bootstrap" in record and not differences:
