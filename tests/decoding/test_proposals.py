@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.decoding.loops import contrast_loop, runs_loop
-from wtal_bench.decoding import Contrast, find_runs
+from wtal_bench.decoding import Contrast, find_runs, proposals
 from wtal_bench.errors import ConfigError, DataError
 
 
@@ -55,6 +55,16 @@ def test_scores_have_the_bits_of_the_loop(contrast, dtype, zero_below, samples):
     score, inside = contrast.score(runs, curve, video_scores, zero_below=zero_below)
     expected = [contrast_loop(contrast, curve, video_scores, runs, i, zero_below) for i in range(len(runs))]
     np.testing.assert_array_equal(np.stack([score, inside], axis=1), np.array(expected).reshape(-1, 2))
+
+
+def test_scores_do_not_depend_on_how_many_samples_are_gathered_at_a_time(monkeypatch):
+    curve = random_curve(4, 300, 3)
+    runs = find_runs(curve, [0.1, 0.3, 0.6])
+    contrast = Contrast(video_score=0.2)
+    whole = contrast.score(runs, curve, np.ones(3), zero_below=True)
+    for block in (1, 7, 100):
+        monkeypatch.setattr(proposals, "_BLOCK", block)
+        np.testing.assert_array_equal(contrast.score(runs, curve, np.ones(3), zero_below=True), whole)
 
 
 def test_a_mix_is_scored_as_the_mixed_curve():

@@ -70,9 +70,13 @@ def resize_half_pixel(curve: np.ndarray, samples: int) -> np.ndarray:
     Point j reads the source position (j + 0.5) T / samples - 0.5, clamped to [0, T-1]; also when `samples` < T, so
     nothing is averaged. ([T] or [T,C] -> [samples] or [samples,C])
     """
-    length = len(curve)
-    position = np.clip((np.arange(samples) + 0.5) * (length / samples) - 0.5, 0, length - 1)
-    return _interpolate(curve, position)
+    last = len(curve) - 1
+    position = np.clip((np.arange(samples) + 0.5) * (len(curve) / samples) - 0.5, 0, last)
+    left = np.minimum(position.astype(np.int64), max(last - 1, 0))
+    rows = curve.T
+    below, above = rows[..., left], rows[..., np.minimum(left + 1, last)]
+    # time lies last in memory, as runs and sums read it
+    return (below + (above - below) * (position - left).astype(curve.dtype)).T
 
 
 def upsample_linear(curve: np.ndarray, factor: int) -> np.ndarray:
@@ -83,16 +87,15 @@ def upsample_linear(curve: np.ndarray, factor: int) -> np.ndarray:
     """
     if factor == 1:
         return curve
-    return _interpolate(curve, np.arange(len(curve) * factor) / factor)
-
-
-def _interpolate(curve: np.ndarray, position: np.ndarray) -> np.ndarray:
     if len(curve) == 1:
-        return np.repeat(curve, len(position), axis=0)
-    left = np.minimum(position.astype(np.int64), len(curve) - 2)
-    share = (position - left).astype(curve.dtype)
-    below, above = curve[left], curve[left + 1]
-    return below + (above - below) * (share if curve.ndim == 1 else share[:, None])
+        return np.repeat(curve, factor, axis=0)
+    left = np.minimum(np.arange(len(curve)), len(curve) - 2)
+    share = (np.arange(len(curve) * factor) / factor).reshape(-1, factor) - left[:, None]
+    rows = curve.T
+    below, above = rows[..., left, None], rows[..., left + 1, None]
+    fine = (above - below) * share.astype(curve.dtype)
+    fine += below
+    return fine.reshape(*rows.shape[:-1], len(curve) * factor).T
 
 
 def threshold_grid(spec: Any, where: str = "thresholds") -> np.ndarray:

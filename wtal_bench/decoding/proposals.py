@@ -225,8 +225,8 @@ class Contrast:
         return inside, _mean(*table.of(runs, flanks[:1])) + _mean(*table.of(runs, flanks[1:]))
 
 
-_BLOCK = 1 << 16
-"""Samples inside runs that are gathered at a time: bounds the memory, and stays in the processor's cache."""
+_BLOCK = 1 << 18
+"""Samples inside runs that are gathered at a time; bounds the memory for long videos and many thresholds."""
 
 
 def _blocks(runs: Runs) -> Iterator[slice]:
