@@ -160,6 +160,9 @@ def _not_finite(value: Any, path: str = "") -> list[str]:
             text for key, part in value.items() for text in _not_finite(part, f"{path}.{key}" if path else str(key))
         ]
     if isinstance(value, list | tuple):
+        # long columns of numbers in one pass: a sum that is finite had finite parts alone
+        if set(map(type, value)) == {float} and math.isfinite(sum(value)):
+            return []
         return [text for index, part in enumerate(value) for text in _not_finite(part, f"{path}[{index}]")]
     if isinstance(value, float) and not math.isfinite(value):
         return [f"{path} is {value}; a record holds finite numbers, or null where a value is undefined"]
@@ -332,6 +335,8 @@ def _not_mean(what: str, value: float | None, parts: list[float] | None, of: str
 def _bad_shares(name: str, values: Any, size: int) -> Iterator[str]:
     if not isinstance(values, list) or len(values) != size:
         yield f"{name} is {_short(values)}; needed: {size} values, one a tIoU"
+    elif set(map(type, values)) == {float} and min(values) >= 0 and max(values) <= 1:
+        return
     elif bad := [value for value in values if not _is_share(value)]:
         yield f"{name} holds {_short(bad[0])}; needed: fractions in 0..1 (not percent), or null where undefined"
 

@@ -1,0 +1,145 @@
+"""How long a rebuild of a large leaderboard takes: generated records of full size, read, checked, aggregated, rendered.
+
+Example: python tests/benchmarks/bench_leaderboard.py --records 1000 --seeds 5 --protocol thumos14/v1
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wtal_bench.leaderboard.build import build as build_board
+from wtal_bench.leaderboard.build import render, stale
+from wtal_bench.leaderboard.identity import hash_config, record_folder, record_id
+from wtal_bench.leaderboard.markdown import to_csv, to_markdown
+from wtal_bench.leaderboard.page import to_html
+from wtal_bench.leaderboard.published import read_published
+from wtal_bench.leaderboard.record import load_records
+from wtal_bench.leaderboard.rows import build_sections
+from wtal_bench.leaderboard.tables import build_document
+from wtal_bench.leaderboard.validate import SCHEMA
+from wtal_bench.protocols import Protocol, get_protocol
+
+RESAMPLES = 1000
+
+
+def main() -> None:
+    """Generate, time, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=5, help="records a row")
+    parser.add_argument("--protocol", default="thumos14/v1")
+    parser.add_argument("--detections-kb", type=int, default=500, help="size of every stored detection file")
+    parser.add_argument("--published", type=Path, default=Path("leaderboard/published.csv"))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "published.csv").write_bytes(args.published.read_bytes())
+        protocol = get_protocol(args.protocol)
+        for number in range(args.records):
+            write_one(folder / "records", protocol, number, args.seeds, args.detections_kb)
+        print(f"{args.records} records, {args.seeds} seeds a row, {args.protocol}, {args.detections_kb} KB each")
+        report(folder)
+
+
+def report(folder: Path) -> None:
+    """Time the whole rebuild, then its steps."""
+    seconds = {}
+    began = time.perf_counter()
+    build_board(folder)
+    seconds["build (cold)"] = time.perf_counter() - began
+    began = time.perf_counter()
+    if stale(folder):
+        raise SystemExit("a rebuild of the same records differs")
+    seconds["check"] = time.perf_counter() - began
+    began = time.perf_counter()
+    records = load_records(folder / "records")
+    seconds["  read and check records"] = time.perf_counter() - began
+    began = time.perf_counter()
+    sections, published = build_sections(records), read_published(folder / "published.csv")
+    document = build_document(sections, published)
+    seconds["  rows, tables, comparisons"] = time.perf_counter() - began
+    for label, write in (("README", lambda: to_markdown(document)), ("csv", lambda: to_csv(sections, published)),
+                         ("page", lambda: to_html(document, sections, published))):  # fmt: skip
+        began = time.perf_counter()
+        write()
+        seconds[f"  {label}"] = time.perf_counter() - began
+    for label, value in seconds.items():
+        print(f"{label:28} {value:7.2f} s")
+    print(", ".join(f"{name} {len(text.encode()) / 1e6:.2f} MB" for name, text in render(folder).items()))
+
+
+def write_one(root: Path, protocol: Protocol, number: int, seeds: int, kilobytes: int) -> None:
+    """Write a record that keeps every rule, with random bytes in place of its detections."""
+    random = np.random.default_rng(number)
+    content = random.bytes(1000 * kilobytes)
+    sha256 = hashlib.sha256(content).hexdigest()
+    seed, method = number % seeds, f"method {number // seeds}"
+    config = {"model": method, "seed": seed}
+    variants = {name: table(protocol, random) for name in protocol.variants}
+    span = list(protocol.averages)[-1]
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "source": "measured",
+        "protocol": {"name": protocol.name, "hash": protocol.hash},
+        "method": method,
+        "variant": "",
+        "supervision": "weak",
+        "components": [{"kind": "head", "name": "x.Head", "plugin": "x", "version": "0.1"}],
+        "config": config,
+        "config_hash": hash_config(config),
+        "features": {"manifest_hash": "a" * 64, "extractor": "I3D", "synthetic": protocol.synthetic},
+        "annotations": {"sha256": "b" * 64},
+        "seed": seed,
+        "selection": "last",
+        "metrics": {"main": protocol.main, "variants": variants},
+        "detections": {"sha256": sha256, "file": f"{sha256}.json.gz", "videos": 1, "count": 1},
+        "bootstrap": {
+            "resamples": RESAMPLES,
+            "draw": dict.fromkeys(variants, "one"),
+            "values": {name: replicates(part["averages"][span], random) for name, part in variants.items()},
+        },
+        "environment": {"device": "cpu"},
+        "cost": {},
+        "git": {"commit": "0123456789", "dirty": False},
+        "parent": None,
+        "created": "2025-01-31T12:00:00+00:00",
+    }
+    record["id"] = record_id(record)
+    folder = record_folder(root, record)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{sha256}.json.gz").write_bytes(content)
+    (folder / f"{record['id']}.json").write_text(json.dumps(record, indent=1, sort_keys=True))
+
+
+def table(protocol: Protocol, random: np.random.Generator) -> Mapping[str, Any]:
+    """One evaluator's block with random APs and the means that belong to them."""
+    ap = random.uniform(0, 1, (len(protocol.classes), len(protocol.tious)))
+    mean = dict(zip(protocol.tious, ap.mean(axis=0).tolist()))
+    return {
+        "tious": list(protocol.tious),
+        "mAP": list(mean.values()),
+        "ap": dict(zip(protocol.classes, ap.tolist())),
+        "averages": {name: float(np.mean([mean[t] for t in span])) for name, span in protocol.averages.items()},
+        "videos": 212,
+        "instances": 3358,
+        "detections": 31587,
+        "ignored": 0,
+    }
+
+
+def replicates(average: float, random: np.random.Generator) -> list[float]:
+    """Replicates about an average, rounded as filing rounds them."""
+    return np.clip(average + random.normal(0, 0.01, RESAMPLES), 0, 1).round(6).tolist()
+
+
+if __name__ == "__main__":
+    main()
