@@ -14,6 +14,7 @@ from torch.nn import functional as F
 __all__ = [
     "TemporalConv",
     "attention_pool",
+    "gather_ranks",
     "masked_max",
     "masked_mean",
     "masked_min",
@@ -150,6 +151,19 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, normalize: bool = True) -
         total = target.sum(dim=1, keepdim=True)
         target = target / torch.where(total > 0, total, torch.ones_like(total))
     return -(target * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def gather_ranks(x: Tensor) -> list[Tensor]:
+    """`x` of every training process, in rank order: [N_r,...] each, N_r may differ. One process: `[x]`."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [x]
+    sizes = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(sizes, torch.tensor([len(x)], device=x.device))
+    padded = x.new_zeros(max(int(size) for size in sizes), *x.shape[1:])
+    padded[: len(x)] = x
+    parts = [torch.empty_like(padded) for _ in sizes]
+    torch.distributed.all_gather(parts, padded)
+    return [part[: int(size)] for part, size in zip(parts, sizes, strict=True)]
 
 
 class TemporalConv(nn.Module):
