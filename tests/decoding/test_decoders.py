@@ -188,6 +188,8 @@ def test_settings_that_cannot_work_are_refused(setting, text):
     [
         ({"passes": {}}, "at least one pass"),
         ({"passes": {"cas": None}}, "at least one pass"),
+        ({"passes": {"cas": 0.5}}, "passes.cas must be a dict"),
+        ({"passes": {"cas": {"thresholds": [0.5]}}, "shared": [1]}, "shared must be a dict"),
         ({"passes": {"cas": {"thresholds": [0.5], "treshold": 1}}}, "passes.cas: unknown key 'treshold'"),
         ({"passes": {"cas": {"thresholds": [0.5], "clamp": "none"}}}, "passes.cas: unknown key 'clamp'"),
         ({"passes": {"cas": {"curve": "cas"}}}, "passes.cas needs thresholds"),

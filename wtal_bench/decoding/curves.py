@@ -6,6 +6,7 @@ Every function takes time on axis 0: `[T]` (class-agnostic) or `[T,C]`, and keep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -188,7 +189,7 @@ class Curve:
             raise ConfigError(f"{where} needs exactly one of field, sum, product; got {listing(spec)}.")
         self.kind = kinds[0]
         self.weight = spec.get("weight", 1.0)
-        if isinstance(self.weight, bool) or not isinstance(self.weight, int | float):
+        if isinstance(self.weight, bool) or not isinstance(self.weight, Real):
             raise ConfigError(f"{where}.weight={self.weight!r} must be a number.")
         self.activation = choose(f"{where}.activation", spec.get("activation", "none"), ACTIVATIONS)
         self.normalization = choose(f"{where}.normalize", spec.get("normalize", "none"), NORMALIZATIONS)

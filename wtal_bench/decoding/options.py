@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
@@ -29,8 +30,8 @@ def at_least(where: str, value: Any, lowest: float, *, whole: bool = False) -> A
     Raises:
         ConfigError: it is not; the text names the switch and the value.
     """
-    kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not value >= lowest:
+    kind = Integral if whole else Real
+    if isinstance(value, bool) or not isinstance(value, kind) or not value >= lowest:
         raise ConfigError(f"{where}={value!r} must be {'an integer' if whole else 'a number'} of at least {lowest}.")
     return value
 

@@ -272,31 +272,36 @@ def finish(
         ConfigError: `nms_units="samples"` over grids that differ.
     """
     pooled = Detections.concatenate(part.detections() for part in parts)
-    position = [np.concatenate([getattr(part, name) for part in parts]) for name in ("start", "end")]
     part = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
     rows = np.argsort(pooled.label, kind="stable")
     if clamp == "before_nms":
         pooled, inside = clamped(pooled, duration)
         rows = rows[inside[rows]]
-    if nms is None or not len(rows):
-        return _cut(pooled.take(rows), duration, clamp)
-    if nms_units == "samples":
-        grids = {p.axis.samples for p in parts}
-        if len(grids) > 1:
-            raise ConfigError(
-                f"nms_units='samples' needs passes over one grid, got {sorted(grids)} samples; use seconds."
-            )
-        start, end = position
+    if nms is not None and len(rows):
+        start, end = _positions(parts) if nms_units == "samples" else (pooled.start, pooled.end)
+        alone = np.zeros(len(rows), dtype=bool)
+        if only_shared:
+            alone = ~np.isin(pooled.label[rows], _shared(pooled.label, part))
+        todo, untouched = rows[~alone], rows[alone]
+        kept, score = nms(start[todo], end[todo], pooled.score[todo], pooled.label[todo])
+        rows = np.concatenate([todo[kept], untouched])
+        score = np.concatenate([score, pooled.score[untouched]])
+        by_class = np.argsort(pooled.label[rows], kind="stable")
+        found = replace(pooled.take(rows), score=score).take(by_class)
     else:
-        start, end = pooled.start, pooled.end
-    alone = rows[~np.isin(pooled.label[rows], _shared(pooled.label, part))] if only_shared else rows[:0]
-    todo = np.setdiff1d(rows, alone, assume_unique=True)
-    kept, score = nms(start[todo], end[todo], pooled.score[todo], pooled.label[todo])
-    chosen = np.concatenate([todo[kept], alone])
-    result = replace(pooled.take(chosen), score=np.concatenate([score, pooled.score[alone]]))
-    if len(alone):
-        result = result.take(np.argsort(result.label, kind="stable"))
-    return _cut(result, duration, clamp)
+        found = pooled.take(rows)
+    if clamp == "after_nms":
+        found, inside = clamped(found, duration)
+        found = found.take(inside)
+    return found
+
+
+def _positions(parts: Sequence[Candidates]) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled starts and ends in samples of the parts' common grid."""
+    grids = sorted({part.axis.samples for part in parts})
+    if len(grids) > 1:
+        raise ConfigError(f"nms_units='samples' needs passes over one grid, got {grids} samples; use 'seconds'.")
+    return np.concatenate([part.start for part in parts]), np.concatenate([part.end for part in parts])
 
 
 def _shared(label: np.ndarray, part: np.ndarray) -> np.ndarray:
@@ -314,13 +319,6 @@ def clamped(detections: Detections, duration: float) -> tuple[Detections, np.nda
     """
     start, end = (np.clip(column, 0.0, duration) for column in (detections.start, detections.end))
     return replace(detections, start=start, end=end), start < end
-
-
-def _cut(detections: Detections, duration: float, clamp: str) -> Detections:
-    if clamp != "after_nms":
-        return detections
-    rows, inside = clamped(detections, duration)
-    return rows if inside.all() else rows.take(inside)
 
 
 class PooledDecoder(PostProcessor):
@@ -365,7 +363,7 @@ class PooledDecoder(PostProcessor):
         self.passes: dict[str, tuple[ThresholdDecoder, float]] = {}
         for name, spec in passes.items():
             if spec is not None:
-                self.passes[name] = _build_pass({**(shared or {}), **spec}, f"passes.{name}")
+                self.passes[name] = _build_pass(shared or {}, spec, f"passes.{name}")
         self.nms = None if nms is None else build(NMS, nms, "nms")
         self.nms_units = choose("nms_units", nms_units, NMS_UNITS)
         self.nms_classes = choose("nms_classes", nms_classes, ("all", "shared"))
@@ -395,7 +393,11 @@ class PooledDecoder(PostProcessor):
         return np.mean([decoder.video_scores(outputs, video) for decoder in decoders.values()], axis=0)
 
 
-def _build_pass(spec: dict[str, Any], where: str) -> tuple[ThresholdDecoder, float]:
+def _build_pass(shared: Mapping[str, Any], own: Mapping[str, Any], where: str) -> tuple[ThresholdDecoder, float]:
+    for name, given in (("shared", shared), (where, own)):
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"{name} must be a dict of ThresholdDecoder settings; got {given!r}.")
+    spec = {**shared, **own}
     scale = spec.pop("score_scale", 1.0)
     known = [name for name in inspect.signature(ThresholdDecoder).parameters if name != "clamp"]
     for key in spec:
