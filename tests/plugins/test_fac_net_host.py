@@ -164,7 +164,7 @@ def test_a_host_without_class_weights_is_refused_when_the_model_is_built():
     heads = dict(cw=dict(type="fac_net.ClassWiseOnHost", channels=6, num_classes=3))
     backbone = dict(type="ecm.Trunk", in_channels=WIDTH, channels=6)
     losses = dict(cw=dict(type=CROSS_ENTROPY, reads="cw_logits"))
-    with pytest.raises(ConfigError, match="cw.*reads `class_weights`, but the parts before it provide embedding"):
+    with pytest.raises(ConfigError, match=r"cw.*reads `class_weights`, but the parts before it provide embedding"):
         build_model(dict(type="Localizer", backbone=backbone, heads=heads, losses=losses))
     heads["cw"]["cas_source"] = "own"
     build_model(dict(type="Localizer", backbone=backbone, heads=heads, losses=losses))
