@@ -15,6 +15,7 @@ from wtal_bench.leaderboard import filing
 from wtal_bench.leaderboard.command import file_record
 from wtal_bench.leaderboard.filing import file_external, file_measured, verify
 from wtal_bench.leaderboard.record import load_record, load_records, read_record, write_record
+from wtal_bench.structures import Detections
 
 TERMS = {"method": "P-MIL (base)", "selection": "last", "url": "https://example.org/x"}
 
@@ -63,6 +64,28 @@ def test_a_repeated_run_is_refused_unless_it_replaces(world, board, tmp_path):
     path, _ = file_measured(root, again, world.path, replace=True)
     assert [item.path for item in load_records(root)] == [path]
     assert len(list(path.parent.glob("*.json.gz"))) == 1
+
+
+def test_replacing_keeps_detections_that_another_record_shares(world, board, tmp_path):
+    root = board / "records"
+    nothing = {name: Detections.empty() for name in world.detections()}
+    for seed in (0, 1):
+        record, _ = world.record(seed)
+        record["metrics"] = world.protocol.score(nothing, world.annotations)
+        run = write_record(tmp_path / f"run{seed}", record, nothing, world.protocol.classes)
+        file_measured(root, run, world.path)
+    assert len(list(root.rglob("*.json.gz"))) == 1
+    file_measured(root, world.write(tmp_path / "better", seed=0), world.path, replace=True)
+    assert sorted(item.record["detections"]["count"] > 0 for item in load_records(root)) == [False, True]
+
+
+def test_a_refused_file_does_not_leave_the_tables_behind(world, board, tmp_path):
+    good, bad = world.write(tmp_path / "a"), tmp_path / "bad.json"
+    bad.write_text("{}")
+    common = ["--folder", str(board), "--annotations", str(world.path)]
+    assert main(["leaderboard", "add", str(good), str(bad), *common]) == 2
+    assert len(load_records(board / "records")) == 1
+    assert main(["leaderboard", "--check", *common]) == 0
 
 
 def test_filing_again_what_is_filed_is_refused_or_changes_nothing(world, board, tmp_path):

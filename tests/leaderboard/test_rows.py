@@ -12,6 +12,7 @@ from wtal_bench.leaderboard.published import Cell, PublishedRow
 from wtal_bench.leaderboard.record import load_records, write_record
 from wtal_bench.leaderboard.rows import build_sections, compare_rows, span_order
 from wtal_bench.leaderboard.tables import build_document
+from wtal_bench.protocols import PROTOCOLS
 from wtal_bench.structures import Detections
 
 MAIN, SPAN = "thumos_seconds_212", "0.1:0.7"
@@ -133,6 +134,12 @@ def test_rows_on_other_videos_cannot_be_paired(world, board, tmp_path):
 
 def test_averages_run_from_narrow_to_wide():
     assert sorted(["0.1:0.7", "0.3:0.7", "0.1:0.5", "0.5"], key=span_order) == ["0.5", "0.1:0.5", "0.3:0.7", "0.1:0.7"]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_average_that_ranks_is_the_protocols_headline(name):
+    protocol = PROTOCOLS[name]
+    assert max(protocol.averages, key=span_order) == protocol.headline
 
 
 def test_the_published_column_holds_the_paper_and_nothing_measured(world, board):

@@ -103,14 +103,19 @@ def _add(folder: Path, args: argparse.Namespace) -> int:
     external = any((args.protocol, args.method, args.selection, args.url))
     if external and len(args.files) > 1:
         raise RecordError(f"{len(args.files)} files for one external row: give one detection file at a time.")
-    for path in args.files:
-        if external:
-            print(_file_external(folder, path, args, annotations))
-        else:
-            print(_file_measured(folder, path, annotations, args.replace))
-    if not args.no_build:
-        build(folder)
-        print(f"rebuilt {folder}")
+    filed = 0
+    try:
+        for path in args.files:
+            if external:
+                print(_file_external(folder, path, args, annotations))
+            else:
+                print(_file_measured(folder, path, annotations, args.replace))
+            filed += 1
+    finally:
+        # a file that is refused must not leave the tables behind those that were filed before it
+        if filed and not args.no_build:
+            build(folder)
+            print(f"rebuilt {folder}")
     return 0
 
 

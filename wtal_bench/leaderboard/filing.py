@@ -12,11 +12,12 @@ from typing import Any
 
 from wtal_bench import __version__
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.progress import track
 from wtal_bench.errors import RecordError, WtalError
 from wtal_bench.evaluation import DetectionTable, EvaluationResult, bootstrap_map, read_detections, resample_videos
 from wtal_bench.files import atomic_write, write_json
 from wtal_bench.leaderboard.identity import record_folder
-from wtal_bench.leaderboard.record import StoredRecord, load_record, load_records, write_record
+from wtal_bench.leaderboard.record import StoredRecord, load_record, load_records, read_record, write_record
 from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.leaderboard.validate import duplicate_problems
 from wtal_bench.protocols import Protocol, get_protocol, load_annotations
@@ -91,7 +92,7 @@ def file_measured(
     with atomic_write(target, "wb") as stream:
         stream.write(stored.detections_path.read_bytes())
     write_json(folder / f"{record['id']}.json", record)
-    _remove(repeated, keep={target, folder / f"{record['id']}.json"})
+    _remove(root, repeated, folder / f"{record['id']}.json")
     return folder / f"{record['id']}.json", verdict
 
 
@@ -152,7 +153,7 @@ def file_external(
         final = folder / written.name
         os.replace(stored.detections_path, folder / stored.detections_path.name)
         os.replace(written, final)
-    _remove(repeated, keep={final, folder / stored.record["detections"]["file"]})
+    _remove(root, repeated, final)
     return final, [*protocol.split_notes(truth), *found.review(truth, protocol.subset)]
 
 
@@ -166,7 +167,8 @@ def verify(root: Path, annotations: Iterable[str | Path] = ()) -> Iterator[Verif
     """
     given = {item.sha256: item for item in map(Annotations.load, annotations)}
     found = cache(_truth)
-    for stored in load_records(root):
+    records = load_records(root)
+    for stored in track(records, len(records), "scoring again"):
         truth = given.get(stored.record["annotations"]["sha256"]) or found(stored.record["protocol"]["name"])
         yield _score_again(stored, truth)[0]
 
@@ -236,8 +238,12 @@ def _repeated(root: Path, record: Mapping[str, Any], replace: bool) -> list[Stor
     return repeated
 
 
-def _remove(records: Iterable[StoredRecord], keep: set[Path]) -> None:
-    for item in records:
-        for path in (item.path, item.detections_path):
-            if path not in keep:
-                path.unlink(missing_ok=True)
+def _remove(root: Path, replaced: Iterable[StoredRecord], filed: Path) -> None:
+    """Remove replaced records, and their detections unless another record keeps them (equal ones share a file)."""
+    replaced = [item for item in replaced if item.path != filed]
+    for item in replaced:
+        item.path.unlink(missing_ok=True)
+    kept = {read_record(path).get("detections", {}).get("file") for path in root.rglob("*.json")} if replaced else set()
+    for item in replaced:
+        if item.detections_path.name not in kept:
+            item.detections_path.unlink(missing_ok=True)

@@ -134,7 +134,9 @@ def duplicate_problems(records: Iterable[tuple[str, Mapping[str, Any]]]) -> list
 
 def _fingerprints(record: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     block = (record["protocol"]["name"], record["protocol"]["hash"])
-    prints = {"the same id": (record["id"],), "the same detections": (*block, record["detections"]["sha256"])}
+    prints = {"the same id": (record["id"],)}
+    if record["detections"]["count"]:  # two failed runs may both have found nothing
+        prints["the same detections"] = (*block, record["detections"]["sha256"])
     if record["source"] == "measured":
         run = ("method", "variant", "config_hash", "seed", "selection")
         data = (record["features"]["manifest_hash"], record["annotations"]["sha256"])
