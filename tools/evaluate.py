@@ -1,4 +1,4 @@
-"""Score a detection file: `python tools/evaluate.py DETECTIONS --protocol thumos14/v1` (the same as `wtal-bench evaluate`)."""
+"""The verb `evaluate` of wtal-bench."""
 
 import sys
 

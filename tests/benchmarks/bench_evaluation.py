@@ -131,7 +131,7 @@ def _pandas_class(instances: pd.DataFrame, rows: pd.DataFrame, tious: Sequence[f
         union = (group["end"] - group["start"]) + (row["end"] - row["start"]) - shared
         overlap = (shared / union).to_numpy()
         for threshold, tiou in enumerate(tious):
-            for index in np.nan_to_num(overlap).argsort(kind="stable")[::-1]:
+            for index in overlap.argsort(kind="stable")[::-1]:
                 if overlap[index] < tiou:
                     break
                 instance = group.index[index]

@@ -13,9 +13,6 @@ from tests.helpers import golden_files, shared_file
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, evaluate
 
-STRICT = ("zero_length", "start_after_end")
-"""Cases of what only the official code accepts."""
-
 LOOPS = {"fac_rskp_gaufuse": "thumos_snippet", "wtalc": "wtalc"}
 
 
@@ -82,12 +79,20 @@ def test_average_precision_equals_the_authors_code(path):
             assert_equal(result, expected[loop])
             check_counts(case, result)
         return
-    result = evaluate(detections, truth, tious, strict_official=case["name"] in STRICT)
-    assert_equal(result, expected)
-    check_counts(case, result)
+    assert_equal(evaluate(detections, truth, tious, strict_official=True), expected)
+    if not only_official(case):
+        result = evaluate(detections, truth, tious)
+        assert_equal(result, expected)
+        check_counts(case, result)
     if "alternative_ties_keep_input_order" in case:
         alternative = evaluate(detections, truth, tious, ties="first_first")
         assert_equal(alternative, case["alternative_ties_keep_input_order"])
+
+
+def only_official(case):
+    """Whether a case made by hand holds rows on which the official code divides 0 by 0."""
+    rows = [row for part in case.get("detections", {}).values() for row in part]
+    return any(row[2] <= row[1] for row in rows)
 
 
 def check_counts(case, result):

@@ -180,6 +180,8 @@ def match(
     """
     rules = rules or Rules()
     tious = _thresholds(tious)
+    if unknown_labels not in ("ignore", "refuse"):
+        raise TableError(f"unknown_labels must be 'ignore' or 'refuse', got {unknown_labels!r}.")
     if not strict_official:
         ground_truth.check()
         detections.check()

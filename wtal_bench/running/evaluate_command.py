@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     annotations = load_annotations(protocol, args.annotations)
     truth = protocol.ground_truth(annotations)
     file = read_detections(args.detections, protocol.classes, strict=args.strict, allow_invalid=args.strict_official)
-    notes = [*protocol.split_notes(annotations), *file.review(annotations, protocol.subset)]
+    excluded = protocol.presets[0].exclude
+    notes = [*protocol.split_notes(annotations), *file.review(annotations, protocol.subset, excluded)]
     if args.strict:
         _refuse_strangers(file, annotations, protocol)
     results = _results(protocol, file, truth, args.strict_official)
@@ -121,7 +122,7 @@ def _overview(
         [
             f"{file.path}: {file.version or 'no version'}, {file.count + unknown} detections in {len(file.videos)} "
             f"videos ({unknown} of unknown classes)",
-            f"{protocol.name} (hash {protocol.hash[:12]}) with {annotations.path or annotations.version}; mAP in percent",
+            f"{protocol.name} ({protocol.hash[:12]}) on {annotations.path or annotations.version}; mAP in percent",
             "",
             *_table(head, rows),
             "",
@@ -182,8 +183,8 @@ def _errors(analysis: ErrorAnalysis, name: str) -> str:
     blocks = [f"errors under {name}; G = instances of the class; gain = mAP if all of a kind were deleted", ""]
     blocks += _table([*head, "gain"], kinds)
     for title, unit, buckets in (
-        ("length", "s", analysis.by_length),
-        ("instances of the class in the video", "", analysis.by_count),
+        ("length", " s", analysis.by_length),
+        ("instances in the video", "", analysis.by_count),
     ):
         blocks += ["", *_table([f"by {title}", "instances", "mAP", "normalised", "found %"],
                                [_bucket_row(bucket, unit) for bucket in buckets])]  # fmt: skip
@@ -191,10 +192,12 @@ def _errors(analysis: ErrorAnalysis, name: str) -> str:
 
 
 def _bucket_row(bucket: Bucket, unit: str) -> list[str]:
-    low = "" if bucket.above is None else f"{bucket.above:g} < "
-    high = "" if bucket.up_to is None else f" <= {bucket.up_to:g}"
+    if bucket.up_to is None:
+        span = "all" if bucket.above is None else f"over {bucket.above:g}"
+    else:
+        span = f"to {bucket.up_to:g}" if bucket.above is None else f"{bucket.above:g} to {bucket.up_to:g}"
     shares = (bucket.mAP, bucket.normalized_mAP, bucket.found)
-    return [f"{bucket.name}: {low}x{high} {unit}".rstrip(), str(bucket.instances), *map(_percent, shares)]
+    return [f"{bucket.name}, {span}{unit}", str(bucket.instances), *map(_percent, shares)]
 
 
 def _report(
