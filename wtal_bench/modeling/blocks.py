@@ -14,6 +14,7 @@ from torch.nn import functional as F
 __all__ = [
     "TemporalConv",
     "attention_pool",
+    "full_precision",
     "gather_ranks",
     "masked_max",
     "masked_mean",
@@ -22,6 +23,7 @@ __all__ = [
     "pack",
     "per_snippet",
     "soft_cross_entropy",
+    "top_snippets",
     "topk_count",
     "topk_mean",
     "unit",
@@ -114,6 +116,34 @@ def topk_mean(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
     values = x.masked_fill(~_like(mask, x), float("-inf")).topk(largest, dim=1).values
     chosen = torch.arange(largest, device=x.device).unsqueeze(0) < count.unsqueeze(1)
     return zero_padding(values, chosen).sum(dim=1) / count.reshape(-1, *(1,) * (x.dim() - 2))
+
+
+def top_snippets(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
+    """Mark each video's and column's `count` highest snippets; of equal scores the earliest come first.
+
+    `torch.topk` leaves open which of several equal scores it takes; where a method gathers or averages by position,
+    that choice decides where its gradients go.
+
+    Args:
+        x: [B,T,...] scores.
+        mask: [B,T].
+        count: [B] int64, at least 0 and at most the video's length.
+
+    Returns:
+        [B,T,...] bool, False under padding.
+    """
+    x = x.detach().masked_fill(~_like(mask, x), float("-inf"))
+    count = count.reshape(-1, *(1,) * (x.dim() - 1))
+    largest = x.topk(max(1, int(count.max())), dim=1).values
+    last = largest.gather(1, (count - 1).clamp(min=0).expand(-1, 1, *x.shape[2:]))
+    above, equal = x > last, x == last
+    room = count - above.sum(dim=1, keepdim=True)
+    return (above | (equal & (equal.cumsum(dim=1) <= room))) & (count > 0)
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """`x` in float32 if autocast left it in half precision, else as it is."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def attention_pool(x: Tensor, weight: Tensor, mask: Tensor, normalize: bool = False) -> Tensor:
