@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -90,6 +92,24 @@ class Weights(nn.Module, Head):
         return {"weight_action": zero_padding(weights, batch.mask)}
 
 
+class _WeightedSums(torch.autograd.Function):
+    """sum_t w_t x_t for disjoint sets of snippets t, with a backward pass that writes the gradient of x once."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, x)
+        return torch.stack([weight[:, i::FOLDS].mT @ x[:, i::FOLDS] for i in range(FOLDS)], dim=2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        weight, x = ctx.saved_tensors
+        for_weight, for_x = torch.empty_like(weight), torch.empty_like(x)
+        for i in range(FOLDS):
+            for_weight[:, i::FOLDS] = x[:, i::FOLDS] @ gradient[:, :, i].mT
+            for_x[:, i::FOLDS] = weight[:, i::FOLDS] @ gradient[:, :, i]
+        return for_weight, for_x
+
+
 class Aggregation(nn.Module):
     """Eq. (2): weighted sums of the snippets of each of three folds.
 
@@ -105,22 +125,25 @@ class Aggregation(nn.Module):
 
     def forward(self, weight: Tensor, x: Tensor, mask: Tensor) -> Tensor:
         """weight [B,T,C] (zero under padding), x [B,T,F] -> [B,C,3,F]. An empty fold (T < 3) gives zeros."""
-        return torch.stack([self._fold(weight, x, mask, i) for i in range(FOLDS)], dim=2)
-
-    def _fold(self, weight: Tensor, x: Tensor, mask: Tensor, i: int) -> Tensor:
+        members = self._members(mask)
         if self.fold_mode == "stride":
-            weight, x, member = weight[:, i::FOLDS], x[:, i::FOLDS], mask[:, i::FOLDS]
+            total = _WeightedSums.apply(weight.to(x.dtype), x)
         else:
-            lengths = mask.sum(dim=1, keepdim=True)
-            position = torch.arange(mask.shape[1], device=mask.device)
-            member = (position >= i * lengths // FOLDS) & (position < (i + 1) * lengths // FOLDS)
-            weight = zero_padding(weight, member)
-        total = weight.transpose(1, 2) @ x
+            total = torch.stack([zero_padding(weight, m).mT @ x for m in members.unbind(dim=1)], dim=2)
         if self.agg_norm == "weight_sum":
-            total = total / (weight.sum(dim=1).unsqueeze(-1) + 1e-12)
+            total = total / (torch.einsum("btc,bft->bcf", weight, members.to(weight.dtype)).unsqueeze(-1) + 1e-12)
         elif self.agg_norm == "fold_len":
-            total = total / member.sum(dim=1).clamp(min=1).reshape(-1, 1, 1)
+            total = total / members.sum(dim=2).clamp(min=1)[:, None, :, None]
         return total
+
+    def _members(self, mask: Tensor) -> Tensor:
+        """Which snippets are in which fold: [B,3,T] bool."""
+        position = torch.arange(mask.shape[1], device=mask.device)
+        fold = torch.arange(FOLDS, device=mask.device).reshape(1, FOLDS, 1)
+        if self.fold_mode == "stride":
+            return (position % FOLDS == fold) & mask.unsqueeze(1)
+        lengths = mask.sum(dim=1).reshape(-1, 1, 1)
+        return (position >= fold * lengths // FOLDS) & (position < (fold + 1) * lengths // FOLDS)
 
 
 class PostStream(nn.Module, Head):
@@ -142,9 +165,20 @@ class PostStream(nn.Module, Head):
         self.slope = slope
         self.dropout = dropout
 
-    def classify(self, weight: Tensor, rows: Tensor | slice, outputs: Outputs, batch: Batch) -> Tensor:
-        """Scores [R,C] of the videos `rows` under the weights [R,T,C]."""
-        triples = self.aggregate(weight, outputs["taps"][rows], batch.mask[rows])
+    def classify(self, weight: Tensor, outputs: Outputs, batch: Batch, passes: Tensor | None = None) -> Tensor:
+        """Run the post stream.
+
+        Args:
+            weight: [B,T,C], or [B,T,K*C] for up to K passes over each video.
+            outputs, batch: the fields in `requires`; T snippets.
+            passes: [B,K] bool, which passes there are; None for one each.
+
+        Returns:
+            [R,C] scores, R = B or the number of passes, video by video.
+        """
+        triples = self.aggregate(weight, outputs["taps"], batch.mask)
+        if passes is not None:
+            triples = triples.unflatten(1, (passes.shape[1], -1))[passes]
         weights = {name: outputs[name] for name in TRUNK_WEIGHTS}
         dropout = self.dropout if self.training else 0.0
         return classify_triples(triples, weights, outputs["class_weights"], self.slope, dropout)
@@ -158,7 +192,7 @@ class PostClassification(PostStream):
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """Weights [B,T,C], taps [B,T,3E] -> scores."""
-        return {"post_logits": self.classify(outputs["weight_action"], slice(None), outputs, batch)}
+        return {"post_logits": self.classify(outputs["weight_action"], outputs, batch)}
 
 
 class AbsenceClassification(PostStream):
@@ -189,11 +223,17 @@ class AbsenceClassification(PostStream):
         action = outputs["weight_action"]
         if self.background == "paper":
             weight = zero_padding(1 - action, batch.mask)
-            return {"absence_logits": self.classify(weight, slice(None), outputs, batch)}
-        video, present = batch.labels.nonzero(as_tuple=True)
-        weight = action[video] * (1 - action[video, :, present]).unsqueeze(-1)
-        passes = self.classify(weight, video, outputs, batch).to(batch.labels.dtype)
-        count = batch.labels.sum(dim=1, keepdim=True).clamp(min=1)
-        mean = passes.new_zeros(action.shape[0], passes.shape[1]).index_add(0, video, passes) / count
-        own = passes.gather(1, present.unsqueeze(1)).squeeze(1)
+            return {"absence_logits": self.classify(weight, outputs, batch)}
+        count = batch.labels.sum(dim=1, keepdim=True)
+        most = max(1, int(count.max()))
+        # slots hold a video's present classes, first to last; real ones come first
+        slots = batch.labels.sort(dim=1, descending=True, stable=True).indices[:, :most]
+        passes = batch.labels.gather(1, slots) > 0
+        absent = 1 - action.gather(2, slots.unsqueeze(1).expand(-1, action.shape[1], -1))
+        weight = (absent.unsqueeze(-1) * action.unsqueeze(2)).flatten(2)
+        scores = self.classify(weight, outputs, batch, passes).to(batch.labels.dtype)
+        video, slot = passes.nonzero(as_tuple=True)
+        present = slots[video, slot]
+        mean = scores.new_zeros(action.shape[0], scores.shape[1]).index_add(0, video, scores) / count.clamp(min=1)
+        own = scores.gather(1, present.unsqueeze(1)).squeeze(1)
         return {"absence_logits": mean.index_put((video, present), own)}

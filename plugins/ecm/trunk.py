@@ -7,6 +7,8 @@ projecting the aggregated features: the post stream costs 3 positions of conv2 p
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,10 +34,10 @@ class TwoConvolutions(nn.Module):
         self.conv2 = nn.Conv1d(channels, channels, TAPS, padding=1)
         self.slope = slope
 
-    def taps(self, features: Tensor, mask: Tensor) -> Tensor:
+    def taps(self, features: Tensor) -> Tensor:
         """conv1's tap projections of every snippet, without bias: [B,T,D] -> [B,T,3E] (tap-major)."""
         weight = self.conv1.weight.permute(2, 0, 1).reshape(-1, self.conv1.in_channels)
-        return zero_padding(F.linear(features, weight), mask)
+        return F.linear(features, weight)  # no bias: padding, which is zero in a Batch, stays zero
 
     def embed(self, taps: Tensor, mask: Tensor) -> Tensor:
         """Finish the trunk from the tap projections: [B,T,3E] -> [B,T,E], before dropout."""
@@ -48,16 +50,31 @@ class TwoConvolutions(nn.Module):
         return {"conv1_bias": self.conv1.bias, "conv2_weight": self.conv2.weight, "conv2_bias": self.conv2.bias}
 
 
+class _ShiftedSum(torch.autograd.Function):
+    """`shifted_sum` with a backward pass that writes the 3E wide gradient once (slicing would zero-fill it thrice)."""
+
+    @staticmethod
+    def forward(ctx: Any, taps: Tensor) -> Tensor:
+        before, own, after = taps.chunk(TAPS, dim=-1)
+        total = own.clone()
+        total[..., 1:, :] += before[..., :-1, :]
+        total[..., :-1, :] += after[..., 1:, :]
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        before, after = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        before[..., :-1, :] = gradient[..., 1:, :]
+        after[..., 1:, :] = gradient[..., :-1, :]
+        return torch.cat([before, gradient, after], dim=-1)
+
+
 def shifted_sum(taps: Tensor) -> Tensor:
     """Sum tap projections [...,T,3E] where a zero-padded kernel of 3 puts them: [...,T,E].
 
     Tap 0 multiplies the snippet before, tap 2 the one after.
     """
-    before, own, after = taps.chunk(TAPS, dim=-1)
-    total = own.clone()
-    total[..., 1:, :] += before[..., :-1, :]
-    total[..., :-1, :] += after[..., 1:, :]
-    return total
+    return _ShiftedSum.apply(taps)
 
 
 class Trunk(nn.Module, Backbone):
@@ -80,7 +97,7 @@ class Trunk(nn.Module, Backbone):
 
     def forward(self, features: Tensor, mask: Tensor) -> Outputs:
         """[B,T,D], [B,T] -> fields."""
-        taps = self.trunk.taps(features, mask)
+        taps = self.trunk.taps(features)
         return {"embedding": self.trunk.embed(taps, mask), "taps": taps, **self.trunk.weights()}
 
 
@@ -104,12 +121,12 @@ class OwnTrunk(nn.Module, Head):
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """Read the features alone."""
-        taps = self.trunk.taps(batch.features, batch.mask)
+        taps = self.trunk.taps(batch.features)
         return {"taps": taps, **self.trunk.weights(), "class_weights": self.classifier.weight.squeeze(-1)}
 
     def cas(self, features: Tensor, mask: Tensor) -> Tensor:
         """This trunk's own class activation sequence on all snippets (unused in training): [B,T,C]."""
-        embedding = self.trunk.embed(self.trunk.taps(features, mask), mask)
+        embedding = self.trunk.embed(self.trunk.taps(features), mask)
         return zero_padding(embedding @ self.classifier.weight.squeeze(-1).T, mask)
 
 

@@ -126,6 +126,13 @@ def _room(shape: tuple[int, int, int], kind: torch.dtype, pin: bool) -> Tensor:
     return torch.from_numpy(np.empty(shape, dtype=str(kind).removeprefix("torch.")))
 
 
+def sample_video(features: Tensor, positions: np.ndarray) -> Tensor:
+    """Sample one video outside any store: [V,D] at `positions` [T] (fractions interpolate) -> [T,D]."""
+    place = torch.empty((len(positions), features.shape[1]), dtype=features.dtype)
+    _copy_rows(place, features, positions)
+    return place
+
+
 def _copy_rows(place: Tensor, video: Tensor, drawn: np.ndarray) -> None:
     if drawn.dtype == np.float64:
         low, high, weight = _neighbours(torch.from_numpy(drawn), len(video))

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wtal_bench.data.sampling import build_sampling
+from wtal_bench.data.gather import sample_video
+from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.localizer import build_model
@@ -25,7 +26,7 @@ def detect(
     files: Sequence[Path],
     *,
     fps: float,
-    stride: int,
+    stride: float,
     duration: float | None = None,
     plot: Path | None = None,
 ) -> tuple[tuple[str, ...], dict[str, Detections]]:
@@ -45,8 +46,8 @@ def detect(
     Raises:
         WtalError: a file that is no [T,D] array of finite numbers, or does not fit the model.
     """
-    if fps <= 0 or stride < 1:
-        raise ConfigError(f"--fps must be positive and --stride at least 1, got {fps} and {stride}.")
+    if fps <= 0 or stride <= 0:
+        raise ConfigError(f"--fps and --stride must be positive, got {fps} and {stride}.")
     if duration is not None and (len(files) > 1 or duration <= 0):
         raise ConfigError("--duration is a positive number of seconds for a single feature file.")
     stems = [path.stem for path in files]
@@ -61,7 +62,7 @@ def detect(
     found = {}
     for path in files:
         features = read_features(path)
-        meta = VideoMeta(path.stem, duration or len(features) * stride / fps, float(fps), int(stride), len(features))
+        meta = VideoMeta(path.stem, duration or len(features) * stride / fps, fps, stride, len(features))
         batch = _batch(features, meta, rule).to(device)
         try:
             ((video, sampled),) = model.video_outputs(batch)
@@ -101,17 +102,14 @@ def read_features(path: Path) -> np.ndarray:
     return features.astype(np.float32)
 
 
-def _batch(features: np.ndarray, meta: VideoMeta, rule) -> Batch:
-    positions = np.asarray(rule.draw(len(features), seed=0, epoch=0, video=meta.id), dtype=np.float64)
-    below = np.floor(positions).astype(np.int64)
-    above = np.minimum(below + 1, len(features) - 1)
-    share = (positions - below)[:, None].astype(np.float32)
-    rows = features[below] * (1 - share) + features[above] * share if share.any() else features[below]
+def _batch(features: np.ndarray, meta: VideoMeta, rule: Sampling) -> Batch:
+    positions = rule.draw(len(features), seed=0, epoch=0, video=meta.id)
+    rows = sample_video(torch.from_numpy(features), positions)
     return Batch(
-        features=torch.from_numpy(rows).unsqueeze(0),
+        features=rows.unsqueeze(0),
         mask=torch.ones(1, len(rows), dtype=torch.bool),
         labels=None,
         index=torch.zeros(1, dtype=torch.int64),
         meta=(meta.sampled(positions),),
-        snippet_index=torch.from_numpy(positions).unsqueeze(0),
+        snippet_index=torch.from_numpy(positions).double().unsqueeze(0),
     )

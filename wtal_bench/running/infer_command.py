@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="checkpoint (.pth)")
     parser.add_argument("features", nargs="+", help=".npy files [T,D], one a video (its name is the video's id)")
     parser.add_argument("--fps", type=float, required=True, help="frames a second of the video the features came from")
-    parser.add_argument("--stride", type=int, required=True, help="frames between two snippets")
+    parser.add_argument("--stride", type=float, required=True, help="frames between two snippets")
     parser.add_argument("--duration", type=float, help="seconds (one file; default: snippets * stride / fps)")
     parser.add_argument("--out", default="detections.json", help="detections file to write (default: %(default)s)")
     parser.add_argument("--min-score", type=float, default=float("-inf"), help="leave out detections below this score")

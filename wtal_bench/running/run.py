@@ -18,6 +18,7 @@ from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights
 from wtal_bench.running.config import RunConfig, load_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.loader import Request
+from wtal_bench.running.picture import draw_video
 from wtal_bench.running.provenance import component_list, environment, git_state
 from wtal_bench.running.runner import Session, build_runner, pick_device
 from wtal_bench.running.workdir import CONFIG, WorkDir
@@ -74,7 +75,21 @@ def train(
     }
     record = describe(session, cost, parent)
     path = write_record(work_dir.records, record, session.metric.detections, opened.protocol.classes)
+    draw_example(session, work_dir.path / "example.png")
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir.path)
+
+
+def draw_example(session: Session, path: Path) -> None:
+    """Draw the test video with the median number of detections: its curves, what was found, and the truth."""
+    found = session.metric.detections
+    video = sorted(found, key=lambda name: len(found[name]))[len(found) // 2]
+    gather = session.runner.test_dataloader.collate_fn.gather
+    batch = gather(Request((session.test.ids.index(video),)), session.device).to(session.device)
+    session.model.eval()
+    ((outputs, meta),) = session.model.video_outputs(batch)
+    segments = session.opened.annotations.videos[video].segments
+    truth = [(segment.label, segment.start, segment.end) for segment in segments]
+    draw_video(path, outputs, meta, found[video], session.opened.protocol.classes, truth)
 
 
 def describe(session: Session, cost: dict[str, Any], parent: str | None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def summary(result: Result) -> str:
     lines += [
         f"record      {result.record_path}",
         f"detections  {folder / record['detections']['file']}",
-        f"curves      {result.work_dir}",
+        *([f"picture     {result.work_dir / 'example.png'}"] if (result.work_dir / "example.png").is_file() else []),
         f"file it     wtal-bench leaderboard add {result.record_path}",
     ]
     return "\n".join(lines)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from wtal_bench.errors import ConfigError, WtalError
+from wtal_bench.errors import ConfigError
 
 SUMMARY = "Train a config, test it, print its table and write its leaderboard record."
 EXAMPLE = """python tools/train.py configs/ecm_synthetic.py
@@ -80,8 +80,6 @@ def _train(args: argparse.Namespace, config, folder: str | None) -> int:
     try:
         with contextlib.redirect_stdout(sys.stdout if first else open(os.devnull, "w", encoding="utf-8")):
             result = train(config, work_dir, resume=resume)
-    except WtalError as error:
-        raise type(error)(f"{error}\n(work dir: {work_dir.path})") from error
     finally:
         work_dir.release()
     if result is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -34,6 +35,7 @@ class WorkDir:
         self.path = Path(path)
         self.shared = share
         self._lock: IO[str] | None = None
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         if share:
             return
         held = (self.path / CONFIG).is_file()
@@ -71,10 +73,16 @@ class WorkDir:
         return self.path / "record"
 
     def release(self) -> None:
-        """Let another run in."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Let another run in. A folder in which no run ever began is taken away again."""
+        if self._lock is None:
+            return
+        if not (self.path / CONFIG).is_file():
+            (self.path / ".lock").unlink(missing_ok=True)
+            for folder in self._made:
+                with contextlib.suppress(OSError):  # somebody else's files are in it
+                    folder.rmdir()
+        self._lock.close()
+        self._lock = None
 
     def _acquire(self) -> None:
         try:

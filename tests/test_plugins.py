@@ -1,0 +1,191 @@
+"""Plugins: found through entry points, checked, quarantined when broken, named in errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def write_distribution(folder: Path, name: str, module: str, api: str = "WTAL_API_VERSION = 1") -> Path:
+    """A minimal third-party distribution with one module."""
+    source = folder / f"{name}_source"
+    (source / name).mkdir(parents=True)
+    (source / "pyproject.toml").write_text(
+        textwrap.dedent(
+            f"""
+            [build-system]
+            requires = ["setuptools"]
+            build-backend = "setuptools.build_meta"
+            [project]
+            name = "{name}"
+            version = "3.2.1"
+            [project.entry-points."wtal_bench.plugins"]
+            {name} = "{name}"
+            [tool.setuptools]
+            packages = ["{name}"]
+            """
+        )
+    )
+    (source / name / "__init__.py").write_text(f"{api}\n{textwrap.dedent(module)}")
+    return source
+
+
+def install(source: Path, target: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    command += ["--disable-pip-version-check", "--no-index", "--target", str(target), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def wtal(*words: str, path: Path | None = None, cwd: Path = REPOSITORY, **environment: str):
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    if path is not None:
+        variables["PYTHONPATH"] = os.pathsep.join([str(path), variables.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "wtal_bench.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables)
+
+
+REGISTER = """
+from wtal_bench.plugins import hookimpl
+
+@hookimpl
+def wtal_register(registrar):
+    registrar.head("{name}.Head", "{name}:Head")
+"""
+
+
+@pytest.fixture(scope="module")
+def third_party(tmp_path_factory) -> Path:
+    """A folder with three installed strangers: a good one, one that fails to import, one of another API."""
+    root = tmp_path_factory.mktemp("strangers")
+    target = root / "site"
+    good = """
+    from wtal_bench.plugins import hookimpl
+
+    @hookimpl
+    def wtal_register(registrar):
+        registrar.head("stranger.Doubled", "stranger.parts:Doubled")
+    """
+    source = write_distribution(root, "stranger", good)
+    (source / "stranger" / "parts.py").write_text(
+        textwrap.dedent(
+            '''
+            from torch import nn
+            from wtal_bench.interfaces import Head
+
+            class Doubled(nn.Module, Head):
+                """Twice the video logits."""
+
+                requires = ("video_logits",)
+                provides = ("doubled_logits",)
+                video_level = ("doubled_logits",)
+
+                def forward(self, outputs, batch):
+                    return {"doubled_logits": 2 * outputs["video_logits"]}
+            '''
+        )
+    )
+    install(source, target)
+    install(write_distribution(root, "broken", "import a_module_nobody_has"), target)
+    install(write_distribution(root, "outdated", REGISTER.format(name="outdated"), api="WTAL_API_VERSION = 0"), target)
+    install(write_distribution(root, "misspelt", "def wtal_registre(registrar): ..."), target)
+    install(write_distribution(root, "intruder", REGISTER.format(name="ecm")), target)
+    return target
+
+
+def test_a_strangers_head_trains_by_name(third_party, tmp_path):
+    from tests.running.conftest import make_dataset, tiny_config
+
+    tree = tiny_config(make_dataset(tmp_path / "data"), epochs=1)
+    tree["model"]["heads"]["twice"] = dict(type="stranger.Doubled")
+    tree["model"]["losses"]["twice"] = dict(type="VideoCrossEntropy", reads="doubled_logits")
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(tree))
+    done = wtal("train", str(config), "--work-dir", str(tmp_path / "run"), path=third_party)
+    assert done.returncode == 0, done.stderr
+    (record,) = (tmp_path / "run" / "record").glob("*.json")
+    used = {(c["kind"], c["name"], c["plugin"], c["version"]) for c in json.loads(record.read_text())["components"]}
+    assert ("head", "stranger.Doubled", "stranger", "3.2.1") in used
+
+
+def test_list_shows_origin_and_failures_and_loads_no_torch(third_party):
+    done = wtal("list", "--json", path=third_party)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    row = next(row for row in shown["components"] if row["name"] == "stranger.Doubled")
+    assert row == {
+        "kind": "head",
+        "name": "stranger.Doubled",
+        "plugin": "stranger",
+        "version": "3.2.1",
+        "source": "stranger.parts:Doubled",
+        "summary": "Twice the video logits.",
+    }
+    reasons = {row["name"]: row["reason"] for row in shown["failed"]}
+    assert "a_module_nobody_has" in reasons["broken"]
+    assert "plugin API 0" in reasons["outdated"]
+    assert set(reasons) == {"broken", "outdated", "misspelt", "intruder"}
+    assert "'intruder.<Name>'" in reasons["intruder"]
+
+
+def test_discovery_and_listing_import_no_torch():
+    code = (
+        "import sys; from wtal_bench.cli import main; main(['list', '--json']); "
+        "bad = [m for m in ('torch', 'mmengine', 'scipy', 'pandas') if m in sys.modules]; sys.exit(f'{bad}' if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_asking_for_a_component_of_a_failed_plugin_says_why(third_party, tmp_path):
+    from tests.running.conftest import tiny_config
+
+    tree = tiny_config(tmp_path)
+    tree["model"]["heads"]["x"] = dict(type="broken.Head")
+    code = "import json, sys; from wtal_bench.modeling.localizer import build_model; build_model(json.load(sys.stdin))"
+    variables = {**os.environ, "PYTHONPATH": str(third_party)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(tree["model"]), capture_output=True, text=True, env=variables
+    )
+    assert "Plugin 'broken' could not be loaded: ModuleNotFoundError" in done.stderr
+
+
+def test_plugins_can_be_limited(third_party):
+    done = wtal("list", "--json", path=third_party, WTAL_PLUGINS="stranger")
+    assert {row["plugin"] for row in json.loads(done.stdout)["components"]} == {"core", "stranger"}
+    done = wtal("list", path=third_party, WTAL_PLUGINS="stranegr")
+    assert done.returncode == 2
+    assert "Did you mean 'stranger'?" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_new_plugin_is_green_at_once(tmp_path):
+    folder = tmp_path / "my_idea"
+    assert wtal("new-plugin", "my_idea", "--out", str(folder)).returncode == 0
+    site = tmp_path / "site"
+    install(folder, site)
+    variables = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder / "tests")]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    config = str(folder / "configs" / "my_idea_synthetic.py")
+    done = wtal("train", config, "--dry-run", path=site, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "one step gives" in done.stdout
+
+
+def test_new_plugin_refuses_bad_names_and_existing_folders(tmp_path):
+    done = wtal("new-plugin", "My-Idea", cwd=tmp_path)
+    assert (done.returncode, "no plugin name" in done.stderr) == (2, True)
+    (tmp_path / "taken").mkdir()
+    done = wtal("new-plugin", "taken", cwd=tmp_path)
+    assert (done.returncode, "already exists" in done.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == [tmp_path / "taken"]
