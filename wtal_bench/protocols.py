@@ -60,9 +60,9 @@ class Protocol:
         main: the evaluator that ranks.
         variants: evaluators (names in `evaluation.PRESETS`), the main one first.
         annotation_file: name of the annotation file, None when it is generated.
-        splits: subset -> the videos it must hold; empty when they are generated.
+        splits: subset -> the videos it must hold.
         synthetic: whether the videos are generated; such numbers never stand beside real ones.
-        profile, world: what is generated.
+        profile, world, generator: what is generated, and by which version of the generator.
     """
 
     name: str
@@ -73,9 +73,10 @@ class Protocol:
     averages: Mapping[str, tuple[float, ...]]
     variants: tuple[str, ...]
     annotation_file: str | None = None
-    splits: Mapping[str, Split] = field(default_factory=lambda: MappingProxyType({}))
+    splits: Mapping[str, Split] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     profile: str | None = None
     world: int | None = None
+    generator: int | None = None
 
     def __reduce__(self) -> tuple:
         # a protocol is its name: workers get the one their own code defines, with its hash
@@ -123,7 +124,7 @@ class Protocol:
             "averages": dict(self.averages),
             "evaluators": [{"name": p.name, "rules": asdict(p.rules), "exclude": p.exclude} for p in self.presets],
             "splits": {name: asdict(split) for name, split in self.splits.items()},
-            "generated": [self.profile, self.world],
+            "generated": [self.profile, self.world, self.generator],
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -147,6 +148,12 @@ class Protocol:
     def split_notes(self, annotations: Annotations) -> list[str]:
         """Sentences on where the annotations depart from the frozen videos; numbers are then not comparable."""
         notes = []
+        made = f"synthetic-{self.profile}-world{self.world}-v{self.generator}"
+        if self.synthetic and annotations.version != made:
+            notes.append(
+                f"the annotations are {annotations.version!r}; {self.name} is defined on {made!r}. Numbers on other "
+                "videos are not comparable."
+            )
         for name, split in self.splits.items():
             ids = sorted(key for key, video in annotations.videos.items() if video.subset == name)
             instances = sum(len(annotations.videos[key].segments) for key in ids)
@@ -327,19 +334,23 @@ _SEVEN_AVERAGES = MappingProxyType({"0.1:0.5": _SEVEN[:5], "0.3:0.7": _SEVEN[2:]
 _TEN_AVERAGES = MappingProxyType({"0.5:0.95": _TEN})
 
 
-def _synthetic(name: str, profile: str, classes: int, tious: tuple[float, ...], averages: Mapping) -> Protocol:
+def _synthetic(profile: str, name: str, tious: tuple[float, ...], averages: Mapping, *splits: Split) -> Protocol:
     return Protocol(
         name=name,
         subset="test",
         train_subset="train",
-        classes=tuple(f"syn_{index:02d}" for index in range(classes)),
+        classes=tuple(f"syn_{index:02d}" for index in range(_SYNTHETIC_CLASSES[profile])),
         tious=tious,
         averages=averages,
         variants=("activitynet",),
+        splits=MappingProxyType(dict(zip(("train", "test"), splits))),
         profile=profile,
         world=0,
+        generator=1,
     )
 
+
+_SYNTHETIC_CLASSES = {"tiny": 5, "demo": 10, "full": 20, "anet": 20}
 
 _ALL = (
     Protocol(
@@ -390,10 +401,38 @@ _ALL = (
             }
         ),
     ),
-    _synthetic("synthetic/v1", "demo", 10, _SEVEN, _SEVEN_AVERAGES),
-    _synthetic("synthetic_tiny/v1", "tiny", 5, _SEVEN, _SEVEN_AVERAGES),
-    _synthetic("synthetic_full/v1", "full", 20, _SEVEN, _SEVEN_AVERAGES),
-    _synthetic("synthetic_anet/v1", "anet", 20, _TEN, _TEN_AVERAGES),
+    _synthetic(
+        "demo",
+        "synthetic/v1",
+        _SEVEN,
+        _SEVEN_AVERAGES,
+        Split(100, 899, "b98679dda33a4b5c69a83f523befc817bc1bca1d2c12451de2417d10b1cada66"),
+        Split(100, 1148, "05d1a37efa1a4c785b2559a6ce08889a3eebdbbe109c559489a7cd8c52d91494"),
+    ),
+    _synthetic(
+        "tiny",
+        "synthetic_tiny/v1",
+        _SEVEN,
+        _SEVEN_AVERAGES,
+        Split(10, 64, "49338fba3276f914dbc40b9270895e239a99ddb3a84e6e1f2542728a94a804a2"),
+        Split(10, 45, "25b28aa0482e660f45d86140ce310e2cefa78d23ac6b6c50fbfa09f14c3d2bc5"),
+    ),
+    _synthetic(
+        "full",
+        "synthetic_full/v1",
+        _SEVEN,
+        _SEVEN_AVERAGES,
+        Split(200, 2675, "12f43eab0f87100a5e044dc2d990aa150321b82fed4e605206e0de75febc4597"),
+        Split(212, 3417, "a7e555eba9c42f09f01717fd99472fe7c9beca29500b874d78d6da2615c20a95"),
+    ),
+    _synthetic(
+        "anet",
+        "synthetic_anet/v1",
+        _TEN,
+        _TEN_AVERAGES,
+        Split(400, 626, "c8426cbc4a6e4bc68febae2856192a44ebd9f041f7db9a05225e000d1cc1cc21"),
+        Split(200, 284, "7e09afc4c1724480db683e6a38864e07f1c27cecf1aea8f8cd5b3b94f0ad18e2"),
+    ),
 )
 
 PROTOCOLS = MappingProxyType({protocol.name: protocol for protocol in _ALL})
