@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 from wtal_bench.errors import RecordError, did_you_mean, listing
 
@@ -71,7 +72,7 @@ class PublishedRow:
         if printed is not None or iou in self.cells:
             return printed, False
         parts = [self.number(part) for part in expand(iou)]
-        return (None, False) if None in parts else (sum(parts) / len(parts), True)
+        return (None, False) if None in parts else (fmean(parts), True)
 
 
 def expand(span: str) -> list[str]:

@@ -19,6 +19,9 @@ from wtal_bench.leaderboard.identity import hash_config, record_id
 from wtal_bench.leaderboard.validate import SCHEMA, check_record, duplicate_problems, file_problems
 from wtal_bench.structures import Detections
 
+SHOWN = 8
+"""Refused records named at once; what breaks more is mostly one cause."""
+
 
 def store_detections(
     folder: str | Path, videos: Mapping[str, Detections], classes: Iterable[str], version: str
@@ -117,7 +120,7 @@ def load_records(root: str | Path) -> list[StoredRecord]:
     """Read and check every record under `root`, in the order of their paths.
 
     Raises:
-        RecordError: listing every file that breaks a rule, duplicates among them included.
+        RecordError: listing the files that break a rule, duplicates among them included.
     """
     stored, complaints = [], []
     root = Path(root)
@@ -130,7 +133,8 @@ def load_records(root: str | Path) -> list[StoredRecord]:
             complaints.append(str(error))
     complaints += duplicate_problems((str(item.path), item.record) for item in stored)
     if complaints:
-        raise RecordError("\n".join(complaints))
+        more = f"\n... and {len(complaints) - SHOWN} more" if len(complaints) > SHOWN else ""
+        raise RecordError("\n".join(complaints[:SHOWN]) + more)
     return stored
 
 

@@ -7,9 +7,10 @@ else's detections, scored here, from features we do not know) have blocks of the
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,11 @@ class Score:
         values = list(values)
         if None in values:
             return cls(None, None)
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+        mean = fmean(values)
+        if len(values) == 1:
+            return cls(mean, None)
+        # exact sums, so that every Python version builds the same bytes (`sum` and `stdev` round differently)
+        return cls(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)))
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ class Row:
         tables = [record["metrics"]["variants"][evaluator]["ap"] for record in self.records]
         names = [name for name in tables[0] if all(name in table for table in tables)]
         rows = {name: [value for table in tables for value in table[name]] for name in names}
-        return {name: None if None in values else statistics.fmean(values) for name, values in rows.items()}
+        return {name: None if None in values else fmean(values) for name, values in rows.items()}
 
     def replicates(self, evaluator: str) -> np.ndarray | None:
         """[R] main average of every bootstrap replicate, mean over the seeds; None if the seeds do not pair up."""
