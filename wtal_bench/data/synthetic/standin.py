@@ -18,8 +18,8 @@ from wtal_bench.data import progress
 from wtal_bench.data.annotations import Annotations, VideoAnnotation
 from wtal_bench.data.store import StoredVideo
 from wtal_bench.data.synthetic.appearance import Look, World
+from wtal_bench.data.synthetic.build import Track, write_dataset_features
 from wtal_bench.data.synthetic.folders import ANNOTATIONS, make_folder
-from wtal_bench.data.synthetic.generate import Track, write_dataset_features
 from wtal_bench.data.synthetic.profiles import (
     FPS,
     GENERATOR,

@@ -211,8 +211,8 @@ class LongActions:
     class_share: float = 0.2
     length_within: float = 0.80
     edge_shape: float = 0.72
-    gap_shape: float = 2.6
-    gap_scale: float = 0.23
+    gap_shape: float = 8.0
+    gap_scale: float = 0.075
     min_length: float = 0.1
     min_room: float = 5.0
 

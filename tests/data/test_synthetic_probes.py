@@ -1,0 +1,110 @@
+"""No plain number gives the synthetic benchmark away: the bounds are far apart, and shortcuts stay near the lower."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.data.synthetic_probes import BOUNDS, probe_scores
+from wtal_bench.data.annotations import Annotations, Segment, VideoAnnotation
+from wtal_bench.data.synthetic.build import generate
+from wtal_bench.data.synthetic.probes import (
+    coverage,
+    largest_share,
+    length_accuracy,
+    lookup_accuracy,
+    plain_signals,
+    random_cas,
+)
+from wtal_bench.data.synthetic.profiles import PROFILES, Profile, synthetic_annotations
+
+MANY = replace(PROFILES["demo"], videos={"train": 1000, "test": 1000})
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory) -> dict[str, float]:
+    profile = replace(PROFILES["demo"], videos={"test": 60})
+    return probe_scores(generate(profile, 0, tmp_path_factory.mktemp("probes") / "demo"))
+
+
+def test_the_bounds_lie_far_apart(scores):
+    assert scores["oracle"] > 0.9
+    assert 0.4 < scores["core only"] < 0.75
+    assert scores["random"] < scores["slow random"] < 0.15
+    assert scores["whole video"] < 0.05
+
+
+def test_no_plain_number_of_a_snippet_comes_near_the_oracle(scores):
+    shortcuts = {name: score for name, score in scores.items() if name not in BOUNDS}
+    assert len(shortcuts) == 16
+    assert max(shortcuts.values()) < scores["slow random"] + 0.06
+    for name in ("rgb energy", "-rgb energy", "flow energy", "-flow energy"):
+        assert shortcuts[name] < scores["slow random"] + 0.03
+
+
+def test_without_the_motion_floor_the_energy_probe_finds_the_shortcut(tmp_path, scores):
+    profile = replace(PROFILES["demo"], videos={"test": 30}, look=replace(PROFILES["demo"].look, motion_floor=0.0))
+    loud = probe_scores(generate(profile, 0, tmp_path / "loud"))
+    assert loud["flow energy"] > scores["flow energy"] + 0.2
+
+
+def classes_of(annotations: Annotations, subset: str) -> np.ndarray:
+    return np.array([annotations.tags(name)[0] for name in annotations.subset(subset)])
+
+
+@pytest.fixture(scope="module")
+def many() -> Annotations:
+    return synthetic_annotations(MANY, 0)
+
+
+def test_the_length_of_a_video_hardly_tells_its_class(many):
+    train, test = classes_of(many, "train"), classes_of(many, "test")
+    lengths = [np.array([many.videos[name].duration for name in many.subset(subset)]) for subset in ("train", "test")]
+    assert length_accuracy(lengths[0], train, lengths[1], test) < largest_share(test) + 0.08
+
+
+@pytest.mark.parametrize("profile", [MANY, replace(PROFILES["anet"], videos={"train": 1000, "test": 1000})])
+def test_id_and_order_tell_nothing_of_a_class(profile: Profile):
+    annotations = synthetic_annotations(profile, 0)
+    train, test = classes_of(annotations, "train"), classes_of(annotations, "test")
+    number = np.arange(1000)
+    for modulus in (2, 5, 10, 20, 7):
+        assert lookup_accuracy(number % modulus, train, number % modulus, test) < largest_share(test) + 0.05
+    assert lookup_accuracy(number, train, number, test) < largest_share(test) + 0.05
+    assert lookup_accuracy(train[:-1], train[1:], test[:-1], test[1:]) < largest_share(test) + 0.06
+
+
+def test_the_clue_probes_find_a_clue_that_is_there():
+    label = np.arange(400) % 4
+    assert lookup_accuracy(np.arange(400) % 8, label, np.arange(400) % 8, label) == 1.0
+    assert lookup_accuracy(np.zeros(400, int), label, np.zeros(400, int), label) == largest_share(label) == 0.25
+    assert lookup_accuracy(np.zeros(4, int), np.ones(4, int), np.full(4, 9), np.ones(4, int)) == 1.0
+    length = np.array([10.0, 20.0, 40.0, 80.0])[label]
+    assert length_accuracy(length, label, length * 1.01, label) == 1.0
+
+
+def test_coverage_is_the_share_of_every_snippet():
+    segments = (Segment(0, 0.0, 1.5), Segment(1, 1.0, 3.0), Segment(0, 1.25, 1.75))
+    video = VideoAnnotation("test", 4.0, 25.0, 100, segments, (), None)
+    np.testing.assert_allclose(coverage(video, 2, 4, 1.0), [[1, 0], [1, 1], [0, 1], [0, 0]])
+    np.testing.assert_allclose(coverage(video, 2, 4, 1.0, (0.5, 1.0))[:, 1], [0, 0, 1, 0])
+    empty = VideoAnnotation("test", 4.0, 25.0, 100, (), (), None)
+    np.testing.assert_array_equal(coverage(empty, 2, 4, 1.0), np.zeros((4, 2)))
+
+
+def test_slow_noise_is_smoother_and_as_long():
+    rng = np.random.default_rng(0)
+    fast, slow = random_cas(rng, 500), random_cas(rng, 500, 5)
+    assert fast.shape == slow.shape == (500,)
+    assert np.abs(np.diff(slow)).mean() < 0.5 * np.abs(np.diff(fast)).mean()
+
+
+def test_plain_signals_read_one_stream_each():
+    features = np.array([[1.0, 3.0, 0.0], [0.0, 0.0, 5.0]])
+    signals = dict(plain_signals(features, {"rgb": (0, 2), "flow": (2, 3)}))
+    np.testing.assert_array_equal(signals["rgb energy"], [2, 0])
+    np.testing.assert_array_equal(signals["-rgb power"], [-5, 0])
+    np.testing.assert_array_equal(signals["flow density"], [0, 1])
+    np.testing.assert_array_equal(signals["-flow peak"], [0, -5])
