@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.helpers import shared_file
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.errors import WtalError
-from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, TableError, get_preset
+from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, TableError, get_preset, read_detections
+from wtal_bench.protocols import get_protocol
 from wtal_bench.structures import Detections
 
 ANNOTATIONS = Annotations.from_dict(
@@ -88,6 +90,8 @@ def test_columns_must_fit():
         DetectionTable(("v",), [0], [0], [0.0], [1.0, 2.0], [0.5])
     with pytest.raises(TableError, match=r"DetectionTable.video must lie in 0..0, got 1..1"):
         DetectionTable(("v",), [1], [0], [0.0], [1.0], [0.5])
+    with pytest.raises(TableError, match="must be a class index or -1, got -2"):
+        DetectionTable(("v",), [0], [-2], [0.0], [1.0], [0.5])
     with pytest.raises(TableError, match="unit must be"):
         DetectionTable(("v",), [0], [0], [0.0], [1.0], [0.5], "frames")
     with pytest.raises(TableError, match="unknown class 'C'"):
@@ -106,3 +110,19 @@ def test_presets_drop_their_videos_from_both_sides():
     assert np.isclose(scores["thumos_snippet"], 0.25)
     with pytest.raises(WtalError, match="Did you mean 'activitynet'"):
         get_preset("activitynets")
+
+
+def test_cleaning_drops_instants_and_repeats():
+    rows = [("A", 0, 10), ("A", 0.0005, 9.9995), ("B", 0, 10), ("A", 5, 5), ("A", 0.002, 10)]
+    cleaned = GroundTruth.from_rows({"v": rows, "w": rows[:1], "x": []}).cleaned()
+    assert list(zip(cleaned.video.tolist(), cleaned.start.tolist())) == [(0, 0.0), (0, 0.002), (1, 0.0)]
+    assert cleaned.videos == ("v", "w", "x")
+
+
+def test_cleaning_activitynet_removes_what_opentad_removes():
+    file = Annotations.load(shared_file("data/activitynet1.3.json"))
+    truth = GroundTruth.from_annotations(file, "val")
+    assert len(truth) - len(truth.cleaned()) == 22
+    found = read_detections(shared_file("detections/activitynet1.3_sample.json"), file.classes).table()
+    result = get_preset("activitynet").evaluate(found, truth.cleaned(), get_protocol("activitynet13/v1").tious)
+    assert f"{100 * result.average:.3f}" == "97.074"

@@ -273,23 +273,11 @@ def _admit(
     """Renumber videos and classes; leave out what takes no part, counted."""
     place = {name: index for index, name in enumerate(truth.videos)}
     lookup = np.array([place.setdefault(name, len(place)) for name in table.videos], dtype=np.int32)
-    if len(table) and table.label.max() >= len(truth.classes):
-        row = int(np.argmax(table.label >= len(truth.classes)))
-        raise TableError(
-            f"{table.place(row)}: label {table.label[row]} is outside the class list of {len(truth.classes)}; were "
-            "the detections written for another data set, or with the background as a class?"
-        )
+    _check_labels(table, truth, instances, unknown_labels)
     video = lookup[table.video] if len(lookup) else table.video
     # -1, an unknown class, picks the appended -1
     label = np.append(instances.number, np.int32(-1))[table.label]
     unknown = label < 0
-    if unknown_labels == "refuse" and unknown.any():
-        row = int(np.argmax(unknown))
-        name = truth.classes[table.label[row]] if table.label[row] >= 0 else "unknown"
-        raise TableError(
-            f"{table.place(row)}: class {name!r} has no instance in the videos under evaluation "
-            f"({np.count_nonzero(unknown)} such rows). Drop them, or let them be ignored (unknown_labels='ignore')."
-        )
     keep, counts = ~unknown, {}
     annotated = np.bincount(instances.video, minlength=len(place)) > 0
     if rules.videos == "annotated":
@@ -310,6 +298,26 @@ def _admit(
         table = table.on_grid(rules.grid)
     rows = _Rows(video[row], label[row], table.start[row], table.end[row], table.score[row], row)
     return rows, tuple(place), counts
+
+
+def _check_labels(table: DetectionTable, truth: GroundTruth, instances: _Instances, unknown_labels: str) -> None:
+    outside = table.label >= len(truth.classes)
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise TableError(
+            f"{table.place(row)}: label {table.label[row]} is outside the class list of {len(truth.classes)}; were "
+            "the detections written for another data set, or with the background as a class?"
+        )
+    if unknown_labels == "ignore":
+        return
+    unknown = np.append(instances.number, np.int32(-1))[table.label] < 0
+    if unknown.any():
+        row = int(np.argmax(unknown))
+        name = repr(truth.classes[table.label[row]]) if table.label[row] >= 0 else "that is not in the class list"
+        raise TableError(
+            f"{table.place(row)}: a class {name} without an instance in the videos under evaluation "
+            f"({np.count_nonzero(unknown)} such rows). Drop them, or let them be ignored (unknown_labels='ignore')."
+        )
 
 
 def _touches_ambiguous(rows: _Rows, truth: GroundTruth, rules: Rules, strict_official: bool) -> np.ndarray:

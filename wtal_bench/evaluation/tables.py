@@ -41,9 +41,9 @@ def _one_length(table: object, names: Sequence[str]) -> None:
         raise TableError(f"the columns of {type(table).__name__} must be flat and of one length, got {shapes}.")
 
 
-def _indices_fit(column: np.ndarray, size: int, what: str, lowest: int = 0) -> None:
-    if len(column) and (column.min() < lowest or column.max() >= size):
-        raise TableError(f"{what} must lie in {lowest}..{size - 1}, got {column.min()}..{column.max()}.")
+def _indices_fit(column: np.ndarray, size: int, what: str) -> None:
+    if len(column) and (column.min() < 0 or column.max() >= size):
+        raise TableError(f"{what} must lie in 0..{size - 1}, got {column.min()}..{column.max()}.")
 
 
 def _join(parts: list[np.ndarray], kind: type) -> np.ndarray:
@@ -153,7 +153,8 @@ class GroundTruth:
 
     def without(self, videos: Collection[str]) -> GroundTruth:
         """Return the table without these videos and their instances; ids that are not in it change nothing."""
-        keep = np.array([name not in set(videos) for name in self.videos], dtype=bool)
+        excluded = frozenset(videos)
+        keep = np.array([name not in excluded for name in self.videos], dtype=bool)
         if keep.all():
             return self
         number = np.cumsum(keep, dtype=np.int32) - 1
@@ -169,6 +170,22 @@ class GroundTruth:
             self.ambiguous_start[spans],
             self.ambiguous_end[spans],
         )
+
+    def cleaned(self, tolerance: float = 1e-3) -> GroundTruth:
+        """Return the table without instances of no length and without repeated ones, as OpenTAD scores.
+
+        An instance repeats an earlier one of its video when both ends lie within `tolerance` seconds; the class is
+        not looked at. The official rule keeps all of them, each a positive.
+        """
+        kept: dict[int, list[int]] = {}
+        for row, (video, start, end) in enumerate(zip(self.video.tolist(), self.start.tolist(), self.end.tolist())):
+            rows = kept.setdefault(video, [])
+            repeats = (abs(self.start[rows] - start) <= tolerance) & (abs(self.end[rows] - end) <= tolerance)
+            if end > start and not repeats.any():
+                rows.append(row)
+        rows = np.array(sorted(row for part in kept.values() for row in part), dtype=np.int64)
+        columns = {name: getattr(self, name)[rows] for name in ("video", "label", "start", "end")}
+        return replace(self, **columns)
 
     def instances(self) -> np.ndarray:
         """[C] int64 number of instances of every class."""
@@ -221,6 +238,8 @@ class DetectionTable:
             object.__setattr__(self, name, _column(getattr(self, name), np.float64))
         _one_length(self, ("video", "label", "start", "end", "score"))
         _indices_fit(self.video, len(self.videos), "DetectionTable.video")
+        if len(self.label) and self.label.min() < -1:
+            raise TableError(f"DetectionTable.label must be a class index or -1, got {self.label.min()}.")
         if self.unit not in ("seconds", "snippets"):
             raise TableError(f"DetectionTable.unit must be 'seconds' or 'snippets', got {self.unit!r}.")
 
@@ -261,7 +280,8 @@ class DetectionTable:
 
     def without(self, videos: Collection[str]) -> DetectionTable:
         """Return the table without the detections of these videos; ids that are not in it change nothing."""
-        gone = np.array([name in set(videos) for name in self.videos], dtype=bool)
+        excluded = frozenset(videos)
+        gone = np.array([name in excluded for name in self.videos], dtype=bool)
         return self if not gone.any() else self.take(~gone[self.video])
 
     def on_grid(self, grid: float) -> DetectionTable:
