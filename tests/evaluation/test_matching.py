@@ -71,20 +71,31 @@ def test_near_ranges_hold_every_overlap_and_touch():
     assert not inside[rows[:, None] != group].any()
 
 
-def test_average_precision_sums_in_the_order_of_one_array():
-    # long groups are where numpy's pairwise order differs from a running sum
-    random = np.random.default_rng(1)
-    instances = 1000
+@pytest.mark.parametrize("hits", [1, 6, 7, 8, 9, 20, 127, 128, 129, 700])
+@pytest.mark.parametrize("missed", [0, 1])
+def test_average_precision_sums_in_the_order_of_one_array(hits, missed):
+    # numpy adds up to 7 terms one by one, more of them pairwise; the official sum has a last term 0 if any was missed
+    random = np.random.default_rng(hits)
+    instances = hits + missed
     truth = {"v": [("A", 10.0 * i, 10.0 * i + 5) for i in range(instances)]}
-    chosen = random.permutation(instances)[:700]
-    found = [("A", 10.0 * i, 10.0 * i + 5, random.random()) for i in chosen]
-    found += [("A", -9.0, -8.0, random.random()) for _ in range(900)]
-    matches = match(*tables(truth, {"v": found}), [0.5])
-    hits = matches.true_positives(0)
-    precision = np.arange(1, 701) / (hits + 1)
-    precision = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    recall = np.append(np.arange(701) / instances, 1.0)
-    assert average_precision(matches)[0, 0] == np.sum(np.diff(recall) * precision)
+    for _ in range(20):
+        found = [("A", 10.0 * i, 10.0 * i + 5, random.random()) for i in range(hits)]
+        found += [("A", -9.0, -8.0, random.random()) for _ in range(hits)]
+        matches = match(*tables(truth, {"v": found}), [0.5])
+        precision = np.arange(1, hits + 1) / (matches.true_positives(0) + 1)
+        precision = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+        recall = np.append(np.arange(hits + 1) / instances, 1.0)
+        step = np.flatnonzero(recall[1:] != recall[:-1])
+        expected = np.sum((recall[step + 1] - recall[step]) * precision[step])
+        assert average_precision(matches)[0, 0] == expected
+
+
+@pytest.mark.parametrize(("rule", "left"), [("last_first", 1.0), ("first_first", 0.5)])
+def test_of_two_instances_equally_covered_the_rule_picks_one(rule, left):
+    # the first detection covers both alike; the second finds the first listed alone
+    found = [("A", 0, 6, 0.9), ("A", 0, 2, 0.8)]
+    result = evaluate(*tables({"v": [("A", 0, 2), ("A", 4, 6)]}, {"v": found}), [0.3], instance_ties=rule)
+    assert result.average == left
 
 
 def test_detection_takes_its_second_choice():

@@ -89,12 +89,14 @@ def _choices(
     """(detection, instance, tIoU) of every pair that reaches the lowest threshold, detections ascending."""
     kept = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     for detection, instance in expand_pairs(first, count, *bounds):
-        start, instance_start = detections.start[detection], instances.start[instance]
-        overlap = temporal_iou(start, detections.end[detection], instance_start, instances.end[instance])
+        overlap = temporal_iou(
+            detections.start[detection], detections.end[detection], instances.start[instance], instances.end[instance]
+        )
         nothing = np.isnan(overlap)
         if undefined != "none" and nothing.any():
-            # the official code asks `tIoU < threshold`, which is false for 0/0, and sorts NaN before all others
-            overlap[nothing] = np.inf if undefined == "best" else (start == instance_start)[nothing]
+            # The official code asks `tIoU < threshold`, which is false for 0/0, and sorts NaN before all others.
+            # Otherwise only segments that touch get here: two of no length, hence the same instant.
+            overlap[nothing] = np.inf if undefined == "best" else 1.0
         reach = overlap >= lowest
         kept.append((detection[reach], instance[reach], overlap[reach]))
     return tuple(np.concatenate(parts) for parts in zip(*kept))
