@@ -302,6 +302,12 @@ def test_an_unknown_profile_names_the_nearest():
         ensure_synthetic("dmeo")
 
 
+def test_a_profile_of_ones_own_stays_out_of_the_cache(cache):
+    with pytest.raises(DataError, match="give profile 'tiny' a folder"):
+        generate(SMALL, 0)
+    assert not cache.exists()
+
+
 def test_annotations_need_neither_torch_nor_scipy():
     code = (
         "import sys; from wtal_bench.data.synthetic import synthetic_annotations; synthetic_annotations('tiny', 0); "

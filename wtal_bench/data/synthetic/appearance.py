@@ -65,7 +65,8 @@ class Look:
         context_in_action: how much of the surroundings is seen behind an action.
         teaser_share, teaser_gain: share of background segments with a weak action-like motion, and its largest weight.
         motion_floor: background is filled up with generic things to this share of an action's energy; without it the
-            mere energy of a snippet gives actions away.
+            mere energy of a snippet gives actions away. A little over 1, because actions are filled up too where they
+            are weak.
         noise_memory: correlation of the slow noise from snippet to snippet.
         camera_share, camera_stay: chance that a burst of camera motion begins, is followed by another snippet of it.
         heavy_sd: standard deviation of the log of the multiplicative noise of every value.
@@ -153,9 +154,13 @@ class World:
         streams = []
         for stream, bank in zip((self.look.rgb, self.look.flow), self.banks):
             weights = self._weights(stream, bank, line.scene, action, background)
-            clean = weights.reshape(line.snippets, SUBSAMPLES, -1).mean(axis=1) @ bank.rows
+            clean = self._clean(weights, bank.rows)
             streams.append(_filmed(rng, self.look, stream, clean, camera))
         return np.concatenate(streams, axis=1)
+
+    def _clean(self, weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the [T,D] mean over a snippet's instants of `weights` [instants,K] times `rows` [K,D]."""
+        return weights.reshape(-1, SUBSAMPLES, len(rows)).mean(axis=1) @ rows
 
     def _weights(
         self, stream: StreamLook, bank: Bank, scene: int, action: _Action, background: _Background

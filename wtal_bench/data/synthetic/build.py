@@ -14,6 +14,7 @@ from wtal_bench.data.synthetic.profiles import (
     FPS,
     GENERATOR,
     GENERATOR_VERSION,
+    PROFILES,
     STRIDE,
     Profile,
     annotations_dict,
@@ -24,6 +25,7 @@ from wtal_bench.data.synthetic.profiles import (
     streams,
     video_id,
 )
+from wtal_bench.errors import DataError, listing
 from wtal_bench.files import write_json
 
 Track = Callable[[Iterable, int, str], Iterable]
@@ -78,7 +80,7 @@ def generate(
     A folder that is complete is used as it is; one that is damaged is made again.
 
     Args:
-        profile: a name in `PROFILES`, or a profile of your own.
+        profile: a name in `PROFILES`, or a profile of your own (which needs a folder).
         world: seed of everything random, at least 0.
         folder: where to write; None = the cache.
         track: shows progress, called `track(items, total, text)`.
@@ -91,6 +93,8 @@ def generate(
     """
     profile, world = get_profile(profile), check_world(world)
     if folder is None:
+        if PROFILES.get(profile.name) != profile:
+            raise DataError(f"the cache holds {listing(PROFILES)} only; give profile {profile.name!r} a folder.")
         return _cached(profile, world, track)
     return make_folder(Path(folder), identity(profile, world), _writer(profile, world, track))
 

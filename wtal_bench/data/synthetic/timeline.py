@@ -278,6 +278,3 @@ def _normal_between(rng: np.random.Generator, mean: float, sd: float, low: float
         value = rng.normal(mean, sd)
         if low <= value <= high:
             return value
-
-
-TimeLines = RepeatedActions | LongActions
