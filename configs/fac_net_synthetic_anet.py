@@ -1,5 +1,5 @@
 # FAC-Net on synthetic videos with the time lines of ActivityNet 1.3 (few, long instances): that the ActivityNet config
-# runs in that shape. 64 channels, 20 epochs at a rate of 1e-3; all else as in fac_net_anet13.py, so UNCONFIRMED too.
+# runs in that shape. 256 channels, 20 epochs at a rate of 1e-3; all else as in fac_net_anet13.py, so UNCONFIRMED too.
 _base_ = ['_base_/datasets/synthetic_anet.py', '_base_/runtime.py']
 
 method = 'fac_net'
@@ -10,7 +10,7 @@ model = dict(
         backbone=dict(
             type='fac_net.Trunk',
             in_channels=64,
-            channels=64,
+            channels=256,
             num_classes=20,
             background=True,
             delta=5.0,

@@ -163,6 +163,18 @@ def test_every_intermediate_loss_and_gradient(path):
 
 
 @pytest.mark.parametrize("path", golden_files("fac_net", "facnet_case*.npz"))
+def test_float32_stays_near(path):
+    data = load_golden(path)
+    model = build(json.loads(str(data["meta"])), data).float()
+    for k, batch in enumerate(forwards(data)):
+        single = replace(batch, features=batch.features.float(), labels=batch.labels.float())
+        for name, value in intermediates(model, single).items():
+            assert value.dtype == torch.float32
+            value = value.detach().numpy()
+            np.testing.assert_allclose(value, data[f"out/{k}/{name}"], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("path", golden_files("fac_net", "facnet_case*.npz"))
 def test_one_padded_batch_has_the_summed_gradient(path):
     data = load_golden(path)
     batches = forwards(data)
@@ -359,7 +371,7 @@ def test_two_streams_merged_and_their_map(path):
 
 
 @pytest.mark.parametrize("path", PROPOSALS)
-def test_the_configs_decoder_differs_by_the_early_filter_alone(path):
+def test_the_decoder_is_that_merge_without_the_filter_before_it(path):
     """The decoder knows no annotations: it merges unfiltered streams, and the evaluator drops ambiguous rows after."""
     golden = Golden(path)
     unfiltered = [golden.decoder(golden.outputs(v), golden.video(v)) for v in range(len(golden.videos))]

@@ -12,13 +12,18 @@ import torch
 from torch.nn import functional as F
 
 from tests.helpers import REPOSITORY, shared_file
+from tests.running.conftest import PROTOCOL, make_dataset
+from tests.running.conftest import WIDTH as DATASET_WIDTH
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.localizer import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.running.ablation import load_rows
-from wtal_bench.running.config import load_config
+from wtal_bench.running.checkpoint import read_checkpoint
+from wtal_bench.running.config import check_config, load_config, read_tree
 from wtal_bench.running.optim import build_optimizer
+from wtal_bench.running.run import train
+from wtal_bench.running.workdir import WorkDir
 from wtal_plugins.fac_net.cosine import cosine
 from wtal_plugins.fac_net.losses import TagCrossEntropy
 
@@ -274,6 +279,34 @@ def test_training_both_streams_in_one_run_equals_two_runs_bit_for_bit():
     )
 
 
+def run_of(names, root, folder) -> dict[str, torch.Tensor]:
+    """Weights after two epochs of the shipped training section, through the runner."""
+    tree = read_tree(CONFIGS / "fac_net_synthetic.py")
+    model, half = tree["model"], DATASET_WIDTH // 2
+    columns = dict(rgb=(0, half), flow=(half, DATASET_WIDTH))
+    model["streams"] = {name: columns[name] for name in names}
+    model["member"]["backbone"].update(in_channels=half, channels=CHANNELS, num_classes=5)
+    decoder = model["postprocessor"]
+    decoder["shared"]["num_classes"] = 5
+    decoder["passes"] = {name: decoder["passes"][name] for name in names}
+    tree["data"] = dict(protocol=PROTOCOL, root=str(root))
+    tree["train"]["epochs"] = 2
+    tree["runtime"]["device"] = "cpu"
+    work_dir = WorkDir(folder)
+    train(check_config(tree, "test"), work_dir, out=lambda _: None)
+    work_dir.release()
+    return read_checkpoint(folder / "last.pth")["state_dict"]
+
+
+def test_so_does_the_runner(tmp_path):
+    root = make_dataset(tmp_path / "data")
+    both = run_of(("rgb", "flow"), root, tmp_path / "both")
+    alone = {**run_of(("rgb",), root, tmp_path / "rgb"), **run_of(("flow",), root, tmp_path / "flow")}
+    assert set(both) == set(alone)
+    for key, value in both.items():
+        assert torch.equal(value, alone[key]), key
+
+
 def test_a_missing_stream_is_named():
     batch = make_batch(videos_of((5, 4), width=WIDTH))
     with pytest.raises(ConfigError, match=rf"flow takes columns {WIDTH}\.\.{2 * WIDTH}.*features have {WIDTH}"):
@@ -301,16 +334,30 @@ def test_every_config_builds_and_trains_as_the_authors_do(name):
 ABLATIONS = CONFIGS / "ablations" / "fac_net.yaml"
 
 
-def test_every_ablation_row_builds_on_both_bases():
-    names = set()
-    for row in load_rows(ABLATIONS):
-        for base in ("fac_net_thumos.py", "fac_net_synthetic.py"):
-            config = row.config(str(CONFIGS / base))
-            model = copy.deepcopy(config.model)
-            model["member"]["backbone"] |= dict(in_channels=4, channels=4)  # the published widths take seconds
-            build_model(model, row.where)
-        names.add(row.name)
-    assert {"full", "cw", "paper_profile"} <= names
+def test_every_ablation_row_builds():
+    rows = load_rows(ABLATIONS)
+    for row in rows:
+        model = copy.deepcopy(row.config(str(CONFIGS / "fac_net_thumos.py")).model)
+        model["member"]["backbone"] |= dict(in_channels=4, channels=4)  # the published widths take seconds
+        build_model(model, row.where)
+    assert {"full", "cw", "paper_profile"} <= {row.name for row in rows}
+
+
+@pytest.mark.parametrize("name", ["fac_net_anet13.py", "fac_net_synthetic.py", "fac_net_synthetic_anet.py"])
+def test_the_configs_differ_in_sizes_alone(name):
+    """So an ablation row that fits one fits all of them."""
+
+    def changes(ours, theirs, path=""):
+        if not isinstance(ours, dict):
+            return {path} if ours != theirs else set()
+        assert ours.keys() == theirs.keys()
+        return set().union(*(changes(ours[key], theirs[key], key) for key in ours))
+
+    ours, theirs = read_tree(CONFIGS / name), read_tree(CONFIGS / "fac_net_thumos.py")
+    sizes = {"num_classes", "in_channels", "channels", "rgb", "flow"}
+    assert changes(ours["model"], theirs["model"]) <= sizes
+    assert changes(ours["train"], theirs["train"]) <= {"epochs", "lr"}
+    assert ours["test"] == theirs["test"]
 
 
 def test_the_full_row_changes_nothing():
