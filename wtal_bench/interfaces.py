@@ -175,7 +175,8 @@ class View(Component):
 class PostProcessor(Component):
     """Called `postprocessor(outputs: VideoOutputs, meta: VideoMeta) -> Detections` for one video, in numpy.
 
-    May set `video_scores(outputs) -> [C]`, the scores used for video-level classification mAP.
+    May have `video_scores(outputs) -> [C]`, the scores used for video-level classification mAP, and
+    `snippet_scores(outputs) -> [T,C]`, its curve at the snippets, used for frame accuracy.
     """
 
     def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:

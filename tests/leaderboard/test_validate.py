@@ -10,6 +10,7 @@ import pytest
 
 from tests.leaderboard.fabricate import sha
 from wtal_bench.errors import RecordError
+from wtal_bench.leaderboard.filing import file_measured
 from wtal_bench.leaderboard.record import load_record, load_records, write_record
 from wtal_bench.leaderboard.validate import check_record, record_problems, unranked_reason
 
@@ -60,7 +61,6 @@ BROKEN = {
     "detections hash": (change("detections/sha256", ...), "detections.sha256 is None"),
     "detections elsewhere": (change("detections/file", "../x.json.gz"), "stored under their own hash"),
     "config changed": (change("config/model/width", 9), "config_hash is not the hash of config"),
-    "synthetic in real": (change("features/synthetic", True), "synthetic features in thumos14/v1"),
     "features unsaid": (change("features/synthetic", ...), "features.synthetic is missing"),
     "no seed": (change("seed", None), "seed is null"),
     "no components": (change("components", []), "components is empty"),
@@ -101,9 +101,17 @@ def test_refused_with_the_reason(good, name):
         check_record(bad, "somewhere")
 
 
-def test_real_features_in_a_synthetic_protocol_are_refused(synthetic, tmp_path):
+def test_features_of_the_other_kind_keep_a_record_off_the_leaderboard(world, synthetic, tmp_path):
+    made = dict(manifest_hash=sha("x"), extractor="stand-in", synthetic=True)
+    stand_in = world.write(tmp_path / "a", features=made)
+    with pytest.raises(RecordError, match="synthetic features in thumos14/v1, a real benchmark"):
+        file_measured(tmp_path / "records", stand_in)
+    real = synthetic.write(tmp_path / "b", features=dict(made, synthetic=False))
     with pytest.raises(RecordError, match="real features in synthetic_tiny/v1"):
-        synthetic.write(tmp_path, features={"manifest_hash": sha("x"), "extractor": "I3D", "synthetic": False})
+        file_measured(tmp_path / "records", real)
+    assert not (tmp_path / "records").exists()
+    with pytest.raises(RecordError, match="does not belong here: synthetic features"):
+        load_records(tmp_path / "a")
 
 
 def test_an_evaluator_that_gives_zero_for_a_class_never_predicted_is_no_broken_mean(good):

@@ -189,6 +189,12 @@ class ThresholdDecoder(PostProcessor):
         classes = len(values) if self.num_classes is None else self.num_classes
         return action_scores(values, self.scores_activation, classes, self.scores, video)
 
+    def snippet_scores(self, outputs: VideoOutputs, video: str = "?") -> np.ndarray:
+        """[T,C] the finished (normalised) curve at the snippets, before up-sampling; [T,1] if it is class-agnostic."""
+        classes = len(self.video_scores(outputs, video))
+        curve = self.curve.evaluate(outputs, classes, video, self.precision)
+        return curve[:, None] if curve.ndim == 1 else curve
+
     def kept_classes(self, scores: np.ndarray) -> np.ndarray:
         """Indices (ascending) of the classes that are decoded, for scores [C]."""
         limit = scores.dtype.type(self.class_threshold)

@@ -19,7 +19,7 @@ from wtal_bench.files import atomic_write, write_json
 from wtal_bench.leaderboard.identity import record_folder
 from wtal_bench.leaderboard.record import StoredRecord, load_record, load_records, read_record, write_record
 from wtal_bench.leaderboard.rows import span_order
-from wtal_bench.leaderboard.validate import duplicate_problems
+from wtal_bench.leaderboard.validate import BESIDE_DETECTION, duplicate_problems, filing_problems
 from wtal_bench.protocols import Protocol, get_protocol, load_annotations
 from wtal_bench.structures import Detections
 
@@ -82,6 +82,9 @@ def file_measured(
         RecordError: it breaks a rule, repeats a filed record, or its numbers do not follow from its detections.
     """
     stored = load_record(path)
+    problems = filing_problems(stored.record)
+    if problems:
+        raise RecordError(f"{path} stays in its run's folder: {problems[0]}.")
     verdict, block = _score_again(stored, _truth(stored.record["protocol"]["name"], annotations))
     if verdict.state == "differs":
         raise RecordError(f"{path} is refused: {verdict.why}. File what the detections give, not what was edited.")
@@ -217,7 +220,7 @@ def _count_differences(record: Mapping[str, Any], videos: Mapping[str, Detection
 def _differences(filed: Any, scored: Any, path: str, tolerance: float = SCORE_TOLERANCE) -> Iterator[str]:
     """Name every place where two JSON values differ; what cannot be scored again (tags' mAP) is left out."""
     if isinstance(filed, Mapping) and isinstance(scored, Mapping):
-        for key in sorted({*filed, *scored} - {"classification_mAP"}):
+        for key in sorted({*filed, *scored} - set(BESIDE_DETECTION)):
             yield from _differences(filed.get(key), scored.get(key), f"{path}.{key}", tolerance)
     elif isinstance(filed, list) and isinstance(scored, list | tuple) and len(filed) == len(scored):
         for index, (a, b) in enumerate(zip(filed, scored)):

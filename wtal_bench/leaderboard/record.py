@@ -16,7 +16,7 @@ from wtal_bench.errors import RecordError
 from wtal_bench.evaluation import write_detections
 from wtal_bench.files import write_json
 from wtal_bench.leaderboard.identity import hash_config, record_id
-from wtal_bench.leaderboard.validate import SCHEMA, check_record, duplicate_problems, file_problems
+from wtal_bench.leaderboard.validate import SCHEMA, check_record, duplicate_problems, file_problems, filing_problems
 from wtal_bench.structures import Detections
 
 SHOWN = 8
@@ -128,7 +128,9 @@ def load_records(root: str | Path) -> list[StoredRecord]:
     paths = (path for path in root.rglob("*.json") if not any(part[0] == "." for part in path.relative_to(root).parts))
     for path in sorted(paths):
         try:
-            stored.append(load_record(path))
+            item = load_record(path)
+            complaints += [f"{path} does not belong here: {problem}" for problem in filing_problems(item.record)]
+            stored.append(item)
         except RecordError as error:
             complaints.append(str(error))
     complaints += duplicate_problems((str(item.path), item.record) for item in stored)

@@ -23,6 +23,9 @@ SOURCES = ("measured", "external")
 SELECTIONS = ("last", "val_holdout", "best_on_test")
 SUPERVISIONS = ("weak", "extra_weak", "point", "full")
 
+BESIDE_DETECTION = ("classification_mAP", "frame_accuracy")
+"""Metrics a record may hold that detections alone do not give, so nobody can re-score them."""
+
 MEAN_TOLERANCE = 1e-9
 """How far a stored mean may lie from the mean of its parts (they are float64 sums in another order at most)."""
 
@@ -91,6 +94,23 @@ def record_problems(record: Mapping[str, Any]) -> list[str]:
             "after it was written. Write it again with the run, or file its detections as an external row."
         )
     return problems
+
+
+def filing_problems(record: Mapping[str, Any]) -> list[str]:
+    """Return why a valid record may lie in its run's folder but not on the leaderboard."""
+    from wtal_bench.protocols import get_protocol
+
+    protocol = get_protocol(record["protocol"]["name"])
+    synthetic = record["features"].get("synthetic")
+    if synthetic is True and not protocol.synthetic:
+        return [
+            f"synthetic features in {protocol.name}, a real benchmark; generated data belong to synthetic protocols"
+        ]
+    if synthetic is False and protocol.synthetic:
+        return [
+            f"real features in {protocol.name}, which is scored on generated videos; state features.synthetic = true"
+        ]
+    return []
 
 
 def file_problems(record: Mapping[str, Any], path: str | Path) -> list[str]:
@@ -247,21 +267,18 @@ def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
             "row was scored under another rule of the same name. Score its detections again (`evaluate`), or use the "
             "version of wtal-bench that wrote it."
         )
-    if record["features"].get("synthetic") is True and not protocol.synthetic:
-        yield f"synthetic features in {protocol.name}, a real benchmark; generated data belong to synthetic protocols"
-    if record["features"].get("synthetic") is False and protocol.synthetic:
-        yield f"real features in {protocol.name}, which is scored on generated videos; state features.synthetic = true"
     yield from _metrics(record["metrics"], protocol)
     if "bootstrap" in record:
         yield from _bootstrap(record["bootstrap"], protocol)
 
 
 def _metrics(metrics: Mapping[str, Any], protocol: Any) -> Iterator[str]:
-    extra = metrics.keys() - {"main", "variants", "classification_mAP"}
+    extra = metrics.keys() - {"main", "variants", *BESIDE_DETECTION}
     if extra:
-        yield f"metrics holds {listing(sorted(extra))}; known: main, variants, classification_mAP"
-    if not _is_share(metrics.get("classification_mAP")):
-        yield f"metrics.classification_mAP is {_short(metrics['classification_mAP'])}; needed: null or within 0..1"
+        yield f"metrics holds {listing(sorted(extra))}; known: main, variants, {listing(BESIDE_DETECTION)}"
+    for name in BESIDE_DETECTION:
+        if not _is_share(metrics.get(name)):
+            yield f"metrics.{name} is {_short(metrics[name])}; needed: null or within 0..1"
     variants = metrics.get("variants")
     if not isinstance(variants, Mapping) or set(variants) != set(protocol.variants):
         given = sorted(variants) if isinstance(variants, Mapping) else []

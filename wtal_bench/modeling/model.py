@@ -26,11 +26,19 @@ def distributed() -> bool:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one test video: detections, and scores [C] for video-level classification or None."""
+    """What the model says of one test video.
+
+    Attributes:
+        meta: the video.
+        detections: what the decoder found.
+        video_scores: [C] scores for video-level classification, or None.
+        snippet_scores: [T,C] the decoder's curve at the snippets, for frame accuracy, or None.
+    """
 
     meta: VideoMeta
     detections: Detections
     video_scores: np.ndarray | None
+    snippet_scores: np.ndarray | None = None
 
 
 class ToDevice(BaseDataPreprocessor):
@@ -46,11 +54,13 @@ class Model(BaseModel):
 
     Attributes:
         grad_reduction: "mean" over the videos of a batch, or "sum" as authors do who add gradients up.
+        keep_snippet_scores: whether predictions carry the decoder's curve (for frame accuracy).
         shared_fields: output fields without a batch axis.
         video_level_fields: output fields without a time axis.
     """
 
     grad_reduction = "mean"
+    keep_snippet_scores = False
     shared_fields: set[str]
     video_level_fields: set[str]
     _decoder: Part | None = None
@@ -79,6 +89,11 @@ class Model(BaseModel):
         """What training must put into the batch: "labels", "pairs"."""
         return {need for _, component in self.components() for need in component.needs}
 
+    @property
+    def gives_snippet_scores(self) -> bool:
+        """Whether the decoder has one curve at the snippets."""
+        return hasattr(self._decoder.component, "snippet_scores")
+
     # ---- test ----
 
     def predict(self, batch: Batch) -> list[Prediction]:
@@ -89,8 +104,10 @@ class Model(BaseModel):
         """Decode one video from its outputs alone: what was computed once can be decoded again in many ways."""
         inputs = self._decoder.inputs(dict(outputs))
         detections = self._decoder.component(inputs, meta).check(meta.id, meta.duration)
-        scores = getattr(self._decoder.component, "video_scores", None)
-        return Prediction(meta, detections, None if scores is None else scores(inputs))
+        decoder = self._decoder.component
+        scores = decoder.video_scores(inputs) if hasattr(decoder, "video_scores") else None
+        curve = decoder.snippet_scores(inputs) if self.keep_snippet_scores else None
+        return Prediction(meta, detections, scores, curve)
 
     @torch.no_grad()
     def video_outputs(self, batch: Batch, fields: list[str] | None = None) -> Iterator[tuple[VideoOutputs, VideoMeta]]:

@@ -283,6 +283,11 @@ def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
         where, str(tree["method"]), dict(tree["model"]), variant=str(tree.get("variant") or ""), **sections
     )
     _check_train(config.train, f"{where}: train")
+    _check_keys(config.test.frame_accuracy, ("threshold",), f"{where}: test.frame_accuracy")
+    if config.data.synthetic is not None:
+        _check_keys(
+            {"profile": "", "world": 0} | config.data.synthetic, ("profile", "world"), f"{where}: data.synthetic"
+        )
     return config
 
 
@@ -337,10 +342,22 @@ def _check_train(train: Train, where: str) -> None:
     for entry in train.lr_schedule:
         if not (isinstance(entry, (list, tuple)) and len(entry) == 2):
             raise ConfigError(f"{where}.lr_schedule holds pairs (first epoch or iteration, lr), got {entry!r}.")
+    _check_keys(train.pairs, ("source",), f"{where}.pairs")
     if train.pairs is not None:
         sources = ("dataset", "in_batch")
         if train.pairs.get("source") not in sources:
             raise ConfigError(f"{where}.pairs.source={train.pairs.get('source')!r}. Options: {listing(sources)}.")
+
+
+def _check_keys(given: Mapping[str, Any] | None, known: tuple[str, ...], where: str) -> None:
+    if given is None:
+        return
+    for key in given:
+        if key not in known:
+            raise ConfigError(f"{where}.{key}: unknown key.{did_you_mean(key, known)} Known: {listing(known)}.")
+    missing = [key for key in known if key not in given]
+    if missing:
+        raise ConfigError(f"{where}: {listing(missing)} must be given.")
 
 
 def _plain(value: Any) -> Any:

@@ -90,10 +90,6 @@ def open_data(data: Data, device: str, where: str) -> Opened:
 def _synthetic_folder(data: Data, protocol: Protocol, where: str) -> Path:
     from wtal_bench.data.synthetic import ensure_synthetic
 
-    known = ("profile", "world")
-    for key in data.synthetic:
-        if key not in known:
-            raise ConfigError(f"{where}: data.synthetic.{key}: unknown key.{did_you_mean(key, known)} Known: {known}.")
     if not protocol.synthetic:
         raise ConfigError(
             f"{where}: data.synthetic with protocol {protocol.name}: synthetic videos are scored by a synthetic "

@@ -10,10 +10,10 @@ from mmengine.evaluator import BaseMetric
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.dataset import VideoSet
-from wtal_bench.evaluation import classification_map
+from wtal_bench.evaluation import classification_map, frame_accuracy, snippet_labels
 from wtal_bench.modeling.model import Prediction
 from wtal_bench.protocols import Protocol
-from wtal_bench.structures import Detections
+from wtal_bench.structures import Detections, VideoMeta
 
 
 class SplitMetric(BaseMetric):
@@ -75,17 +75,35 @@ class ProtocolMetric(SplitMetric):
         videos: the test split.
         protocol: what is measured.
         annotations: the ground truth, kept by the evaluator alone.
+        frame_threshold: class threshold for frame accuracy (ECM Table 6), or None to leave it out.
 
     Attributes:
         report: what `protocol.score` gave last, with "classification_mAP".
         detections: what was scored, by video id.
     """
 
-    def __init__(self, videos: VideoSet, protocol: Protocol, annotations: Annotations) -> None:
+    def __init__(
+        self, videos: VideoSet, protocol: Protocol, annotations: Annotations, frame_threshold: float | None = None
+    ) -> None:
         super().__init__(videos)
-        self.protocol, self.annotations = protocol, annotations
+        self.protocol, self.annotations, self.frame_threshold = protocol, annotations, frame_threshold
         self.report: dict[str, Any] = {}
         self.detections: dict[str, Detections] = {}
+
+    def frame_accuracy(self, predictions: dict[str, Prediction]) -> float | None:
+        """Share of action snippets told right, in the videos' snippets as sampled."""
+        classes = len(self.protocol.classes)
+        rows = [
+            (p.snippet_scores, p.video_scores, self._snippet_labels(p.meta, len(p.snippet_scores), classes))
+            for p in predictions.values()
+        ]
+        return frame_accuracy(*map(list, zip(*rows)), threshold=self.frame_threshold)
+
+    def _snippet_labels(self, meta: VideoMeta, count: int, classes: int) -> np.ndarray:
+        segments = [(s.label, s.start, s.end) for s in self.annotations.videos[meta.id].segments]
+        labels = snippet_labels(segments, meta.num_snippets, meta.snippet_seconds, classes)
+        index = np.arange(count) if meta.snippet_index is None else meta.snippet_index
+        return labels[np.floor(index + 0.5).astype(np.int64).clip(0, meta.num_snippets - 1)]
 
     def score(self, predictions: dict[str, Prediction]) -> dict[str, float]:
         """Return {"test/average": main average, "test/<tIoU>": mAP, "test/classification_mAP"} as fractions."""
@@ -94,6 +112,8 @@ class ProtocolMetric(SplitMetric):
         classification = self.classification(predictions)
         if classification == classification:
             self.report["classification_mAP"] = classification
+        if self.frame_threshold is not None and predictions:
+            self.report["frame_accuracy"] = self.frame_accuracy(predictions)
         main = self.report["variants"][self.report["main"]]
         average = main["averages"][self.protocol.headline]
         named = {f"test/{tiou:g}": value for tiou, value in zip(main["tious"], main["mAP"], strict=True)}

@@ -182,7 +182,9 @@ def build_runner(
         eval_plan = Plan(videos.labels, config.test.batch_size * world, seed, rank=rank, world=world)
         return build_loader(eval_plan, Gather(videos, test_rule, seed), on_device=resident)
 
-    metric = ProtocolMetric(test, opened.protocol, opened.annotations)
+    frames = config.test.frame_accuracy
+    model.keep_snippet_scores = frames is not None
+    metric = ProtocolMetric(test, opened.protocol, opened.annotations, None if frames is None else frames["threshold"])
     selecting = _selection_metric(config)
     held_metric = TagMetric(holdout) if holdout is not None else metric
     validates = t.val_interval is not None or selecting is not None
@@ -305,6 +307,10 @@ def _check_classes(outputs: Outputs, classes: int, where: str) -> None:
 
 
 def _check_needs(model: Model, config: RunConfig) -> None:
+    if config.test.frame_accuracy is not None and not model.gives_snippet_scores:
+        raise ConfigError(
+            f"{config.path}: test.frame_accuracy needs a decoder with one curve (ThresholdDecoder); remove it here."
+        )
     if "pairs" in model.needs and config.train.pairs is None:
         who = [path for path, component in model.components() if "pairs" in component.needs]
         raise ConfigError(

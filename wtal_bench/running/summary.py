@@ -18,6 +18,8 @@ def summary(result: Result) -> str:
     lines = ["", table(metrics)]
     if "classification_mAP" in metrics:
         lines.append(f"video-level classification mAP {percent(metrics['classification_mAP'])}")
+    if metrics.get("frame_accuracy") is not None:
+        lines.append(f"frame accuracy {percent(metrics['frame_accuracy'])}")
     main = metrics["variants"][metrics["main"]]
     lines.append(
         f"{main['videos']} videos, {main['instances']} instances, {main['detections']} detections; selection "
