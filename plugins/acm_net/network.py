@@ -91,9 +91,7 @@ class Classifier(nn.Module, Head):
     provides = ("snippet_logits", "class_weights")
     shared = ("class_weights",)
 
-    def __init__(
-        self, channels: int, num_classes: int, snippet_dropout: float = 0.7, dropout: float = 0.7
-    ) -> None:
+    def __init__(self, channels: int, num_classes: int, snippet_dropout: float = 0.7, dropout: float = 0.7) -> None:
         super().__init__()
         self.cls = nn.Linear(channels, num_classes + 1)
         self.snippet_dropout, self.dropout = snippet_dropout, dropout

@@ -1,1 +1,15 @@
-"""Components of this plugin; equations and switches are in README.md beside this file."""
+"""FTCL: contrast two videos by dynamic programming. Equations, switches and how to run are in README.md beside it."""
+
+from wtal_bench.plugins import Registrar, hookimpl
+
+WTAL_API_VERSION = 1
+
+
+@hookimpl
+def wtal_register(registrar: Registrar) -> None:
+    """Register the components."""
+    registrar.loss("ftcl.FSD", "wtal_plugins.ftcl.losses:FSD")
+    registrar.loss("ftcl.LCS", "wtal_plugins.ftcl.losses:LCS")
+    registrar.loss("ftcl.DTW", "wtal_plugins.ftcl.losses:DTW")
+    for name in ("official", "in_batch", "paper", "dtw"):
+        registrar.example(f"ftcl.{name}", f"wtal_plugins.ftcl.examples:{name}")
