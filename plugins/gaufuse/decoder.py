@@ -1,0 +1,129 @@
+"""Fusion as a post-processor of any host, and the candidates that decoding and labelling share."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from wtal_bench.decoding import Candidates, PooledDecoder, ThresholdDecoder, clamped
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.interfaces import PostProcessor, VideoOutputs
+from wtal_bench.structures import Detections, VideoMeta
+from wtal_plugins.gaufuse.fusion import Fusion
+
+DECODERS = {"ThresholdDecoder": ThresholdDecoder, "PooledDecoder": PooledDecoder}
+
+
+def build_decoder(spec: Mapping[str, Any], where: str = "decoder") -> ThresholdDecoder | PooledDecoder:
+    """Build the decoder whose candidates are fused, from `dict(type="ThresholdDecoder"|"PooledDecoder", ...)`.
+
+    Raises:
+        ConfigError: another type, an unknown argument, or an NMS, which the fusion takes the place of.
+    """
+    if not isinstance(spec, Mapping):
+        raise ConfigError(f"{where} must be a dict of decoder settings, got {spec!r}.")
+    arguments = dict(spec)
+    kind = arguments.pop("type", "ThresholdDecoder")
+    if kind not in DECODERS:
+        raise ConfigError(f"{where}.type={kind!r}.{did_you_mean(str(kind), DECODERS)} Options: {listing(DECODERS)}.")
+    known = list(inspect.signature(DECODERS[kind]).parameters)
+    for name in arguments:
+        if name not in known:
+            raise ConfigError(
+                f"{where}.{name}: {kind} has no argument {name!r}.{did_you_mean(name, known)} It takes: "
+                f"{listing(known, 40)}."
+            )
+    if arguments.get("nms") is not None:
+        raise ConfigError(
+            f"{where}.nms: the fusion takes the place of the NMS; leave it out, or set fusion.distribution='nms' with "
+            "fusion.overlap and overlap_kind to suppress instead."
+        )
+    return DECODERS[kind](**arguments)
+
+
+def candidates_of(decoder: ThresholdDecoder | PooledDecoder, outputs: VideoOutputs, meta: VideoMeta) -> Candidates:
+    """Every candidate of one video, on one grid, sorted by class.
+
+    A `PooledDecoder`'s passes are pooled before anything is fused; the `score_scale` of a pass scales its inner means
+    too, so that a weak stream also weighs less in the fusion.
+
+    Raises:
+        ConfigError: passes over different grids.
+    """
+    if isinstance(decoder, ThresholdDecoder):
+        return decoder.candidates(outputs, meta)
+    scales = [scale for _, scale in decoder.passes.values()]
+    parts = [
+        part if scale == 1.0 else replace(part, inside=part.inside * scale)
+        for part, scale in zip(decoder.parts(outputs, meta), scales, strict=True)
+    ]
+    grids = {part.axis.samples for part in parts}
+    if len(grids) > 1:
+        raise ConfigError(
+            f"video {meta.id!r}: the passes lie on grids of {listing(map(str, sorted(grids)))} samples; candidates can "
+            "only be fused on one grid. Give every pass the same upsample."
+        )
+    names = [field.name for field in fields(Candidates) if field.name != "axis"]
+    pooled = Candidates(*(np.concatenate([getattr(part, name) for part in parts]) for name in names), parts[0].axis)
+    return pooled.take(np.argsort(pooled.label, kind="stable"))
+
+
+class FusedDecoder(PostProcessor):
+    """Candidates of any threshold decoder, fused per class instead of suppressed (GauFuse Sec. 3.1, at test).
+
+    Args:
+        decoder: `dict(type="ThresholdDecoder"|"PooledDecoder", ...)`: the host's curve, class rule, thresholds and
+            contrast; without `nms`. Its `clamp` is not used.
+        fusion: settings of `wtal_plugins.gaufuse.fusion.Fusion`; test temperature 0.2 (code), 0.03 (paper).
+        clamp: whether segments are cut to [0, duration] (the authors do not; the harness needs it).
+
+    Raises:
+        ConfigError: unknown or impossible setting.
+
+    Example:
+        `dict(type="gaufuse.FusedDecoder", decoder=dict(num_classes=20, scores="video_prob", curve="cas", ...),
+        fusion=dict(temperature=0.2))`
+    """
+
+    def __init__(self, decoder: Mapping[str, Any], fusion: Mapping[str, Any] | None = None, clamp: bool = True) -> None:
+        self.decoder = build_decoder(decoder)
+        self.fusion = build_settings(Fusion, fusion, "fusion")
+        self.clamp = clamp
+        self.requires = self.decoder.requires
+
+    def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:
+        """Decode one video: detections sorted by class, then by falling score.
+
+        Raises:
+            DataError: a field is missing, misshapen or NaN; the text names video, field and class.
+        """
+        found = self.fusion.candidates(candidates_of(self.decoder, outputs, meta)).detections()
+        if not self.clamp:
+            return found
+        rows, inside = clamped(found, meta.duration)
+        return rows.take(inside)
+
+    def video_scores(self, outputs: VideoOutputs) -> np.ndarray:
+        """[C] the decoder's class scores."""
+        return self.decoder.video_scores(outputs)
+
+
+def build_settings(kind: type, spec: Mapping[str, Any] | None, where: str) -> Any:
+    """A settings dataclass from a config dict (None = its defaults).
+
+    Raises:
+        ConfigError: not a dict, or an unknown key.
+    """
+    if spec is not None and not isinstance(spec, Mapping):
+        raise ConfigError(f"{where} must be a dict of settings, got {spec!r}.")
+    known = [field.name for field in fields(kind) if field.init]
+    for name in spec or {}:
+        if name not in known:
+            raise ConfigError(
+                f"{where}.{name}: unknown setting.{did_you_mean(name, known)} There are: {listing(known)}."
+            )
+    return kind(**(spec or {}))
