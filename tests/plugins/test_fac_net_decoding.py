@@ -62,7 +62,7 @@ def test_the_curve_must_exceed_the_threshold():
     top = np.arange(0.03, 0.055, 0.005)[-1]
     stages = {10: [top] * 5}
     parts = decoder().parts(outputs(flow=stages), video(40))
-    (flow,) = [d for d, _ in decoder().passes.values() if "flow" in d.scores]
+    flow = decoder().passes["flow"][0]
     assert len(flow.candidates(outputs(flow=stages), video(40))) == 4
     assert len(parts[1]) == 1
 
