@@ -1,6 +1,6 @@
 # ECM (Zhao et al.) on the embedded synthetic benchmark: the official profile, scaled down to 64 channels, 200 snippets
-# and 80 epochs at a ten times higher rate, so that it trains in under two minutes on two cores. Epochs and rate were chosen
-# on another world (seed 1), never on the videos it is tested on.
+# and 80 epochs at a ten times higher rate, so that it trains in under two minutes on two cores. Epochs and rate were
+# chosen on another world (seed 1), never on the videos it is tested on.
 _base_ = ['_base_/datasets/synthetic.py', '_base_/runtime.py']
 
 method = 'ecm'

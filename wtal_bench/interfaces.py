@@ -2,7 +2,7 @@
 
 Symbols: B videos, T snippets (padded), D feature width, E embedding width, C action classes.
 
-The way of one mini-batch:  Batch -> Backbone -> Heads (in config order) -> Outputs -> Losses
+The way of one mini-batch:  Batch -> Backbone -> Heads (each once its inputs are there) -> Outputs -> Losses
 of one test video:          Batch -> Backbone -> Heads -> Outputs -> (numpy, real rows) -> PostProcessor -> Detections
 
 This module imports no torch. Backbones and heads are written `class Mine(nn.Module, Head)`; a loss is an

@@ -81,12 +81,12 @@ def test_ecm_stream_fusions_of_table_5(path):
         same_rows(merge(outputs, meta(video)), golden[f"out/merge/{i}"], 1e-8)
         for key in (k for k in golden if k.startswith("out/weighted_") and k.endswith(f"/{i}")):
             share = float(key.split("/")[1].removeprefix("weighted_"))
-            outputs["prob"] = share * outputs["pre.prob"] + (1 - share) * outputs["post.prob"]
+            scores = {"pre.prob": share, "post.prob": 1 - share}
             fused = [
                 {"field": f"{s}.cas", "normalize": "rectified", "weight": w}
                 for s, w in (("pre", share), ("post", 1 - share))
             ]
-            decoder = ThresholdDecoder(**{**common, "curve": {"sum": fused}, "scores": "prob"})
+            decoder = ThresholdDecoder(**{**common, "curve": {"sum": fused}, "scores": scores})
             same_rows(decoder(outputs, meta(video)), golden[key], 1e-8)
 
 

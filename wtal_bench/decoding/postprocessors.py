@@ -81,7 +81,8 @@ class ThresholdDecoder(PostProcessor):
     Args:
         num_classes: C action classes; columns from C on (background) are dropped after any softmax and never proposed.
             None = every column of `scores` is an action class.
-        scores: field of the video-level class scores, [C] or [C+1].
+        scores: field of the video-level class scores, [C] or [C+1]; or a dict field -> weight, whose activated scores are
+            summed (two streams fused: `{"pre.video_logits": 0.4, "post.post_logits": 0.6}`).
         scores_activation: "none", "softmax" (over all columns) or "sigmoid".
         class_threshold: a class is decoded if its score passes it.
         class_test: ">=" or ">".
@@ -121,7 +122,7 @@ class ThresholdDecoder(PostProcessor):
         *,
         thresholds: Any,
         num_classes: int | None = None,
-        scores: str = "video_logits",
+        scores: str | Mapping[str, float] = "video_logits",
         scores_activation: str = "softmax",
         class_threshold: float = 0.1,
         class_test: str = ">=",
@@ -146,7 +147,9 @@ class ThresholdDecoder(PostProcessor):
         precision: str = "float64",
     ) -> None:
         self.num_classes = None if num_classes is None else at_least("num_classes", num_classes, 1, whole=True)
-        self.scores = scores
+        self.scores = {scores: 1.0} if isinstance(scores, str) else dict(scores)
+        if not self.scores:
+            raise ConfigError("scores is empty; name a field, or give a dict field -> weight.")
         self.scores_activation = choose("scores_activation", scores_activation, ACTIVATIONS)
         self.class_threshold = at_least("class_threshold", class_threshold, -np.inf)
         self.class_test = choose("class_test", class_test, (">=", ">"))
@@ -172,7 +175,7 @@ class ThresholdDecoder(PostProcessor):
         self.nms_units = choose("nms_units", nms_units, NMS_UNITS)
         self.clamp = choose("clamp", clamp, CLAMPS)
         self.precision = np.dtype(choose("precision", precision, ("float64", "float32")))
-        used = (self.scores, *self.curve.fields, *(self.score_curve.fields if self.score_curve else ()))
+        used = (*self.scores, *self.curve.fields, *(self.score_curve.fields if self.score_curve else ()))
         self.requires = tuple(dict.fromkeys(used))
 
     def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:
@@ -185,9 +188,13 @@ class ThresholdDecoder(PostProcessor):
 
     def video_scores(self, outputs: VideoOutputs, video: str = "?") -> np.ndarray:
         """[C] float64 activated class scores, background dropped."""
-        values = read_field(outputs, self.scores, video, (1,), self.precision)
-        classes = len(values) if self.num_classes is None else self.num_classes
-        return action_scores(values, self.scores_activation, classes, self.scores, video)
+        total = 0.0
+        for field, weight in self.scores.items():
+            values = read_field(outputs, field, video, (1,), self.precision)
+            classes = len(values) if self.num_classes is None else self.num_classes
+            scores = action_scores(values, self.scores_activation, classes, field, video)
+            total = total + (scores if weight == 1.0 else scores.dtype.type(weight) * scores)
+        return total
 
     def snippet_scores(self, outputs: VideoOutputs, video: str = "?") -> np.ndarray:
         """[T,C] the finished (normalised) curve at the snippets, before up-sampling; [T,1] if it is class-agnostic."""
@@ -395,7 +402,7 @@ class PooledDecoder(PostProcessor):
 
     def video_scores(self, outputs: VideoOutputs, video: str = "?") -> np.ndarray:
         """[C] mean of the passes' class scores; passes that read the same scores count once."""
-        decoders = {(d.scores, d.scores_activation): d for d, _ in self.passes.values()}
+        decoders = {(*d.scores.items(), d.scores_activation): d for d, _ in self.passes.values()}
         return np.mean([decoder.video_scores(outputs, video) for decoder in decoders.values()], axis=0)
 
 

@@ -91,14 +91,21 @@ class Localizer(Model):
         return [self._backbone, *self._heads.values()]
 
     def _check_fields(self) -> None:
-        maker: dict[str, str] = {}
-        for part in self._makers():
-            check_reads(part, maker)
+        maker = dict.fromkeys(self._backbone.provided, self._backbone.where)
+        waiting = dict(self._heads)
+        self._heads = {}
+        while waiting:
+            # a head added by a mix stands last in the config but may feed an earlier one: run each once it can run
+            ready = next((n for n, part in waiting.items() if all(f in maker for f in part.required)), None)
+            if ready is None:
+                promised = [f for part in waiting.values() for f in part.provided]
+                check_reads(next(iter(waiting.values())), maker, promised)
+            part = self._heads[ready] = waiting.pop(ready)
             for field in part.provided:
                 if field in maker:
                     raise ConfigError(
                         f"{part.where} makes {field!r}, which {maker[field]} already makes. Store one of them under "
-                        f"another name, e.g. writes=dict({field}='{part.where.rsplit('.', 1)[-1]}.{field}')."
+                        f"another name, e.g. writes=dict({field}='{ready}.{field}')."
                     )
                 maker[field] = part.where
         for part in self._losses.values():
@@ -172,12 +179,13 @@ class Localizer(Model):
             component.begin_epoch(epoch, training_pass)
 
 
-def check_reads(part: Part, maker: Mapping[str, str]) -> None:
+def check_reads(part: Part, maker: Collection[str], promised: Collection[str] = ()) -> None:
     """Refuse a part that reads a field nobody makes.
 
     Args:
         part: the component in its place.
-        maker: field -> who makes it.
+        maker: the fields there are.
+        promised: fields of heads that wait for one another.
 
     Raises:
         ConfigError: names the field, what there is instead, and how to map it.
@@ -187,6 +195,8 @@ def check_reads(part: Part, maker: Mapping[str, str]) -> None:
             hint = did_you_mean(field, maker)
             if not hint and name == "attention" and "actionness" in maker:
                 hint = " Did you mean 'actionness'?"
+            if field in promised:
+                hint = f" A head that waits for this one makes {field!r}: they read each other."
             raise ConfigError(
                 f"{part.where} ({type(part.component).__name__}) reads `{field}`, but the parts before it provide "
                 f"{listing(maker)}.{hint} Map it with reads=dict({name}='<field>'), or add a head that makes it."

@@ -57,6 +57,8 @@ def train(
         out=out,
     )
     work_dir.begin(config.resolved())
+    for note in opened.protocol.split_notes(opened.annotations):
+        out(f"note: {note}")
     for warning in (*session.train.warnings, *session.test.warnings)[:5]:
         out(f"note: {warning}")
     session.runner.train()
@@ -98,6 +100,9 @@ def describe(session: Session, cost: dict[str, Any], parent: str | None) -> dict
     resolved = config.resolved()
     manifest = opened.store.manifest
     science = {key: resolved[key] for key in SCIENCE}
+    if isinstance(resolved["train"]["init_from"], str):
+        # a path differs from seed to seed and machine to machine; the parent's record id says what it was
+        science["train"] = {**resolved["train"], "init_from": "parent"}
     science["data"] = {key: resolved["data"][key] for key in ("protocol", "synthetic", "missing")}
     return {
         "source": "measured",
