@@ -171,7 +171,7 @@ def paired(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _mean(x: Tensor, group: Tensor) -> Tensor:
-    return x.masked_fill(~group, 0.0).sum() / (group.sum() + GROUP_EPS)
+    return x.masked_fill(~group, 0.0).sum() / (group.sum(dtype=x.dtype) + GROUP_EPS)
 
 
 class FSD(SequenceContrast, nn.Module):
