@@ -162,25 +162,17 @@ class BackgroundLogit(OnBackground):
     """What BGES's argument rests on, for the log: give it weight=0. It has no gradient.
 
     Eq. (12) pushes towards background only where the background logit of the video is positive, which nothing
-    enforces. Reports `logit` (mean of z_bg,C+1), `positive` (share of the videos where it is > 0) and `foreground`
-    (mean of N_f / T: 0 or 1 means that the attention has collapsed).
-
-    Args:
-        norm: see `background_logits`; of no influence on the sign.
-        eps: added to the denominator.
+    enforces. Reports `logit` (mean of z_bg,C+1 with N = N_b; its sign is that of every N), `positive` (share of the
+    videos where it is > 0) and `foreground` (mean of N_f / T: 0 or 1 means that the attention has collapsed).
     """
 
     requires = ("cas", "attention")
-
-    def __init__(self, norm: str = "nf", eps: float = GUARD) -> None:
-        self.norm = choose("norm", norm, NORMS)
-        self.eps = at_least("eps", eps, 0)
 
     @torch.no_grad()
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"logit": 0-d, "positive": 0-d, "foreground": 0-d}."""
         cas, attention = self.cas(outputs, batch), full(outputs["attention"])
-        logit = background_logits(cas, attention, batch.mask, self.norm, self.eps)[:, -1]
+        logit = background_logits(cas, attention, batch.mask, "nb")[:, -1]
         return {
             "logit": logit.mean(),
             "positive": (logit > 0).to(logit.dtype).mean(),
