@@ -14,7 +14,7 @@ FORMS = ("softmax", "softmax_with_zero", "sigmoid")
 
 
 class PseudoLabelLoss(Loss):
-    """Snippet-wise cross-entropy with signed targets (GauFuse Eq. 7 and 9; authors' code: `pseudo_loss`).
+    """Snippet-wise cross-entropy with signed targets (GauFuse Eq. 7 and 9; authors' code).
 
     H(f) = -mean over videos and snippets of sum over columns of label log p(f), without temperature and without
     renormalising the labels: they are small, and delta labels are negative where confidence fell.

@@ -1,4 +1,4 @@
-"""Where pseudo labels are kept: by video id, compactly, in a form that fits in a checkpoint and travels between ranks."""
+"""Where pseudo labels are kept: by video id, in a form that fits in a checkpoint and travels between processes."""
 
 from __future__ import annotations
 

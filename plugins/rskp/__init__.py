@@ -1,4 +1,4 @@
-"""RSKP: Representative Snippet Knowledge Propagation. Equations, switches and how to run: README.md beside this file."""
+"""RSKP: Representative Snippet Knowledge Propagation. Equations and switches are in README.md beside this file."""
 
 from wtal_bench.plugins import Registrar, hookimpl
 

@@ -31,7 +31,7 @@ class _RowNorm(torch.autograd.Function):
 
 
 class Embedding(nn.Module, Backbone):
-    """x = dropout(relu(Linear(f))); RSKP Sec. 3.1, authors' code: `embedding`.
+    """x = dropout(relu(Linear(f))), Eq. (1) of the README; RSKP, authors' code.
 
     Features [B,T,F] -> `embedding` [B,T,D] before dropout, `dropped_embedding` x [B,T,D], and `embedding_norm` |x|
     [B,T]. Padded rows are zero, and the layer runs on real rows only. Weights start Xavier-uniform, biases at zero.

@@ -14,9 +14,9 @@ CENTERS = ("class_weights", "foreground_weights")
 
 
 def classify(snippets: Snippets | Walked, centers: Outputs, scale: float) -> dict[str, Tensor]:
-    """The head all branches share (RSKP Sec. 3.2; authors' code: `PredictHead`).
+    """The head all branches share (Eq. 6-9 of the README; authors' code).
 
-    `cas` f [B,T,C+1] = scale cos(x, class rows), background last; `attention` [B,T] = sigmoid(scale cos(x, foreground));
+    `cas` f [B,T,C+1] = scale cos(x, class rows), background last; `attention` [B,T] = sigmoid(scale cos(x, fg row));
     `video_logits` [B,C+1] = scale cos(attention-weighted mean of x, class rows); `classwise_logits` [B,C+1] = scale
     cos(mean of x weighted by sigmoid(f_c), class row c).
 
@@ -70,7 +70,7 @@ class Classifier(nn.Module, Head):
 class Propagation(nn.Module, Head):
     """Branch m: representative snippets of the video, propagated back to all of it, through the same classifiers.
 
-    Gives `representatives` mu [B,K,D] (RSKP Eq. 3-5), their class scores `representative_scores` [B,K,C+1] =
+    Gives `representatives` mu [B,K,D] (Eq. 2-3 of the README), their class scores `representative_scores` [B,K,C+1] =
     softmax(scale cos(mu, class rows)), the fields of `classify` on x' as `m.cas`, `m.attention`, `m.video_logits`,
     `m.classwise_logits`, and `video_prob` [B,C+1] = s softmax(video_logits) + (1-s) softmax(m.video_logits).
 

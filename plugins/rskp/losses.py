@@ -14,7 +14,7 @@ EPSILON = 1e-8
 
 
 class TagCrossEntropy(Loss):
-    """NCE = -mean over videos of sum_c l_c / (sum l + 1e-8) log softmax(logits)_c (RSKP Eq. 10-11; authors' code).
+    """NCE = -mean over videos of sum_c l_c / (sum l + 1e-8) log softmax(logits)_c (Eq. 10 of the README).
 
     Reads `video_logits` [B,C+1] and the tags [B,C]; gives `ce`. A video without any tag adds 0 to the mean, or its
     background term.
@@ -38,7 +38,7 @@ class TagCrossEntropy(Loss):
 
 
 class AttentionContrast(Loss):
-    """Mean of the k lowest attentions minus mean of the k highest, k = max(T // 8, 1) (authors' code: `att_loss`).
+    """Mean of the k lowest attentions minus mean of the k highest, k = max(T // 8, 1) (Eq. 11 of the README).
 
     Reads `attention` [B,T]; gives `contrast`, 0 for a video of one snippet.
 
@@ -59,7 +59,7 @@ class AttentionContrast(Loss):
 
 
 class Distillation(Loss):
-    """Snippet-wise distillation of a walked branch into the plain one (RSKP Eq. 9; authors' code: `spl_loss`).
+    """Snippet-wise distillation of a walked branch into the plain one (Eq. 12 of the README).
 
     -mean over videos and snippets of sum over C+1 of softmax(teacher / tau) log softmax(student / tau), without the
     factor tau^2. Reads `cas` [B,T,C+1] (student) and `teacher_logits` [B,T,C+1], detached; gives `distillation`.

@@ -18,7 +18,7 @@ BRANCH = ("cas", "attention", "video_logits", "classwise_logits")
 
 
 class Memory(nn.Module, Head):
-    """Branch r: a bank of Q representative snippets a class, walked into the videos of the class (RSKP Sec. 3.3).
+    """Branch r: a bank of Q representative snippets a class, walked into the videos of the class.
 
     Gives the fields of `classify` on walk(x, the bank's vectors of the slots used) as `r.cas`, `r.attention`,
     `r.video_logits`, `r.classwise_logits`, and `teacher_logits` [B,T,C+1] = s m.cas + (1-s) r.cas. Nothing flows back

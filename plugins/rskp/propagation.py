@@ -3,7 +3,7 @@
 Symbols: x [B,T,D] snippets, |x| [B,T] their norms, m [B,K,D] vectors to propagate, w the propagation weight.
 Assignments z [B,T,K] = softmax over K of 5 cos(m, x), zero under padding.
 
-The random walk (RSKP Eq. 6-8) is x' = (1-w) (I - w^2 A)^-1 (w z m + x) with A = z zn^T [T,T], zn = z / (sum_t z + eps).
+The random walk (Eq. 4 of the README; RSKP) is x' = (1-w) (I - w^2 A)^-1 (w z m + x) with A = z zn^T [T,T], zn = z / (sum_t z + eps).
 A has rank K, so with S = diag(sum_t z + eps) - w^2 z^T z the Woodbury identity gives, without approximation,
 
     x' = (1-w) x + z R,    R = (1-w) (w m + w^2 S^-1 (w z^T z m + z^T x))    [B,K,D].
@@ -59,7 +59,7 @@ class Snippets:
         """
         scores = ASSIGNMENT_SCALE * self.cosines(vectors)
         if real is not None:
-            # a video without any vector: every score stays, and the zeroing below leaves nothing of them
+            # a video without any vector keeps its scores (a row of -inf is NaN); the zeroing below leaves nothing of them
             absent = ~real.unsqueeze(1)
             scores = scores.masked_fill(absent & real.any(dim=1)[:, None, None], float("-inf"))
             return (torch.softmax(scores, dim=-1) * self.mask.unsqueeze(-1)).masked_fill(absent, 0.0)
@@ -67,7 +67,7 @@ class Snippets:
 
 
 def representatives(snippets: Snippets, start: Tensor, iterations: int) -> Tensor:
-    """Representative snippets of every video by EM (RSKP Eq. 3-5); gradients flow through all of it.
+    """Representative snippets of every video by EM (Eq. 2-3 of the README); gradients flow through all of it.
 
     Args:
         snippets: x.

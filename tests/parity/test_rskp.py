@@ -1,22 +1,26 @@
-"""RSKP (and GauFuse's variant of it) against numbers of the authors' network, losses and training loop."""
+"""RSKP, and GauFuse's variant of it, against numbers of the authors' network, losses, memory and training loop.
+
+Models are those of the published configs, in the file's sizes and without dropout.
+"""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
-from tests.helpers import golden_files, load_golden
+from tests.helpers import REPOSITORY, golden_files, load_golden
+from tests.parity.rskp_batches import batch_of, near, settings
 from wtal_bench.decoding import ThresholdDecoder
-from wtal_bench.evaluation import classification_map
-from wtal_bench.interfaces import Batch, VideoMeta
+from wtal_bench.interfaces import Batch, Outputs
 from wtal_bench.modeling.localizer import Localizer, build_model
-from wtal_bench.running.config import Train
-from wtal_bench.running.optim import build_optimizer, learning_rate
-from wtal_plugins.gaufuse.losses import PseudoLabelLoss
-from wtal_plugins.rskp.examples import official
+from wtal_bench.running.config import load_config
+from wtal_bench.running.optim import build_optimizer
+from wtal_plugins.gaufuse.store import LabelStore, VideoLabels
+from wtal_plugins.rskp.heads import snippets_of
 from wtal_plugins.rskp.propagation import walk
 
 PARAMETERS = {
@@ -26,155 +30,196 @@ PARAMETERS = {
     "ac_center": "heads.classifier.ac_center",
     "fg_center": "heads.classifier.fg_center",
 }
+CONFIGS = {code: load_config(REPOSITORY / "configs" / f"{code}_thumos.py") for code in ("rskp", "gaufuse")}
 
 
-def settings(golden: dict) -> dict:
-    return {
-        key.removeprefix("cfg/"): value.item()
-        for key, value in golden.items()
-        if key.startswith("cfg/") and value.ndim == 0
-    }
-
-
-def build(golden: dict, start: int) -> Localizer:
-    """The model a golden file's cfg describes, in float64 with dropout 0 and the file's parameters."""
+def model_config(golden: dict) -> dict:
+    """The published model in the sizes of a golden file, every loss weight of the file's cfg in its place."""
     cfg = settings(golden)
-    width = golden["param/embed.weight"].shape
+    channels, width = golden["param/embed.weight"].shape
     classes = len(golden["param/ac_center"]) - 1
-    channels = dict(channels=width[0], num_classes=classes)
-    model = copy.deepcopy(official().model)
-    model["backbone"] |= dict(in_channels=width[1], channels=width[0], dropout=0.0)
+    model = copy.deepcopy(CONFIGS[cfg["code"]].model)
     heads, losses = model["heads"], model["losses"]
-    heads["classifier"] |= dict(**channels, scale=cfg["scale"])
+    model["backbone"] |= dict(in_channels=width, channels=channels, dropout=0.0)
+    heads["classifier"] |= dict(channels=channels, num_classes=classes, scale=cfg["scale"])
     heads["propagation"] |= dict(
-        channels=width[0], count=cfg["n_mu"], iterations=cfg["em_iter"], walk_weight=cfg["w"], scale=cfg["scale"]
+        channels=channels, count=cfg["n_mu"], iterations=cfg["em_iter"], walk_weight=cfg["w"], scale=cfg["scale"]
     )
     heads["memory"] |= dict(
-        **channels,
-        size=cfg["queue"],
-        start=start,
-        slot="first" if cfg["code"] == "gaufuse" else "label",
-        walk_weight=cfg["w"],
-        scale=cfg["scale"],
+        channels=channels, num_classes=classes, size=cfg["queue"], walk_weight=cfg["w"], scale=cfg["scale"]
     )
-    for name in ("o", "m", "r"):
-        memory = name == "r"
-        prefix = "" if name == "o" else f"{name}."
-        back = dict(type="rskp.TagCrossEntropy", reads=f"{prefix}classwise_logits", background_target=1.0)
-        losses[f"back_{name}"] = back | dict(weight=since(start, 0.5 * cfg["lambda_b"]) if memory else cfg["lambda_b"])
-    losses["fore_r"]["weight"] = since(start, 0.5)
+    if "labels" in heads:
+        heads["labels"]["num_columns"] = classes + 1
+        losses["pseudo"]["share"] = cfg["frm_coef_pseudo"]
+    for name in ("back_o", "back_m"):
+        losses[name]["weight"] = cfg["lambda_b"]
+    losses["back_r"]["weight"] = since(heads["memory"]["start"], 0.5 * cfg["lambda_b"])
     losses["att"]["weight"] = cfg["lambda_a"]
-    losses["spl"] |= dict(temperature=cfg["T"])
+    losses["spl"]["temperature"] = cfg["T"]
     model["postprocessor"] = None
-    built = build_model(model, "golden").double()
+    return model
+
+
+def since(start: int, weight: float) -> dict:
+    return dict(schedule="steps", steps=[(0, 0.0), (start, weight)])
+
+
+def build(config: dict, golden: dict) -> Localizer:
+    """A model in float64 with the file's parameters."""
+    model = build_model(config, "golden").double()
+    names = {ours: theirs for theirs, ours in PARAMETERS.items()}
     with torch.no_grad():
-        for name, parameter in built.named_parameters():
-            (theirs,) = (key for key, ours in PARAMETERS.items() if ours == name)
-            parameter.copy_(torch.from_numpy(golden[f"param/{theirs}"]))
-    return built
-
-
-def since(start: int, weight: float):
-    return weight if start == 0 else dict(schedule="steps", steps=[(0, 0.0), (start, weight)])
-
-
-def batch_of(features: list[np.ndarray], labels: np.ndarray, epoch: int = 0, index=None) -> Batch:
-    lengths = [len(rows) for rows in features]
-    padded = np.zeros((len(features), max(lengths), features[0].shape[-1]))
-    for row, values in enumerate(features):
-        padded[row, : len(values)] = values
-    mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
-    index = list(range(len(features))) if index is None else index
-    return Batch(
-        features=torch.from_numpy(padded),
-        mask=torch.from_numpy(mask),
-        labels=torch.from_numpy(np.asarray(labels, dtype=np.float64)),
-        index=torch.tensor(index),
-        meta=tuple(VideoMeta(str(i), n * 0.64, 25.0, 16, n) for i, n in zip(index, lengths)),
-        snippet_index=torch.from_numpy(np.where(mask, np.arange(max(lengths)), 0.0)),
-        epoch=epoch,
-    )
-
-
-def near(ours, theirs, tolerance=1e-9, what=""):
-    ours = ours.detach().numpy() if isinstance(ours, torch.Tensor) else np.asarray(ours)
-    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance, err_msg=what)
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.from_numpy(golden[f"param/{names[name]}"]))
+    return model.train()
 
 
 @pytest.mark.parametrize("path", golden_files("gaufuse", "rskp__*.npz"))
 def test_network_losses_gradients_and_memory(path):
     golden = load_golden(path)
     cfg = settings(golden)
-    start = 0 if cfg["use_memory"] else 1
-    model = build(golden, start).train()
+    config = model_config(golden)
+    epoch = config["heads"]["memory"]["start"] if cfg["use_memory"] else 0
+    losses = config["losses"]
+    losses["spl"]["weight"] = cfg["spl_weight"]
+    if "pseudo" in losses:
+        losses["pseudo"]["weight"] = cfg["pseudo_weight"]
+        config["heads"]["labels"] |= dict(generations=[(epoch, 0.02)], schedule=[(0, "absolute", 1.0)])
+    model, batch = build(config, golden), batch_of([golden["in/features"][0]], golden["in/labels"], epoch)
     memory = model.heads["memory"]
     if cfg["use_memory"]:
         memory.bank.copy_(torch.from_numpy(golden["in/memory"]))
         memory.bank_scores.copy_(torch.from_numpy(golden["in/memory_scores"]))
-    batch = batch_of([golden["in/features"][0]], golden["in/labels"])
-    outputs = model.compute(batch)
+    if "in/pseudo" in golden:
+        give(model.heads["labels"], [golden["in/pseudo"]])
+        model.heads["labels"].begin_epoch(epoch, None)
 
+    outputs = model.compute(batch)
     near(outputs["dropped_embedding"], golden["out/x"], what="x")
     near(outputs["representatives"], golden["out/mu"], what="mu")
     near(outputs["representative_scores"], golden["out/mu_pred"], what="mu_pred")
-    branches = {"o": "", "m": "m.", "r": "r."} if cfg["use_memory"] else {"o": "", "m": "m."}
-    for branch, prefix in branches.items():
+    for branch, prefix in {"o": "", "m": "m.", **({"r": "r."} if cfg["use_memory"] else {})}.items():
         near(outputs[f"{prefix}cas"], golden[f"out/{branch}_frm"], what=branch)
         near(outputs[f"{prefix}attention"], golden[f"out/{branch}_att"].reshape(1, -1), what=branch)
         near(outputs[f"{prefix}video_logits"].softmax(1), golden[f"out/{branch}_vid_ca"], what=branch)
         near(outputs[f"{prefix}classwise_logits"].softmax(1), golden[f"out/{branch}_vid_cw"], what=branch)
-    walked(golden, outputs, batch, memory, cfg)
-
-    scalars = model.losses(batch, outputs)
-    for name in ("fore_o", "fore_m", "back_o", "back_m", "att", "spl"):
-        near(scalars[name], golden[f"loss/{name}"], what=name)
+    check_walked_features(golden, outputs, batch, cfg["w"])
     if cfg["use_memory"]:
-        for name in ("fore_r", "back_r"):
-            near(scalars[name], golden[f"loss/{name}"], what=name)
+        assert memory.slots(batch.labels)[0] == golden["in/memory_slots"].tolist()
         near(memory.bank, golden["out/memory_after"], what="memory")
         near(memory.bank_scores, golden["out/memory_scores_after"], what="memory scores")
-    total = scalars["total"] + (cfg["spl_weight"] - 1) * scalars["spl"]  # the file's point of the schedule
-    if cfg["pseudo_weight"]:
-        loss = PseudoLabelLoss(share=cfg["frm_coef_pseudo"])
-        labels = torch.from_numpy(golden["in/pseudo"]).unsqueeze(0)
-        read = {"cas": outputs["cas"], "propagated_cas": outputs["m.cas"], "pseudo_labels": labels}
-        pseudo = loss(read, batch)["pseudo"]
-        near(pseudo, golden["loss/pseudo"], what="pseudo")
-        total = total + cfg["pseudo_weight"] * pseudo
-    near(total, golden["loss/total"], what="total")
-    total.backward()
-    short = batch.mask.sum() == 1  # then mu and fg_center get rounding noise alone
+
+    scalars = model.losses(batch, outputs)
+    for name in ("fore_o", "fore_m", "fore_r", "back_o", "back_m", "back_r", "att", "spl", "pseudo", "total"):
+        if f"loss/{name}" in golden:
+            near(scalars[name], golden[f"loss/{name}"], what=name)
+    scalars["total"].backward()
+    one_snippet = batch.mask.sum() == 1  # then mu and fg_center get rounding noise alone
     for theirs, ours in PARAMETERS.items():
         gradient = model.get_parameter(ours).grad
-        if short and theirs in ("mu", "fg_center"):
+        if one_snippet and theirs in ("mu", "fg_center"):
             np.testing.assert_allclose(gradient, golden[f"grad/{theirs}"], rtol=0, atol=1e-9, err_msg=theirs)
         else:
             near(gradient, golden[f"grad/{theirs}"], what=f"grad {theirs}")
+    check_test_curve(golden, outputs, batch, cfg)
 
-    shares = [cfg["frm_coef_test"], 1 - cfg["frm_coef_test"]]
-    curve = copy.deepcopy(official().model["postprocessor"])
-    for field, share in zip(curve["curve"]["product"][0]["sum"], shares):
-        field["weight"] = share
-    curve |= dict(num_classes=None, class_threshold=-1.0, precision="float64")
-    decoder = ThresholdDecoder(**{key: value for key, value in curve.items() if key != "type"})
-    video = {name: outputs[name][0].detach().numpy() for name in ("cas", "m.cas", "attention", "video_prob")}
+
+def give(head, labels: list[np.ndarray]) -> None:
+    """Make the label head's generations return [T,columns] labels of the videos 0, 1, ..."""
+    videos = {str(i): VideoLabels(np.arange(g.shape[1]), g.T.copy()) for i, g in enumerate(labels)}
+    head.generate = lambda training_pass, fusion: (LabelStore(videos), {})
+
+
+def check_walked_features(golden: dict, outputs: Outputs, batch: Batch, weight: float) -> None:
+    """The propagated features themselves, which training never makes."""
+    snippets = snippets_of(outputs, batch)
+    for name, vectors in (("m", outputs["representatives"]), ("r", golden.get("out/r_memory_used"))):
+        if f"out/{name}_reallocated" in golden:
+            walked = walk(snippets, torch.as_tensor(vectors), weight).dense()
+            near(walked, golden[f"out/{name}_reallocated"], what=f"{name} walk")
+
+
+def check_test_curve(golden: dict, outputs: Outputs, batch: Batch, cfg: dict) -> None:
+    """The CAS and the video scores of the test path, all columns."""
+    spec = copy.deepcopy(CONFIGS["rskp"].model["postprocessor"])
+    shares = (cfg["frm_coef_test"], 1 - cfg["frm_coef_test"])
+    for part, share in zip(spec["curve"]["product"][0]["sum"], shares):
+        part["weight"] = share
+    spec |= dict(num_classes=None, class_threshold=-1.0, precision="float64")
+    decoder = ThresholdDecoder(**{key: value for key, value in spec.items() if key != "type"})
+    video = {name: outputs[name][0].detach().numpy() for name in decoder.requires}
     kept, values, _ = decoder.curves(video, batch.meta[0])
-    assert len(kept) == values.shape[1] == len(golden["param/ac_center"])
+    assert len(kept) == len(golden["param/ac_center"])
     near(values, golden["out/test_cas"], what="test CAS")
     near(decoder.video_scores(video), golden["out/test_vid"], what="video scores")
 
 
-def walked(golden, outputs, batch, memory, cfg):
-    """The propagated features themselves, which training never makes."""
-    from wtal_plugins.rskp.heads import snippets_of
+@pytest.mark.parametrize("path", golden_files("gaufuse", "train__*.npz"))
+def test_epochs_of_the_official_loop(path):
+    """Losses, memory, fill pass, gradients and steps; mini-batches run on over the ends of epochs."""
+    golden = load_golden(path)
+    cfg = settings(golden)
+    model = build(model_config(golden), golden)
+    memory = model.heads["memory"]
+    memory.bank.copy_(torch.from_numpy(golden["in/memory"]))
+    memory.bank_scores.copy_(torch.from_numpy(golden["in/memory_scores"]))
+    count = cfg["n_videos"]
+    features, labels = [golden[f"in/features_{i}"] for i in range(count)], golden["in/labels"]
+    if "in/G_0" in golden:
+        give(model.heads["labels"], [golden[f"in/G_{i}"] for i in range(count)])
 
-    snippets = snippets_of(outputs, batch)
-    if "out/m_reallocated" in golden:
-        near(walk(snippets, outputs["representatives"], cfg["w"]).dense(), golden["out/m_reallocated"], what="m walk")
-    if "out/r_memory_used" in golden:
-        slots = memory.slots(batch.labels)[0]
-        assert slots == golden["in/memory_slots"].tolist()
-        used = torch.from_numpy(golden["in/memory"][slots]).flatten(0, 1).unsqueeze(0)
-        near(used, golden["out/r_memory_used"], what="memory used")
-        if "out/r_reallocated" in golden:
-            near(walk(snippets, used, cfg["w"]).dense(), golden["out/r_reallocated"], what="r walk")
+    def training_pass() -> Iterator[tuple[Outputs, Batch]]:
+        model.eval()
+        with torch.no_grad():
+            for i in range(count):
+                batch = batch_of([features[i]], labels[[i]], epoch, [i])
+                yield model.compute(batch), batch
+        model.train()
+
+    train = copy.deepcopy(CONFIGS[cfg["code"]].train)
+    train.betas, train.eps, train.weight_decay = golden["cfg/betas"].tolist(), cfg["eps"], cfg["weight_decay"]
+    optimizer = build_optimizer(model.parameters(), train)
+    seen = steps = 0
+    before = parameters(golden, "param")
+    for epoch, order in zip(range(cfg["first_epoch"], cfg["end_epoch"]), golden["in/order"], strict=True):
+        model.begin_epoch(epoch, training_pass)
+        if epoch == memory.start:
+            assert seen == golden["out/fill_after_video"]
+            near(memory.bank, golden["out/memory_fill"], what="fill")
+            near(memory.bank_scores, golden["out/memory_scores_fill"], what="fill scores")
+        for i in order.tolist():
+            total = model.losses(batch_of([features[i]], labels[[i]], epoch, [i]))["total"]
+            near(total, golden["loss/total"][seen], what=f"loss of video {seen}")
+            total.backward()
+            seen += 1
+            near(memory.bank, golden[f"out/memory_{seen}"], what=f"memory {seen}")
+            near(memory.bank_scores, golden[f"out/memory_scores_{seen}"], what=f"memory scores {seen}")
+            if seen % cfg["batch"] == 0:
+                steps += 1
+                assert seen == golden[f"out/video_count_{steps}"]
+                check_gradients(model, parameters(golden, f"grad_{steps}"))
+                for group in optimizer.param_groups:
+                    group["lr"] = float(golden[f"out/lr_{steps}"])
+                optimizer.step()
+                optimizer.zero_grad()
+                after = parameters(golden, f"after{steps}")
+                for name, theirs in after.items():
+                    ours, moved = model.get_parameter(name).detach().numpy(), theirs - before[name]
+                    error = np.abs(ours - theirs).max()
+                    assert error <= 1e-6 * np.abs(moved).max(), f"step {steps}: {name} is off by {error}"
+                before = after
+    assert steps == golden["out/n_steps"]
+    check_gradients(model, parameters(golden, "grad_left"))
+    near(memory.bank, golden["out/memory_end"], what="memory at the end")
+    near(memory.bank_scores, golden["out/memory_scores_end"], what="memory scores at the end")
+
+
+def parameters(golden: dict, prefix: str) -> dict[str, np.ndarray]:
+    """Our name -> the file's tensor under `prefix`."""
+    return {ours: golden[f"{prefix}/{theirs}"] for theirs, ours in PARAMETERS.items() if f"{prefix}/{theirs}" in golden}
+
+
+def check_gradients(model: Localizer, stored: dict[str, np.ndarray]) -> None:
+    for name, theirs in stored.items():
+        gradient = model.get_parameter(name).grad
+        near(torch.zeros_like(torch.from_numpy(theirs)) if gradient is None else gradient, theirs, what=name)
