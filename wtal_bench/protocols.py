@@ -98,6 +98,11 @@ class Protocol:
         return self.variants[0]
 
     @property
+    def own(self) -> bool:
+        """Whether it is somebody's own data set (`own_protocol`), which no leaderboard ranks."""
+        return self.dataset == OWN
+
+    @property
     def headline(self) -> str:
         """The average that ranks."""
         return list(self.averages)[-1]
@@ -215,6 +220,27 @@ def get_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise WtalError(f"no protocol {name!r}; there are {listing(PROTOCOLS)}.{did_you_mean(name, PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+OWN = "own"
+"""What a config calls the protocol of a data set of one's own."""
+
+
+def own_protocol(annotations: Annotations) -> Protocol:
+    """The protocol of a data set of one's own: its classes, train and test subsets, tIoU 0.1 to 0.7.
+
+    It is named after the annotations and frozen by nothing, so its numbers are for their owner: the leaderboard does
+    not know the name and refuses them.
+    """
+    return Protocol(
+        name=f"{OWN}/{(annotations.sha256 or annotations.version)[:12]}",
+        subset="test",
+        train_subset="train",
+        classes=tuple(annotations.classes),
+        tious=_SEVEN,
+        averages=_SEVEN_AVERAGES,
+        variants=("activitynet",),
+    )
 
 
 def locate_annotations(protocol: Protocol, path: str | Path | None = None) -> Path | Annotations:

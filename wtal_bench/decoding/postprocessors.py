@@ -81,8 +81,8 @@ class ThresholdDecoder(PostProcessor):
     Args:
         num_classes: C action classes; columns from C on (background) are dropped after any softmax and never proposed.
             None = every column of `scores` is an action class.
-        scores: field of the video-level class scores, [C] or [C+1]; or a dict field -> weight, whose activated scores are
-            summed (two streams fused: `{"pre.video_logits": 0.4, "post.post_logits": 0.6}`).
+        scores: field of the video-level class scores, [C] or [C+1]; or a dict field -> weight, whose activated scores
+            are summed (two streams fused: `{"pre.video_logits": 0.4, "post.post_logits": 0.6}`).
         scores_activation: "none", "softmax" (over all columns) or "sigmoid".
         class_threshold: a class is decoded if its score passes it.
         class_test: ">=" or ">".

@@ -163,8 +163,8 @@ def attention_pool(x: Tensor, weight: Tensor, mask: Tensor, normalize: bool = Fa
 
 
 def unit(x: Tensor, dim: int = -1) -> Tensor:
-    """`x` divided by its L2 norm along `dim`; a zero vector stays zero, forward and backward (never NaN)."""
-    zero = (x == 0).all(dim=dim, keepdim=True)
+    """`x` divided by its L2 norm along `dim`; a vector of norm 0 gives zero, forward and backward (never NaN)."""
+    zero = x.detach().norm(dim=dim, keepdim=True) == 0
     # the safe value must go in before the division: a `where` after it brings the NaN back in the backward pass
     safe = torch.where(zero, torch.ones_like(x), x)
     return torch.where(zero, torch.zeros_like(x), safe / safe.norm(dim=dim, keepdim=True))

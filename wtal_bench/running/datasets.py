@@ -10,8 +10,8 @@ from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.locate import missing_data_message
 from wtal_bench.data.store import FeatureStore
-from wtal_bench.errors import ConfigError, DataError, did_you_mean
-from wtal_bench.protocols import Protocol, get_protocol
+from wtal_bench.errors import ConfigError, DataError, WtalError
+from wtal_bench.protocols import OWN, Protocol, get_protocol, own_protocol
 from wtal_bench.running.config import Data
 
 
@@ -45,10 +45,9 @@ class Opened:
         )
 
     def test(self, missing: str) -> VideoSet:
-        """The videos the protocol evaluates: those of its subset with an annotated instance."""
-        ids = [
-            video for video in self.annotations.subset(self.protocol.subset) if self.annotations.videos[video].segments
-        ]
+        """The videos the protocol evaluates: those of its subset with an annotated instance (all, of one's own)."""
+        annotated = self.annotations.videos
+        ids = [v for v in self.annotations.subset(self.protocol.subset) if annotated[v].segments or self.protocol.own]
         return VideoSet.build(
             self.store,
             self.annotations,
@@ -75,41 +74,47 @@ def open_data(data: Data, device: str, where: str) -> Opened:
         ConfigError: unknown protocol or an impossible combination.
     """
     try:
-        protocol = get_protocol(data.protocol)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: data.protocol: {error}") from error
+        protocol = None if data.protocol == OWN else get_protocol(data.protocol)
+    except WtalError as error:
+        raise ConfigError(f"{where}: data.protocol: {error} A data set of your own: protocol='own'.") from error
     if data.resident == "gpu" and device == "cpu":
         raise ConfigError(f"{where}: data.resident='gpu' needs a GPU; use 'map' or 'ram' on this machine.")
     folder = _synthetic_folder(data, protocol, where) if data.synthetic is not None else _find(data, protocol, where)
     store = FeatureStore.open(folder / data.features, {"map": None, "ram": "ram", "gpu": "cuda"}[data.resident])
     annotations = Annotations.load(folder / data.annotations)
-    protocol.ground_truth(annotations)  # refuses another class list before anything trains on it
+    if protocol is None:
+        protocol = own_protocol(annotations)
+    else:
+        protocol.ground_truth(annotations)  # refuses another class list before anything trains on it
     return Opened(protocol, folder, store, annotations)
 
 
-def _synthetic_folder(data: Data, protocol: Protocol, where: str) -> Path:
+def _synthetic_folder(data: Data, protocol: Protocol | None, where: str) -> Path:
     from wtal_bench.data.synthetic import ensure_synthetic
 
-    if not protocol.synthetic:
+    if protocol is None or not protocol.synthetic:
         raise ConfigError(
-            f"{where}: data.synthetic with protocol {protocol.name}: synthetic videos are scored by a synthetic "
+            f"{where}: data.synthetic with protocol {data.protocol}: synthetic videos are scored by a synthetic "
             "protocol alone, e.g. synthetic/v1."
         )
     return ensure_synthetic(data.synthetic.get("profile", "demo"), data.synthetic.get("world", 0))
 
 
-def _find(data: Data, protocol: Protocol, where: str) -> Path:
+def _find(data: Data, protocol: Protocol | None, where: str) -> Path:
     """The first folder that has the features; never falls back to anything else."""
+    if protocol is None and data.root is None:
+        raise ConfigError(f"{where}: data.protocol='own' needs data.root, the folder of your data set.")
+    dataset = data.root if protocol is None else protocol.dataset
     if data.root is not None:
         looked = [Path(data.root).expanduser()]
     else:
         roots = [Path(root) for root in (os.environ.get("WTAL_DATA"), "data") if root]
-        looked = [root / protocol.dataset for root in roots]
+        looked = [root / dataset for root in roots]
     for folder in looked:
         if (folder / data.features).is_dir() and (folder / data.annotations).is_file():
             return folder
     wanted = f"{data.features}/ (a feature store) and {data.annotations}"
-    raise DataError(f"{where}: {missing_data_message(protocol.dataset, wanted, looked, _stand_in_config(where))}")
+    raise DataError(f"{where}: {missing_data_message(dataset, wanted, looked, _stand_in_config(where))}")
 
 
 def _stand_in_config(where: str) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.gather import sample_video
 from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.localizer import build_model
-from wtal_bench.protocols import get_protocol
+from wtal_bench.protocols import OWN, get_protocol
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
 from wtal_bench.running.config import RunConfig
 from wtal_bench.running.runner import pick_device
@@ -53,7 +54,7 @@ def detect(
     stems = [path.stem for path in files]
     if len(set(stems)) != len(stems):
         raise DataError("two feature files have the same name; the name is the video's id, so rename one.")
-    classes = get_protocol(config.data.protocol).classes
+    classes = class_names(config)
     device = pick_device(config)
     model = build_model(config.model, config.path)
     load_weights(model, weights_of(read_checkpoint(checkpoint)), checkpoint)
@@ -77,6 +78,13 @@ def detect(
 
             draw_video(plot / f"{path.stem}.png", video, sampled, found[path.stem], classes)
     return classes, found
+
+
+def class_names(config: RunConfig) -> tuple[str, ...]:
+    """The protocol's class names; of a data set of one's own, those of its annotation file."""
+    if config.data.protocol != OWN:
+        return get_protocol(config.data.protocol).classes
+    return Annotations.load(Path(config.data.root or ".").expanduser() / config.data.annotations).classes
 
 
 def read_features(path: Path) -> np.ndarray:

@@ -108,6 +108,9 @@ class ProtocolMetric(SplitMetric):
     def score(self, predictions: dict[str, Prediction]) -> dict[str, float]:
         """Return {"test/average": main average, "test/<tIoU>": mAP, "test/classification_mAP"} as fractions."""
         self.detections = {video: prediction.detections for video, prediction in predictions.items()}
+        if not any(self.annotations.videos[video].segments for video in predictions):
+            self.report = {"main": self.protocol.main, "variants": {}}  # nothing annotated, nothing to score
+            return {}
         self.report = self.protocol.score(self.detections, self.annotations)
         classification = self.classification(predictions)
         if classification == classification:

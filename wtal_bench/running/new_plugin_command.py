@@ -72,7 +72,8 @@ packages = ["NAME"]
 """,
     "README.md": """# NAME
 
-A wtal-bench plugin: a head that gates the embedding (`NAME.Gate`), a loss that keeps it sparse (`NAME.Sparsity`).
+A wtal-bench plugin: a head that gates the embedding (`NAME.Gate`) and a loss that keeps it sparse
+(`NAME.Sparsity`).
 
     pip install -e .
     pytest
@@ -93,7 +94,7 @@ def wtal_register(registrar: Registrar) -> None:
     registrar.loss("NAME.Sparsity", "NAME.components:Sparsity")
     registrar.example("NAME.gated", "NAME.examples:gated")
 ''',
-    "NAME/components.py": '''"""Components of NAME. Symbols: B videos, T snippets, D features, E embedding, C classes."""
+    "NAME/components.py": '''"""Components of NAME. B videos, T snippets, D features, E embedding, C classes."""
 
 import torch
 from torch import Tensor, nn

@@ -70,8 +70,8 @@ def draw_video(
 
 def _best_classes(detections: Detections, truth: list[tuple[int, float, float]] | None) -> list[int]:
     order = detections.label[np.argsort(-detections.score, kind="stable")].tolist()
-    wanted = [label for label, _, _ in truth or []] + order + [0]
-    return list(dict.fromkeys(wanted))[:ROWS]
+    wanted = [label for label, _, _ in truth or []] + order
+    return list(dict.fromkeys(wanted))[:ROWS] or [0]
 
 
 def _bars(axis, detections: Detections, label: int) -> None:

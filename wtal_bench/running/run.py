@@ -12,8 +12,9 @@ from typing import Any
 from mmengine.dist import is_main_process
 
 from wtal_bench.errors import ConfigError
+from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
-from wtal_bench.leaderboard.record import write_record
+from wtal_bench.leaderboard.record import store_detections, write_record
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
 from wtal_bench.running.config import RunConfig, load_config
 from wtal_bench.running.datasets import open_data
@@ -76,9 +77,19 @@ def train(
         "steps": session.runner.iter,
     }
     record = describe(session, cost, parent)
-    path = write_record(work_dir.records, record, session.metric.detections, opened.protocol.classes)
+    path = keep(session, record, work_dir.records)
     draw_example(session, work_dir.path / "example.png")
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir.path)
+
+
+def keep(session: Session, record: dict[str, Any], folder: Path) -> Path:
+    """Write the record with its detections. A data set of one's own gets the same file without the board's rules."""
+    protocol, detections = session.opened.protocol, session.metric.detections
+    if not protocol.own:
+        return write_record(folder, record, detections, protocol.classes)
+    stored = store_detections(folder, detections, protocol.classes, protocol.name)
+    write_json(folder / "result.json", {**record, "detections": stored})
+    return folder / "result.json"
 
 
 def draw_example(session: Session, path: Path) -> None:
@@ -147,7 +158,7 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
     record = describe(session, cost, _parent_record(checkpoint.parent))
     trained_as = state.get("meta", {})
     record["seed"] = trained_as.get("seed", record["seed"])
-    path = write_record(work_dir / "record", record, session.metric.detections, opened.protocol.classes)
+    path = keep(session, record, work_dir / "record")
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir)
 
 

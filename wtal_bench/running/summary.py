@@ -7,34 +7,42 @@ from typing import Any
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.published import published_for, read_published
 from wtal_bench.leaderboard.rounding import percent
-from wtal_bench.protocols import get_protocol
+from wtal_bench.leaderboard.rows import span_order
+from wtal_bench.protocols import OWN, get_protocol
 from wtal_bench.running.run import Result
 
 
 def summary(result: Result) -> str:
     """Text for a person: mAP per tIoU in percent, record, detections, published value, and any alarm."""
     record = result.record
+    scored = record["metrics"]["variants"]
+    own = record["protocol"]["name"].startswith(OWN)
+    lines = ["", *(_scores(record) if scored else ["the test videos have no annotated instance: nothing to score"])]
+    if scored and not own:
+        lines += [*_published(record), *_alarms(record)]
+    places = {
+        "record": result.record_path,
+        "detections": result.record_path.parent / record["detections"]["file"],
+        "picture": result.work_dir / "example.png",
+    }
+    lines += [f"{name:11} {path}" for name, path in places.items() if path.is_file()]
+    if not own:
+        lines.append(f"file it     wtal-bench leaderboard add {result.record_path}")
+    return "\n".join(lines)
+
+
+def _scores(record: dict[str, Any]) -> list[str]:
     metrics = record["metrics"]
-    lines = ["", table(metrics)]
-    if "classification_mAP" in metrics:
-        lines.append(f"video-level classification mAP {percent(metrics['classification_mAP'])}")
-    if metrics.get("frame_accuracy") is not None:
-        lines.append(f"frame accuracy {percent(metrics['frame_accuracy'])}")
+    lines = [table(metrics)]
+    for name, title in (("classification_mAP", "video-level classification mAP"), ("frame_accuracy", "frame accuracy")):
+        if metrics.get(name) is not None:
+            lines.append(f"{title} {percent(metrics[name])}")
     main = metrics["variants"][metrics["main"]]
     lines.append(
         f"{main['videos']} videos, {main['instances']} instances, {main['detections']} detections; selection "
         f"{record['selection']}; seed {record['seed']}"
     )
-    lines += _published(record)
-    lines += _alarms(record)
-    folder = result.record_path.parent
-    lines += [
-        f"record      {result.record_path}",
-        f"detections  {folder / record['detections']['file']}",
-        *([f"picture     {result.work_dir / 'example.png'}"] if (result.work_dir / "example.png").is_file() else []),
-        f"file it     wtal-bench leaderboard add {result.record_path}",
-    ]
-    return "\n".join(lines)
+    return lines
 
 
 def table(metrics: dict[str, Any]) -> str:
@@ -57,7 +65,7 @@ def table(metrics: dict[str, Any]) -> str:
 def _alarms(record: dict[str, Any]) -> list[str]:
     metrics = record["metrics"]
     main = metrics["variants"][metrics["main"]]
-    average = main["averages"][get_protocol(record["protocol"]["name"]).headline]
+    average = main["averages"][max(main["averages"], key=span_order)]
     if metrics.get("classification_mAP", 0) > 0.7 and (average or 0) < 0.02:
         return [
             "warning: videos are classified well and localised hardly at all. Usual causes: thresholds that do not fit "

@@ -54,7 +54,7 @@ def _train(config, seed: int, folder: Path) -> float:
     import copy
     import json
 
-    from wtal_bench.protocols import get_protocol
+    from wtal_bench.leaderboard.rows import span_order
     from wtal_bench.running.run import train
     from wtal_bench.running.workdir import WorkDir
 
@@ -72,8 +72,8 @@ def _train(config, seed: int, folder: Path) -> float:
         finally:
             work_dir.release()
     metrics = record["metrics"]
-    headline = get_protocol(record["protocol"]["name"]).headline
-    return metrics["variants"][metrics["main"]]["averages"][headline]
+    averages = metrics["variants"][metrics["main"]]["averages"]
+    return averages[max(averages, key=span_order)]
 
 
 def _published(row) -> str:

@@ -1,0 +1,100 @@
+"""Every command of the README runs: here, in tests/leaderboard, or in .ci/run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers import shared_file
+from wtal_bench.cli import VERBS, main
+from wtal_bench.evaluation import read_detections
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+BLOCKS = [block.strip().splitlines() for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)]
+
+
+def block(start: str) -> list[str]:
+    """The bash block whose first line starts so."""
+    return next(lines for lines in BLOCKS if lines[0].startswith(start))
+
+
+def run(line: str) -> None:
+    """Run a line of the README in this process, as the command line would."""
+    words = shlex.split(line)
+    if words[0] == "python":
+        words = ["wtal-bench", Path(words[1]).stem.replace("_", "-"), *words[2:]]
+    assert words[0] == "wtal-bench", line
+    assert main(words[1:]) == 0, line
+
+
+def test_the_two_first_commands_are_what_ci_runs():
+    ci = (REPOSITORY / ".ci" / "run").read_text()
+    first, second = (lines[0] for lines in BLOCKS[:2])
+    assert first == "pip install -e . && python tools/train.py configs/ecm_synthetic.py"
+    assert "python tools/train.py configs/ecm_synthetic.py" in ci
+    assert second == "pip install -e '.[test]' && python -m pytest -q -n 2"
+    assert "python -m pytest -q -n 2" in ci
+    assert "pip install --quiet -e '.[dev]'" in ci  # dev is test and ruff
+
+
+def test_own_videos_from_tags_to_detections(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
+    (tmp_path / "my_features").mkdir()
+    rng = np.random.default_rng(0)
+    rows = ["video,label,duration,subset"]
+    for number in range(8):
+        length = 20 + number
+        np.save(tmp_path / "my_features" / f"v{number}.npy", rng.gamma(0.7, 1, (length, 2048)).astype(np.float32))
+        subset = "train" if number < 6 else "test"
+        rows.append(f"v{number},{'abc'[number % 3]},{length * 16 / 25},{subset}")
+    (tmp_path / "tags.csv").write_text("\n".join(rows) + "\n")
+    np.save(tmp_path / "new_video.npy", rng.gamma(0.7, 1, (25, 2048)).astype(np.float32))
+    config = re.search(r"```python\n(# my_config.py.*?)```", TEXT, re.DOTALL).group(1)
+    # the same config on a narrow trunk for one epoch, to be quick
+    small = "model['backbone'] = dict(channels=8)\nmodel['heads']['pre']['channels'] = 8\ntrain = dict(epochs=1)\n"
+    (tmp_path / "my_config.py").write_text(config + small)
+    for line in block("wtal-bench import-annotations"):
+        run(line)
+    found = read_detections(tmp_path / "found.json", ("a", "b", "c"))
+    assert set(found.videos) == {"new_video"}
+    assert (tmp_path / "pictures" / "new_video.png").stat().st_size > 1000
+    assert (tmp_path / "my_run" / "record" / "result.json").is_file()
+
+
+def test_evaluate_prints_the_four_averages_the_readme_quotes(capsys):
+    line = block("python tools/evaluate.py")[0]
+    file = shared_file("detections/thumos14_pmil_base_test.json.gz")
+    run(line.replace("DETECTIONS.json.gz", str(file)) + f" --annotations {shared_file('data/thumos14.json')}")
+    printed = capsys.readouterr().out
+    for value in ("42.43", "43.27", "43.60", "42.61"):
+        assert value in TEXT
+        assert value in printed
+
+
+def test_the_mix_of_the_readme_merges(tmp_path, monkeypatch):
+    from wtal_bench.running.config import load_config
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
+    mix = re.search(r"```python\n(_base_ = \['configs/ecm_thumos.py'\]\nmodel = dict\(losses.*?)```", TEXT, re.DOTALL)
+    (tmp_path / "mix.py").write_text(mix.group(1))
+    losses = load_config("mix.py").model["losses"]
+    assert set(losses) == {"cls_pre", "cls_post", "c2c", "a2c", "sparse"}
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"configs/[\w/]+\.py", TEXT))))
+def test_configs_the_readme_names_are_there(name):
+    assert (REPOSITORY / name).is_file()
+
+
+def test_tools_and_verbs_the_readme_names_are_there():
+    assert all((REPOSITORY / name).is_file() for name in re.findall(r"tools/\w+\.py", TEXT))
+    named = {line.split()[1] for lines in BLOCKS for line in lines if line.startswith("wtal-bench ")}
+    assert named <= set(VERBS)
