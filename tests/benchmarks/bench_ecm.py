@@ -82,7 +82,7 @@ def main() -> None:
     ratio = statistics.median(ours) / statistics.median(theirs)
     print(
         f"B={args.batch} T={args.length} D=E={args.width} C={args.classes}, {passes} present classes, "
-        f"{args.device}, {'bf16' if args.bf16 else 'float32'}, {torch.get_num_threads()} threads, {args.repeats} repeats"
+        f"{args.device}, {'bf16' if args.bf16 else 'float32'}, {torch.get_num_threads()} threads"
     )
     print(f"bare convolutions {statistics.median(theirs):.3f} s, ECM step with Adam {statistics.median(ours):.3f} s")
     print(
