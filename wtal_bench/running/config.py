@@ -3,18 +3,21 @@
 A config is a Python (or YAML) file of plain data with the sections `method`, `variant`, `model`, `train`, `test`,
 `data`, `runtime`; every key of the last four is an attribute of the class of that name below, every key of `model` an
 argument of a component. An unknown key anywhere is an error that names the nearest one. A config is a program as far
-as Python files go: run only files you trust; YAML files run nothing.
+as Python files go: run only files you trust; YAML files run nothing but the Python files they name as a `_base_`.
 """
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 
 SELECTIONS = ("last", "val_holdout", "best_on_test")
@@ -86,6 +89,23 @@ class Train:
         "accumulate_reduction": ("mean", "sum"),
         "selection": SELECTIONS,
     }
+    spans = {  # noqa: RUF012
+        "lr": "(0, inf)",
+        "length": "[1, inf)",
+        "batch_size": "[1, inf)",
+        "epochs": "[1, inf)",
+        "iterations": "[1, inf)",
+        "betas": "[0, 1)",
+        "eps": "(0, inf)",
+        "momentum": "[0, 1)",
+        "weight_decay": "[0, inf)",
+        "accumulate": "[1, inf)",
+        "clip": "(0, inf)",
+        "ema": "(0, 1)",
+        "val_interval": "[1, inf)",
+        "holdout": "(0, 1)",
+        "checkpoint_interval": "[1, inf)",
+    }
 
 
 @dataclass
@@ -104,6 +124,7 @@ class Test:
     frame_accuracy: dict | None = None
 
     choices = {}  # noqa: RUF012
+    spans = {"length": "[1, inf)", "batch_size": "[1, inf)"}  # noqa: RUF012
 
 
 @dataclass
@@ -129,6 +150,7 @@ class Data:
     missing: str = "refuse"
 
     choices = {"resident": ("map", "ram", "gpu"), "missing": ("refuse", "skip")}  # noqa: RUF012
+    spans = {}  # noqa: RUF012
 
 
 @dataclass
@@ -160,6 +182,7 @@ class Runtime:
         "precision": ("float32", "bf16"),
         "visualizer": ("files", "tensorboard"),
     }
+    spans = {"seed": "[0, 4294967296)", "num_workers": "[0, inf)", "log_interval": "[0, inf)"}  # noqa: RUF012
 
 
 @dataclass
@@ -220,11 +243,26 @@ def read_tree(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
         raise ConfigError(f"no config file {path}.{did_you_mean(path.name, near)} Configs there: {listing(near)}.")
+    _read_yaml_as_data()
     try:
         config = Config.fromfile(str(path), import_custom_modules=False, lazy_import=False)
     except Exception as error:  # the file is a program: it may fail in any way
         raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     return config.to_dict()
+
+
+@functools.cache
+def _read_yaml_as_data() -> None:
+    """Replace mmengine's YAML reader, which would run any Python a YAML file names."""
+    import yaml
+    from mmengine.fileio import register_handler
+    from mmengine.fileio.handlers import YamlHandler
+
+    class PlainYaml(YamlHandler):
+        def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
+            return yaml.safe_load(file)
+
+    register_handler(["yaml", "yml"])(PlainYaml)
 
 
 def apply_option(tree: dict[str, Any], option: str, where: str) -> None:
@@ -278,12 +316,24 @@ def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
     for key in ("method", "model", "train", "data"):
         if key not in tree:
             raise ConfigError(f"{where}: the section {key!r} is missing. A config has: {listing(TOP_LEVEL)}.")
-    sections = {name: _section(cls, tree.get(name) or {}, f"{where}: {name}") for name, cls in SECTIONS.items()}
-    config = RunConfig(
-        where, str(tree["method"]), dict(tree["model"]), variant=str(tree.get("variant") or ""), **sections
-    )
+    if not (isinstance(tree["method"], str) and tree["method"].strip()):
+        raise ConfigError(f"{where}: method is the leaderboard name of the method, a text; got {tree['method']!r}.")
+    if not isinstance(tree["model"], Mapping):
+        raise ConfigError(f"{where}: model must be a dict, got {tree['model']!r}.")
+    sections = {
+        name: _section(cls, {} if tree.get(name) is None else tree[name], f"{where}: {name}")
+        for name, cls in SECTIONS.items()
+    }
+    config = RunConfig(where, tree["method"], dict(tree["model"]), variant=str(tree.get("variant") or ""), **sections)
     _check_train(config.train, f"{where}: train")
     _check_keys(config.test.frame_accuracy, ("threshold",), f"{where}: test.frame_accuracy")
+    if config.test.frame_accuracy is not None:
+        _check_type(config.test.frame_accuracy["threshold"], float, f"{where}: test.frame_accuracy.threshold")
+    for name, settings in (("train", config.train), ("test", config.test)):
+        try:
+            build_sampling(settings.sampling, length=settings.length)
+        except (ConfigError, TypeError) as error:
+            raise ConfigError(f"{where}: {name}.sampling: {error}") from error
     if config.data.synthetic is not None:
         _check_keys(
             {"profile": "", "world": 0} | config.data.synthetic, ("profile", "world"), f"{where}: data.synthetic"
@@ -305,6 +355,8 @@ def _section(cls: type, given: Mapping[str, Any], where: str) -> Any:
             raise ConfigError(
                 f"{where}.{key}={value!r}.{did_you_mean(str(value), options)} Options: {listing(options)}."
             )
+        if value is not None and key in cls.spans:
+            _check_span(value, cls.spans[key], f"{where}.{key}")
     required = [
         n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING and n not in given
     ]
@@ -324,29 +376,41 @@ def _check_type(value: Any, hint: Any, where: str) -> None:
         kinds = (*kinds, tuple, list)
     if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
         names = listing("None" if kind is type(None) else kind.__name__ for kind in dict.fromkeys(kinds))
-        raise ConfigError(f"{where}: expected {names}, got {value!r}.")
+        hint = ""
+        if isinstance(value, str) and float in kinds and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value):
+            hint = " YAML takes a number without a point for a text: write 1.0e-4, not 1e-4."
+        raise ConfigError(f"{where}: expected {names}, got {value!r}.{hint}")
+
+
+def _check_span(value: Any, span: str, where: str) -> None:
+    """Refuse numbers outside "[low, high)" (written as in mathematics), NaN among them."""
+    low, high = map(float, span[1:-1].split(","))
+    for number in value if isinstance(value, (list, tuple)) else [value]:
+        _check_type(number, float, where)
+        above = number >= low if span[0] == "[" else number > low
+        below = number <= high if span[-1] == "]" else number < high
+        if not (above and below):
+            raise ConfigError(f"{where} must lie in {span}, got {value!r}.")
 
 
 def _check_train(train: Train, where: str) -> None:
     if (train.epochs is None) == (train.iterations is None):
         raise ConfigError(f"{where}: give either epochs or iterations, got {train.epochs} and {train.iterations}.")
-    at_least_one = ("epochs", "iterations", "batch_size", "accumulate", "checkpoint_interval", "val_interval", "length")
-    for name in at_least_one:
-        value = getattr(train, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"{where}.{name} must be at least 1, got {value}.")
-    if train.lr <= 0:
-        raise ConfigError(f"{where}.lr must be positive, got {train.lr}.")
-    if not 0 < train.holdout < 1:
-        raise ConfigError(f"{where}.holdout is a share of the training videos between 0 and 1, got {train.holdout}.")
+    if len(train.betas) != 2:
+        raise ConfigError(f"{where}.betas are two numbers, got {train.betas!r}.")
     for entry in train.lr_schedule:
         if not (isinstance(entry, (list, tuple)) and len(entry) == 2):
             raise ConfigError(f"{where}.lr_schedule holds pairs (first epoch or iteration, lr), got {entry!r}.")
+        _check_type(entry[0], int, f"{where}.lr_schedule")
+        _check_span(list(entry), Train.spans["weight_decay"], f"{where}.lr_schedule")
     _check_keys(train.pairs, ("source",), f"{where}.pairs")
     if train.pairs is not None:
         sources = ("dataset", "in_batch")
-        if train.pairs.get("source") not in sources:
-            raise ConfigError(f"{where}.pairs.source={train.pairs.get('source')!r}. Options: {listing(sources)}.")
+        if train.pairs["source"] not in sources:
+            given = train.pairs["source"]
+            raise ConfigError(
+                f"{where}.pairs.source={given!r}.{did_you_mean(str(given), sources)} Options: {listing(sources)}."
+            )
 
 
 def _check_keys(given: Mapping[str, Any] | None, known: tuple[str, ...], where: str) -> None:
