@@ -1,6 +1,6 @@
 # FAC-Net on the embedded synthetic benchmark: the authors' settings with 64 input and hidden and 256 output channels
-# instead of 1024 and 1024, and a learning rate of 1e-3 instead of 1e-4 (chosen among three by the training loss), so that
-# both streams train in well under two minutes on one core.
+# instead of 1024 and 1024, and a learning rate of 1e-3 instead of 1e-4 (chosen among three by the training loss), so
+# that both streams train in well under two minutes on one core.
 _base_ = ['_base_/datasets/synthetic.py', '_base_/runtime.py']
 
 method = 'fac_net'
