@@ -1,4 +1,4 @@
-"""GauFuse: instance fusion, LinPro pseudo labels and their differences, for any host. See README.md beside this file."""
+"""GauFuse: instance fusion, LinPro pseudo labels and their differences, for any host. README.md explains."""
 
 from wtal_bench.plugins import Registrar, hookimpl
 

@@ -29,7 +29,8 @@ CANDIDATES = dict(
 )
 LABELS = dict(
     type="gaufuse.PseudoLabels",
-    generations=[(0, 0.02), (1, 0.002)],
+    generations=[0, 1],
+    temperatures=[0.02, 0.002],
     schedule=[(0, "absolute", 1.0), (2, "delta", 2.0)],
 )
 

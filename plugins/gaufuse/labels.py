@@ -38,10 +38,11 @@ class PseudoLabels(nn.Module, Head):
     Args:
         num_columns: columns of the CAS the labels supervise (C, or C+1 with background).
         decoder: as in `gaufuse.FusedDecoder`. `num_classes=None` labels the background column too, like the authors.
-        generations: [(epoch, temperature of the fusion), ...].
+        generations: epochs at whose start labels are made.
+        temperatures: of the fusion, one a generation, or one number for all.
         schedule: [(first epoch, "none"|"absolute"|"delta", scale), ...]: which label is used from when on; none before
-            the first entry. "absolute": scale G(latest); "delta": scale (G(latest) - G(previous)), where the
-            generation before the first is 0.
+            the first entry, and none before the first generation. "absolute": scale G(latest); "delta": scale
+            (G(latest) - G(previous)), where the generation before the first is 0.
         fusion: settings of `Fusion` besides the temperature; distribution='nms' labels from plain NMS (Table 4).
         linpro: settings of `LinPro`.
         gate_by_label: only classes among the video's tags get labels (the authors' code does not look at them).
@@ -56,8 +57,9 @@ class PseudoLabels(nn.Module, Head):
         self,
         num_columns: int,
         decoder: Mapping[str, Any],
-        generations: Sequence[tuple[int, float]],
+        generations: Sequence[int],
         schedule: Sequence[tuple[int, str, float]],
+        temperatures: float | Sequence[float] = 0.02,
         fusion: Mapping[str, Any] | None = None,
         linpro: Mapping[str, Any] | None = None,
         gate_by_label: bool = False,
@@ -68,7 +70,9 @@ class PseudoLabels(nn.Module, Head):
         self.requires = self.decoder.requires
         self.fusion = build_settings(Fusion, fusion, "fusion")
         self.linpro = build_settings(LinPro, linpro, "linpro")
-        self.generations = {int(epoch): replace(self.fusion, temperature=heat) for epoch, heat in generations}
+        self.generations = {
+            epoch: replace(self.fusion, temperature=heat) for epoch, heat in _paired(generations, temperatures)
+        }
         self.schedule = _checked(schedule)
         self.gate_by_label = gate_by_label
         self.needs = ("labels",) if gate_by_label else ()
@@ -179,6 +183,17 @@ def _labels(solved: list[tuple[int, Solution]], meta: VideoMeta) -> VideoLabels:
     values = [solution.label for _, solution in solved]
     columns = np.array([label for label, _ in solved], dtype=np.int64)
     return VideoLabels(columns, np.stack(values) if values else np.zeros((0, meta.num_snippets)))
+
+
+def _paired(generations: Sequence[int], temperatures: float | Sequence[float]) -> list[tuple[int, float]]:
+    if isinstance(temperatures, int | float):
+        temperatures = [temperatures] * len(generations)
+    if len(temperatures) != len(generations):
+        raise ConfigError(
+            f"temperatures must be one number, or one for each of the {len(generations)} generations; got "
+            f"{len(temperatures)}."
+        )
+    return [(int(epoch), float(heat)) for epoch, heat in zip(generations, temperatures)]
 
 
 def _checked(schedule: Sequence[tuple[int, str, float]]) -> list[tuple[int, str, float]]:

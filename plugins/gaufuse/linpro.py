@@ -12,7 +12,8 @@ The optimum is often not unique, even averaged, so a rule selects one (`SELECTIO
 
 - `interior_point`: what the authors' solver returns (see `interior_point`), whatever SciPy is installed.
 - `vertex_average`: the paper's letter: a vertex (scipy's HiGHS), averaged over equivalent snippets.
-- `analytic_center`: the point of the optimal face that maximises sum_k n_k (log h_k + log(1 - h_k)): no solver's choice.
+- `analytic_center`: the point of the optimal face that maximises sum_k n_k (log h_k + log(1 - h_k)): independent of
+  the solver.
 """
 
 from __future__ import annotations

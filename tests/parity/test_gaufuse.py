@@ -159,12 +159,11 @@ def test_fusion_and_labels_of_real_videos(path):
 # ---- differences and the schedule ----
 
 
-def labels_from(generations: list[np.ndarray], epochs: list[int], schedule: list, temperatures=None) -> PseudoLabels:
+def labels_from(generations: list[np.ndarray], epochs: list[int], schedule: list) -> PseudoLabels:
     """The head with its generations given: [T,columns] each."""
     made = iter(generations)
-    heat = temperatures or [0.02] * len(epochs)
     columns = generations[0].shape[1]
-    head = PseudoLabels(columns, dict(LABELS["decoder"]), list(zip(epochs, heat)), schedule)
+    head = PseudoLabels(columns, dict(LABELS["decoder"]), epochs, schedule)
 
     def generate(training_pass, fusion):
         return LabelStore({"0": VideoLabels(np.arange(columns), next(made).T.copy())}), {}
@@ -218,8 +217,8 @@ def test_published_config_follows_the_official_loop(path):
     golden = load_golden(path)
     epochs = golden["cfg/generation_epochs"].tolist()
     losses = GAUFUSE.model["losses"]
-    assert [epoch for epoch, _ in LABELS["generations"]] == epochs
-    near([heat for _, heat in LABELS["generations"]], golden["out/generation_temperature"], what="temperatures")
+    assert LABELS["generations"] == epochs
+    near(LABELS["temperatures"], golden["out/generation_temperature"], what="temperatures")
     dropout = golden["out/generation_dropout_active"].tolist()
     kept = GAUFUSE.model["backbone"]["dropout_in_passes"]
     assert [epoch in kept for epoch in epochs] == dropout
@@ -284,8 +283,8 @@ def test_from_network_outputs_to_labels(path):
         float(golden["cfg/frm_coef_pseudo"]),
         1 - float(golden["cfg/frm_coef_pseudo"]),
     )
-    generation = [(0, float(golden["cfg/dist_temperature"]))]
-    head = PseudoLabels(columns, spec, generation, LABELS["schedule"], linpro=dict(snap=False))
+    heat = float(golden["cfg/dist_temperature"])
+    head = PseudoLabels(columns, spec, [0], LABELS["schedule"], heat, linpro=dict(snap=False))
     outputs, meta = network_outputs(golden), video(0, len(golden["out/cas"]))
     np.testing.assert_allclose(head.decoder.video_scores(outputs), golden["out/vid"], rtol=0, atol=1e-6)
     kept, curve, _ = head.decoder.curves(outputs, meta)

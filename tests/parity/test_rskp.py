@@ -84,7 +84,7 @@ def test_network_losses_gradients_and_memory(path):
     losses["spl"]["weight"] = cfg["spl_weight"]
     if "pseudo" in losses:
         losses["pseudo"]["weight"] = cfg["pseudo_weight"]
-        config["heads"]["labels"] |= dict(generations=[(epoch, 0.02)], schedule=[(0, "absolute", 1.0)])
+        config["heads"]["labels"] |= dict(generations=[epoch], temperatures=0.02, schedule=[(0, "absolute", 1.0)])
     model, batch = build(config, golden), batch_of([golden["in/features"][0]], golden["in/labels"], epoch)
     memory = model.heads["memory"]
     if cfg["use_memory"]:
