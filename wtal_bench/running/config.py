@@ -3,7 +3,8 @@
 A config is a Python (or YAML) file of plain data with the sections `method`, `variant`, `model`, `train`, `test`,
 `data`, `runtime`; every key of the last four is an attribute of the class of that name below, every key of `model` an
 argument of a component. An unknown key anywhere is an error that names the nearest one. A config is a program as far
-as Python files go: run only files you trust; YAML files run nothing but the Python files they name as a `_base_`.
+as Python files go: run only files you trust; YAML files run nothing but the Python files they name as a `_base_`. A
+top-level name that begins with `_` is the file's own helper, no key.
 """
 
 from __future__ import annotations
@@ -308,6 +309,7 @@ def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
     Raises:
         ConfigError: the text names the file, the key path and the nearest key there is.
     """
+    tree = {key: value for key, value in tree.items() if not key.startswith("_")}
     for key in tree:
         if key not in TOP_LEVEL:
             raise ConfigError(
