@@ -68,7 +68,9 @@ class Registry:
         Raises:
             PluginError: no such name; the text gives the nearest one and any failed plugin it belongs to.
         """
-        if not isinstance(name, str) or name not in self._table:
+        if not isinstance(name, str):
+            raise PluginError(f"the type of a {self.kind} is a registered name, a text; got {name!r}.")
+        if name not in self._table:
             raise PluginError(self._unknown(name))
         return self._table[name]
 
@@ -107,7 +109,8 @@ class Registry:
         except (ConfigError, PluginError) as error:
             text = str(error)
             raise type(error)(text if text.startswith(where) else f"{where} ({config['type']}): {text}") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError, AttributeError) as error:
+            # an argument of the wrong kind or size may surface anywhere in a constructor
             raise ConfigError(f"{where} ({config['type']}): {error}") from error
 
     @contextlib.contextmanager
@@ -149,17 +152,17 @@ class Registry:
         if not (cls.__doc__ or "").strip():
             raise PluginError(f"{origin} has no docstring; say what it computes, with shapes and its source.")
 
-    def _unknown(self, name: Any) -> str:
+    def _unknown(self, name: str) -> str:
         from wtal_bench import plugins
 
         text = f"no {self.kind} is called {name!r}.{did_you_mean(name, self._table)}"
         others = [kind for kind, registry in registries().items() if kind != self.kind and name in registry._table]
         if others:
             text += f" There is a {others[0]} of that name: is it under the right key?"
-        failed = plugins.failure_of(str(name))
+        failed = plugins.failure_of(name)
         if failed:
             text += f" Plugin {failed.name!r} could not be loaded: {failed.reason}"
-        elif isinstance(name, str) and (name.count(".") > 1 or ":" in name or name.split(".")[0] in _PYTHON_MODULES):
+        elif name.count(".") > 1 or ":" in name or name.split(".")[0] in _PYTHON_MODULES:
             text += " A type is a registered name, never an import path."
         return f"{text} Known: {listing(self.names())}. See `wtal-bench list --kind {self.kind}`."
 
@@ -167,8 +170,16 @@ class Registry:
 _PYTHON_MODULES = ("os", "sys", "subprocess", "builtins", "torch", "numpy", "wtal_bench", "wtal_plugins", "mmengine")
 
 
-def check_arguments(cls: type, arguments: Mapping[str, Any], where: str, shown: str) -> None:
+def check_arguments(
+    cls: type, arguments: Mapping[str, Any], where: str, shown: str, hidden: tuple[str, ...] = ()
+) -> None:
     """Refuse arguments the constructor of `cls` does not take, and missing ones, before calling it.
+
+    Args:
+        cls: the class.
+        arguments: what a config gives it.
+        where, shown: key path and name of the component, for error texts.
+        hidden: arguments of the constructor that no config may give.
 
     Raises:
         ConfigError: the text names the argument, the key path and the nearest argument there is.
@@ -176,7 +187,8 @@ def check_arguments(cls: type, arguments: Mapping[str, Any], where: str, shown: 
     parameters = list(inspect.signature(cls).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
-    known = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = {p.name: p for p in parameters if p.kind in kinds and p.name not in hidden}
     for name in arguments:
         if name not in known:
             raise ConfigError(
