@@ -21,7 +21,7 @@ from torch import Tensor
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass
 from wtal_bench.modeling.model import Model
-from wtal_bench.modeling.parts import Part, build_part, modules, present
+from wtal_bench.modeling.parts import Part, build_part, build_parts, modules
 from wtal_bench.modeling.weights import LossWeight
 from wtal_bench.registry import check_arguments
 
@@ -54,14 +54,14 @@ class Localizer(Model):
     ) -> None:
         super().__init__()
         self.where = where
-        self._weights = {
-            name: LossWeight(config.get("weight", 1.0), f"{where}: {key}.losses.{name}.weight")
-            for name, config in present(losses)
-        }
         self._backbone = build_part("backbone", backbone, f"{where}: {key}.backbone")
-        self._heads = {n: build_part("head", c, f"{where}: {key}.heads.{n}") for n, c in present(heads)}
-        self._losses = {n: build_part("loss", c, f"{where}: {key}.losses.{n}") for n, c in present(losses)}
-        self._views = {n: build_part("view", c, f"{where}: {key}.views.{n}") for n, c in present(views or {})}
+        self._heads = build_parts("head", heads, f"{where}: {key}.heads")
+        self._losses = build_parts("loss", losses, f"{where}: {key}.losses")
+        self._views = build_parts("view", views or {}, f"{where}: {key}.views")
+        self._weights = {
+            name: LossWeight(losses[name].get("weight", 1.0), f"{where}: {key}.losses.{name}.weight")
+            for name in self._losses
+        }
         if postprocessor is not None:
             self._decoder = build_part("postprocessor", postprocessor, f"{where}: {key}.postprocessor")
         self.backbone = self._backbone.component
@@ -170,7 +170,8 @@ class Localizer(Model):
                 if weight:  # a weight of 0 switches a term off, even one that is infinite
                     total = weight * value if total is None else total + weight * value
                 scalars[name if len(made) == 1 else f"{name}.{scalar}"] = value
-        scalars["total"] = batch.features.new_zeros(()) if total is None else total
+        # with every weight 0 (schedules may begin so) a step changes nothing, but must still run backward
+        scalars["total"] = batch.features.new_zeros((), requires_grad=True) if total is None else total
         return scalars
 
     def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:
@@ -217,13 +218,13 @@ def build_model(config: Mapping[str, Any], where: str = "config") -> Model:
 
     models = {"Localizer": Localizer, "Streams": Streams}
     kind = config.get("type")
-    if kind not in models:
+    if not isinstance(kind, str) or kind not in models:
         raise ConfigError(
             f"{where}: model.type is {kind!r}.{did_you_mean(str(kind), models)} Models: {listing(models)}; what "
             "differs between methods are the backbone, heads, losses and post-processor inside."
         )
     arguments = {key: value for key, value in config.items() if key != "type"}
-    check_arguments(models[kind], arguments, f"{where}: model", shown=kind)
+    check_arguments(models[kind], arguments, f"{where}: model", shown=kind, hidden=("where", "key"))
     return models[kind](**arguments, where=where)
 
 

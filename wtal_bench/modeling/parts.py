@@ -66,9 +66,27 @@ class Part:
         return [self.writes.get(name, name) for name in self.component.provides]
 
 
-def present(parts: Mapping[str, Mapping[str, Any] | None]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The entries of a config dict of parts that are not switched off with None."""
-    return [(name, config) for name, config in parts.items() if config is not None]
+def build_parts(kind: str, configs: Mapping[str, Mapping[str, Any] | None], where: str) -> dict[str, Part]:
+    """Build the entries of a config dict of parts that are not switched off with None.
+
+    Raises:
+        ConfigError, PluginError: no dict, a name torch cannot use, or see `build_part`.
+    """
+    if not isinstance(configs, Mapping):
+        raise ConfigError(f"{where} must be a dict of {kind} configs by name, got {configs!r}.")
+    for name in configs:
+        check_name(name, where)
+    return {n: build_part(kind, config, f"{where}.{n}") for n, config in configs.items() if config is not None}
+
+
+def check_name(name: Any, where: str) -> None:
+    """Refuse names that cannot stand in a field (`name.cas`) and in a state dict.
+
+    Raises:
+        ConfigError: the text says what a name may be.
+    """
+    if not (isinstance(name, str) and name.isidentifier()) or hasattr(nn.ModuleDict, name):
+        raise ConfigError(f"{where}: {name!r} cannot be used as a name; take letters, digits and underscores.")
 
 
 def build_part(kind: str, config: Mapping[str, Any], where: str) -> Part:
@@ -92,6 +110,10 @@ def build_part(kind: str, config: Mapping[str, Any], where: str) -> Part:
 
 
 def _field_names(config: Any, known: tuple[str, ...], where: str) -> dict[str, str]:
+    if not isinstance(config, (str, Mapping)) or (
+        isinstance(config, Mapping) and not all(isinstance(field, str) for field in config.values())
+    ):
+        raise ConfigError(f"{where} maps the component's names to fields, e.g. dict(cas='own_cas'); got {config!r}.")
     if isinstance(config, str):
         if not known:
             raise ConfigError(f"{where}: the component has no field to map.")

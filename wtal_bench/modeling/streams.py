@@ -20,7 +20,7 @@ from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass
 from wtal_bench.modeling.localizer import Localizer, check_reads
 from wtal_bench.modeling.model import Model
-from wtal_bench.modeling.parts import build_part
+from wtal_bench.modeling.parts import build_part, check_name
 from wtal_bench.registry import check_arguments
 
 __all__ = ["Streams"]
@@ -47,8 +47,18 @@ class Streams(Model):
         where: str = "config",
     ) -> None:
         super().__init__()
-        if not streams:
-            raise ConfigError(f"{where}: model.streams is empty; name at least one, e.g. dict(rgb=(0, 1024)).")
+        if not isinstance(streams, Mapping) or not streams:
+            raise ConfigError(f"{where}: model.streams must name at least one stream, e.g. dict(rgb=(0, 1024)).")
+        for name, span in streams.items():
+            check_name(name, f"{where}: model.streams")
+            if span is not None and not _is_span(span):
+                raise ConfigError(
+                    f"{where}: model.streams.{name} must be (first, end) columns of the features, or None for all; "
+                    f"got {span!r}."
+                )
+        for key, value in (("member", member), ("overrides", overrides or {})):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{where}: model.{key} must be a dict, got {value!r}.")
         self.where = where
         self.columns = {name: None if span is None else tuple(span) for name, span in streams.items()}
         for name in overrides or {}:
@@ -60,7 +70,8 @@ class Streams(Model):
         self.members = nn.ModuleDict()
         for name in streams:
             own = merged(member, (overrides or {}).get(name, {}))
-            check_arguments(Localizer, own, f"{where}: model.member", shown="a stream's member")
+            hidden = ("where", "key", "postprocessor")
+            check_arguments(Localizer, own, f"{where}: model.member", shown="a stream's member", hidden=hidden)
             with stream_generator(name):
                 self.members[name] = Localizer(**own, where=where, key=f"model.member[{name}]")
         self._decoder = build_part("postprocessor", postprocessor, f"{where}: model.postprocessor")
@@ -122,6 +133,11 @@ class Streams(Model):
                 f"{batch.features.shape[2]}. Streams: {listing(self.columns)}; see the store's manifest.json."
             )
         return replace(batch, features=batch.features[:, :, first:end])
+
+
+def _is_span(span: Any) -> bool:
+    whole = isinstance(span, (list, tuple)) and len(span) == 2 and all(type(column) is int for column in span)
+    return whole and 0 <= span[0] < span[1]
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
