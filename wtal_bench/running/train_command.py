@@ -9,8 +9,13 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wtal_bench.errors import ConfigError
+from wtal_bench.running.workdir import CONFIG
+
+if TYPE_CHECKING:
+    from wtal_bench.running.config import RunConfig
 
 SUMMARY = "Train a config, test it, print its table and write its leaderboard record."
 EXAMPLE = """python tools/train.py configs/ecm_synthetic.py
@@ -56,30 +61,31 @@ def run(args: argparse.Namespace) -> int:
             dry_run(config, Path(scratch))
         return 0
     if args.seeds is None:
-        return _train(args, config, args.work_dir)
+        return _train(args, config, args.work_dir, args.resume)
     if args.resume and args.work_dir is None:
         raise ConfigError("--resume with --seeds needs --work-dir, the folder that holds the seeds' runs.")
     for seed in args.seeds:
         seeded = load_config(args.config, [*options, f"runtime.seed={seed}"])
-        _train(args, seeded, None if args.work_dir is None else str(Path(args.work_dir) / f"seed{seed}"))
+        folder = None if args.work_dir is None else Path(args.work_dir) / f"seed{seed}"
+        begun = folder is not None and (folder / CONFIG).is_file()
+        _train(args, seeded, folder, args.resume and begun)
     return 0
 
 
-def _train(args: argparse.Namespace, config, folder: str | None) -> int:
+def _train(args: argparse.Namespace, config: RunConfig, folder: str | Path | None, resume: bool) -> int:
     from wtal_bench.running.run import train
     from wtal_bench.running.summary import summary
     from wtal_bench.running.workdir import WorkDir, default_work_dir, latest_work_dir
 
     first = int(os.environ.get("RANK", 0)) == 0
     if folder is None:
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not args.resume:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not resume:
             raise ConfigError("with torchrun, name the run's folder with --work-dir, so that all processes agree.")
-        folder = latest_work_dir(args.config) if args.resume else default_work_dir(args.config, config.runtime.seed)
-    resume = args.resume and (Path(folder) / "last.pth").is_file()
-    work_dir = WorkDir(folder, resume=args.resume, share=not first)
+        folder = latest_work_dir(args.config) if resume else default_work_dir(args.config, config.runtime.seed)
+    work_dir = WorkDir(folder, resume=resume, share=not first)
     try:
         with contextlib.redirect_stdout(sys.stdout if first else open(os.devnull, "w", encoding="utf-8")):
-            result = train(config, work_dir, resume=resume)
+            result = train(config, work_dir, resume=resume and work_dir.checkpoint.is_file())
     finally:
         work_dir.release()
     if result is not None:

@@ -27,8 +27,11 @@ class WorkDir:
         resume: continue the run in it.
         share: join the first process of the same run (the other ranks of a distributed one).
 
+    A run that was interrupted before its first checkpoint begins anew, with `resume` and without.
+
     Raises:
-        ConfigError: it holds a run and `resume` is off, holds none and it is on, or another process is in it.
+        ConfigError: it holds a checkpoint and `resume` is off, no run and it is on, or another process is in it.
+        WtalError: it cannot be written.
     """
 
     def __init__(self, path: str | Path, resume: bool = False, share: bool = False) -> None:
@@ -38,29 +41,37 @@ class WorkDir:
         self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         if share:
             return
-        held = (self.path / CONFIG).is_file()
-        if held and not resume:
-            raise ConfigError(
-                f"{self.path} already holds a run: add --resume to continue it, or choose another --work-dir."
-            )
-        if resume and not (self.path / "last.pth").is_file():
-            raise ConfigError(f"{self.path} holds no checkpoint (last.pth) to resume from; start without --resume.")
         self._acquire()
+        problem = None
+        if self.checkpoint.is_file() and not resume:
+            problem = f"{self.path} already holds a run: add --resume to continue it, or choose another --work-dir."
+        if resume and not (self.checkpoint.is_file() or (self.path / CONFIG).is_file()):
+            problem = f"{self.path} holds no run to resume; start without --resume."
+        if problem is not None:
+            self.release()
+            raise ConfigError(problem)
+
+    def refuse_changes(self, resolved: dict[str, Any]) -> None:
+        """On resuming, refuse a config that differs in more than where, how and how long it runs.
+
+        Raises:
+            ConfigError: the text names the keys.
+        """
+        path = self.path / CONFIG
+        if not (path.is_file() and self.checkpoint.is_file()):
+            return
+        before = json.loads(path.read_text(encoding="utf-8"))
+        differs = [key for key in changes(before, resolved) if key not in MAY_CHANGE]
+        if differs:
+            raise ConfigError(
+                f"{self.path}: the config differs from the one this run began with in {', '.join(differs)}. "
+                "Resume with the same config, or start a new run."
+            )
 
     def begin(self, resolved: dict[str, Any]) -> None:
-        """Save the resolved config. On resuming, refuse one that differs in more than where and how it runs."""
-        if self.shared:
-            return
-        path = self.path / CONFIG
-        if path.is_file():
-            before = json.loads(path.read_text(encoding="utf-8"))
-            differs = [key for key in changes(before, resolved) if key not in MAY_CHANGE]
-            if differs:
-                raise ConfigError(
-                    f"{self.path}: the config differs from the one this run began with in {', '.join(differs)}. "
-                    "Resume with the same config, or start a new run."
-                )
-        write_json(path, resolved)
+        """Save the resolved config: from here on the folder holds a run."""
+        if not self.shared:
+            write_json(self.path / CONFIG, resolved)
 
     @property
     def checkpoint(self) -> Path:
@@ -78,21 +89,31 @@ class WorkDir:
             return
         if not (self.path / CONFIG).is_file():
             (self.path / ".lock").unlink(missing_ok=True)
-            for folder in self._made:
-                with contextlib.suppress(OSError):  # somebody else's files are in it
-                    folder.rmdir()
+            self._remove_made()
         self._lock.close()
         self._lock = None
 
+    def _remove_made(self) -> None:
+        for folder in self._made:
+            with contextlib.suppress(OSError):  # somebody else's files are in it, or it was never made
+                folder.rmdir()
+
     def _acquire(self) -> None:
+        path = self.path / ".lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "w", encoding="utf-8")  # noqa: SIM115 - held until release
+            self._lock = open(path, "w", encoding="utf-8")  # noqa: SIM115 - held until release
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(self._lock.fileno()), path.stat()):
+                raise BlockingIOError  # its holder took it away, and somebody made a new one
         except BlockingIOError:
-            self.release()
+            self._lock.close()  # the folder is the other run's: leave all of it alone
+            self._lock = None
             raise ConfigError(f"another run is using {self.path} right now; choose another --work-dir.") from None
         except OSError as error:
+            if self._lock is not None:
+                self._lock.close()
+            self._remove_made()
             raise WtalError(
                 f"cannot use {self.path} as a work dir: {error.strerror}. Choose another --work-dir."
             ) from error
