@@ -16,7 +16,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from torch import nn
 
-from wtal_bench.errors import WtalError
+from wtal_bench.errors import WtalError, listing
 from wtal_bench.running.checkpoint import write_checkpoint
 from wtal_bench.running.config import Train
 from wtal_bench.running.optim import learning_rate
@@ -64,19 +64,38 @@ class LearningRate(Hook):
 
 
 class FiniteLoss(Hook):
-    """Stops a run whose loss is no longer a number, naming the terms."""
+    """Stops a run whose loss or weights are no longer numbers, before it overwrites a good checkpoint."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, Any] = {}
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Look at the losses every 50 steps: looking costs a device synchronisation."""
-        if runner.iter % 50 and runner.iter + 1 < runner.train_loop.max_iters:
-            return
-        bad = [name for name, value in (outputs or {}).items() if not math.isfinite(float(value))]
-        if "loss" in bad:
-            raise WtalError(
-                f"training stopped at iteration {runner.iter + 1}: {', '.join(bad)} is not finite. The last checkpoint "
-                f"in {runner.work_dir} is from before. Try a lower train.lr, train.clip, or look for constant or huge "
-                "features (wtal-bench check-data)."
-            )
+        self._last = outputs or {}
+        if runner.iter % 50 == 0 or runner.iter + 1 == runner.train_loop.max_iters:
+            self._check_losses(runner, runner.iter + 1)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Look at the losses and weights of every checkpoint."""
+        self._check_losses(runner, runner.iter)
+        parameters = getattr(runner.model, "module", runner.model).named_parameters()
+        bad = [name for name, value in parameters if not bool(torch.isfinite(value).all())]
+        if bad:
+            raise _not_finite(listing(bad, 5), runner, runner.iter)
+
+    def _check_losses(self, runner: Any, done: int) -> None:
+        bad = [name for name, value in self._last.items() if not math.isfinite(float(value))]
+        if "loss" in bad:  # a term of weight 0 may be anything
+            raise _not_finite(listing(bad), runner, done)
+
+
+def _not_finite(what: str, runner: Any, done: int) -> WtalError:
+    kept = Path(runner.work_dir) / "last.pth"
+    before = f"{kept} is from before." if kept.is_file() else "No checkpoint was written yet."
+    return WtalError(
+        f"training stopped at iteration {done}: {what} not finite. {before} Try a lower train.lr, train.clip, or look "
+        "for constant or huge features (wtal-bench check-data)."
+    )
 
 
 class Checkpoints(Hook):
@@ -95,17 +114,11 @@ class Checkpoints(Hook):
         self.folder, self.interval, self.metric, self.about = folder, interval, metric, about
         self.best: dict[str, Any] | None = None
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Write in iteration-based training."""
+    def after_round(self, runner: Any) -> None:
+        """Write after an epoch (iteration) and its scoring, so that resuming neither skips nor forgets a score."""
         loop = runner.train_loop
-        if not loop.by_epoch and self._due(runner.iter + 1, loop.end):
-            self.write(runner, "last.pth", epoch=runner.epoch, iteration=runner.iter + 1)
-
-    def after_train_epoch(self, runner: Any) -> None:
-        """Write in epoch-based training."""
-        loop = runner.train_loop
-        if loop.by_epoch and self._due(runner.epoch + 1, loop.end):
-            self.write(runner, "last.pth", epoch=runner.epoch + 1, iteration=runner.iter)
+        if loop.done % self.interval == 0 or loop.done == loop.end:
+            self.write(runner, "last.pth")
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Keep the best weights so far."""
@@ -114,15 +127,16 @@ class Checkpoints(Hook):
         value = (metrics or {}).get(self.metric, math.nan)
         if math.isfinite(value) and (self.best is None or value > self.best["value"]):
             self.best = {"metric": self.metric, "value": float(value), "done": runner.train_loop.done}
-            self.write(runner, "best.pth", epoch=runner.epoch, iteration=runner.iter)
+            self.write(runner, "best.pth")
 
-    def write(self, runner: Any, name: str, *, epoch: int, iteration: int) -> None:
-        """Write one checkpoint of the run's state after `epoch` epochs and `iteration` steps."""
+    def write(self, runner: Any, name: str) -> None:
+        """Write one checkpoint of the run's state between two steps."""
         if not is_main_process():
             return
         # a mid-epoch position keeps its epoch; the end of an epoch is the start of the next
-        per_epoch = len(runner.train_dataloader)
-        meta = {"epoch": iteration // per_epoch, "iter": iteration, "best": self.best, **self.about}
+        iteration = runner.iter
+        epoch = iteration // len(runner.train_dataloader)
+        meta = {"epoch": epoch, "iter": iteration, "best": self.best, **self.about}
         checkpoint = {
             "meta": meta,
             "state_dict": getattr(runner.model, "module", runner.model).state_dict(),
@@ -136,9 +150,6 @@ class Checkpoints(Hook):
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Remember the best value of the run that is resumed."""
         self.best = checkpoint["meta"].get("best")
-
-    def _due(self, done: int, end: int) -> bool:
-        return done % self.interval == 0 or done == end
 
 
 def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -196,8 +207,8 @@ class Progress(Hook):
             f"epoch {runner.epoch + 1}/{runner.train_loop.max_epochs}  step {done}/{end}  {note}  left {left:.0f} s"
         )
 
-    def after_train(self, runner: Any) -> None:
-        """Take the bar away."""
+    def end_display(self, runner: Any) -> None:
+        """Take the bar away, however training ended: it hides the terminal's cursor."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

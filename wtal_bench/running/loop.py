@@ -51,8 +51,11 @@ class TrainLoop(EpochBasedTrainLoop):
     def run(self) -> Any:
         """Train to the end, from wherever a checkpoint left off."""
         self.runner.call_hook("before_train")
-        while self._iter < self._max_iters and not self.stop_training:
-            self.run_epoch()
+        try:
+            while self._iter < self._max_iters and not self.stop_training:
+                self.run_epoch()
+        finally:
+            self.runner.call_hook("end_display")
         self.runner.call_hook("after_train")
         return self.runner.model
 
@@ -68,15 +71,17 @@ class TrainLoop(EpochBasedTrainLoop):
         for number, batch in enumerate(self.dataloader, start=skip):
             self.run_iter(number, batch)
             if not self.by_epoch:
-                self._validate()
+                self._finish_round()
             if self._iter >= self._max_iters:
                 break
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1
         if self.by_epoch:
-            self._validate()
+            self._finish_round()
 
-    def _validate(self) -> None:
+    def _finish_round(self) -> None:
+        """An epoch (iteration) is trained: score it if that is due, then let the hooks keep both."""
         if self.runner.val_loop is not None and (self.done % self.val_interval == 0 or self.done == self.end):
             self.runner.val_loop.run()
             self.runner.model.train()
+        self.runner.call_hook("after_round")
