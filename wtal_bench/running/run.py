@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.files import write_json
@@ -21,7 +21,7 @@ from wtal_bench.running.datasets import open_data
 from wtal_bench.running.loader import Request
 from wtal_bench.running.picture import draw_video
 from wtal_bench.running.provenance import component_list, environment, git_state
-from wtal_bench.running.runner import Session, build_runner, pick_device
+from wtal_bench.running.runner import Session, build_runner, check_model, pick_device
 from wtal_bench.running.workdir import CONFIG, WorkDir
 
 SCIENCE = ("method", "variant", "model", "train", "test", "data")
@@ -46,6 +46,8 @@ def train(
         WtalError: see `build_runner`.
     """
     began = time.monotonic()
+    check_model(config)
+    work_dir.refuse_changes(config.resolved())
     opened = open_data(config.data, pick_device(config).type, config.path)
     out(f"{config.method} on {opened.protocol.name}: features {opened.store.folder}")
     weights, parent = _initial_weights(config, opened.protocol.name, work_dir, resume, out)
@@ -64,9 +66,10 @@ def train(
         out(f"note: {warning}")
     session.runner.train()
     trained = time.monotonic() - began
-    best = work_dir.path / "best.pth"
-    if config.train.selection != "last" and best.is_file():
-        load_weights(session.model, weights_of(read_checkpoint(best)), best)
+    barrier()  # the first process writes the checkpoints
+    chosen = work_dir.path / ("last.pth" if config.train.selection == "last" else "best.pth")
+    # what is scored is what the checkpoint holds: with train.ema those are not the weights trained last
+    load_weights(session.model, weights_of(read_checkpoint(chosen)), chosen)
     session.runner.test()
     if not is_main_process():
         return None
@@ -147,6 +150,7 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
     """
     began = time.monotonic()
     state = read_checkpoint(checkpoint)
+    load_weights(check_model(config), weights_of(state), checkpoint)
     opened = open_data(config.data, pick_device(config).type, config.path)
     session = build_runner(config, opened, work_dir, out=out)
     load_weights(session.model, weights_of(state), checkpoint)
@@ -168,6 +172,7 @@ def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = prin
     Raises:
         WtalError: whatever a real run would refuse.
     """
+    check_model(config)
     opened = open_data(config.data, pick_device(config).type, config.path)
     session = build_runner(config, opened, work_dir, out=out)
     session.runner._train_loop = session.runner.build_train_loop(session.runner._train_loop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import uuid
 import warnings
@@ -22,10 +23,11 @@ from torch import nn
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import CheckpointError, ConfigError, listing
-from wtal_bench.interfaces import Batch, Outputs, TrainingPass
+from wtal_bench.interfaces import Batch, Loss, Outputs, PostProcessor, TrainingPass
 from wtal_bench.leaderboard.identity import hash_config
 from wtal_bench.modeling.localizer import build_model
 from wtal_bench.modeling.model import Model
+from wtal_bench.protocols import Protocol
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint
 from wtal_bench.running.config import RunConfig
 from wtal_bench.running.datasets import Opened
@@ -142,14 +144,16 @@ def build_runner(
         WtalError: anything in config or data that cannot work, before the first step.
     """
     device = pick_device(config)
+    if config.runtime.visualizer == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError(f"{config.path}: runtime.visualizer='tensorboard' needs `pip install tensorboard future`.")
     rank, world = join_processes(device)
     _deterministic(config.runtime.deterministic)
     seed_everything(config.runtime.seed)
-    model = build_model(config.model, config.path)
+    model = check_model(config)
     model.grad_reduction = config.train.grad_reduction
     if weights is not None:
         load_weights(model, weights[0], weights[1], strict=False)
-    _check_needs(model, config)
+    selecting = _selection_metric(config, opened.protocol)
     train, holdout = _training_sets(config, opened)
     test = opened.test(config.data.missing)
     probe(model, train, config)
@@ -185,7 +189,6 @@ def build_runner(
     frames = config.test.frame_accuracy
     model.keep_snippet_scores = frames is not None
     metric = ProtocolMetric(test, opened.protocol, opened.annotations, None if frames is None else frames["threshold"])
-    selecting = _selection_metric(config)
     held_metric = TagMetric(holdout) if holdout is not None else metric
     validates = t.val_interval is not None or selecting is not None
     length = {"max_epochs": t.epochs} if t.epochs is not None else {"max_iterations": t.iterations}
@@ -306,17 +309,33 @@ def _check_classes(outputs: Outputs, classes: int, where: str) -> None:
             )
 
 
-def _check_needs(model: Model, config: RunConfig) -> None:
+def check_model(config: RunConfig) -> Model:
+    """Build the model and check that it can be trained and tested as the config says; no data are needed.
+
+    Raises:
+        ConfigError, PluginError: an unknown component or argument, a field nobody makes, nothing to learn or decode.
+    """
+    model = build_model(config.model, config.path)
+    parts = dict(model.components())
+    for kind, key in ((Loss, "losses"), (PostProcessor, "postprocessor")):
+        if not any(isinstance(part, kind) for part in parts.values()):
+            raise ConfigError(f"{config.path}: model.{key} is empty; a run needs one to train and test.")
     if config.test.frame_accuracy is not None and not model.gives_snippet_scores:
         raise ConfigError(
             f"{config.path}: test.frame_accuracy needs a decoder with one curve (ThresholdDecoder); remove it here."
         )
+    if config.train.selection == "val_holdout" and not hasattr(parts["postprocessor"], "video_scores"):
+        raise ConfigError(
+            f"{config.path}: train.selection='val_holdout' needs a decoder with video scores, which "
+            f"{type(parts['postprocessor']).__name__} is not; select by 'last'."
+        )
     if "pairs" in model.needs and config.train.pairs is None:
-        who = [path for path, component in model.components() if "pairs" in component.needs]
+        who = [path for path, component in parts.items() if "pairs" in component.needs]
         raise ConfigError(
             f"{config.path}: model.{listing(who)} compares pairs of videos: set train.pairs=dict(source='dataset') "
             "or dict(source='in_batch')."
         )
+    return model
 
 
 def _training_sets(config: RunConfig, opened: Opened) -> tuple[VideoSet, VideoSet | None]:
@@ -326,13 +345,18 @@ def _training_sets(config: RunConfig, opened: Opened) -> tuple[VideoSet, VideoSe
     return videos.holdout(config.train.holdout, config.runtime.seed)
 
 
-def _selection_metric(config: RunConfig) -> str | None:
+def _selection_metric(config: RunConfig, protocol: Protocol) -> str | None:
     if config.train.selection == "last":
         return None
     if config.train.selection == "val_holdout":
         return "holdout/classification_mAP"
     by = config.train.select_by
-    return "test/average" if by == "average" else f"test/{float(by):g}"
+    if by != "average" and by not in protocol.tious:
+        raise ConfigError(
+            f"{config.path}: train.select_by={by!r}: expected 'average' or a tIoU of {protocol.name}: "
+            f"{listing(protocol.tious)}."
+        )
+    return "test/average" if by == "average" else f"test/{by:g}"
 
 
 def _training_pass(gather: Gather, device: torch.device) -> Callable[[Any], TrainingPass]:
