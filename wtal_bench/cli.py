@@ -7,6 +7,7 @@ verbs that need no torch never load it.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -33,6 +34,9 @@ VERBS: dict[str, str] = {
 }
 """Verb -> module, in the order of `--help`."""
 
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk that takes no more: nothing a program can mend, and no bug of ours."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status (0 done, 1 a check failed, 2 bad input, 130 interrupted)."""
@@ -50,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = importlib.import_module(VERBS[verb])
     arguments = _parser(verb, module).parse_args(rest)
     try:
-        return module.run(arguments)
+        status = module.run(arguments)
+        sys.stdout.flush()  # a closed pipe or a full disk shows here, not while the interpreter shuts down
+        return status
     except WtalError as error:
         print(f"wtal-bench {verb}: {error}", file=sys.stderr)
         return 2
@@ -60,6 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        print(f"wtal-bench {verb}: cannot write {error.filename or 'a file'}: {error.strerror}.", file=sys.stderr)
+        return 2
 
 
 def _parser(verb: str, module: ModuleType) -> argparse.ArgumentParser:
