@@ -4,5 +4,5 @@ _base_ = ['../rskp_synthetic.py']
 variant = 'ftcl'
 model = dict(
     losses=dict(
-        fsd=dict(type='ftcl.FSD', channels=64, proj_dim=32, weight=0.8), lcs=dict(type='ftcl.LCS', weight=0.1)))
+        fsd=dict(type='ftcl.FSD', channels=256, proj_dim=32, weight=0.8), lcs=dict(type='ftcl.LCS', weight=0.1)))
 train = dict(pairs=dict(source='in_batch'))

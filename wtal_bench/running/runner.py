@@ -274,21 +274,22 @@ def join_processes(device: torch.device) -> tuple[int, int]:
 
 
 def probe(model: Model, videos: VideoSet, config: RunConfig) -> None:
-    """Run the shortest training video once, so that a wrong width fails here, with words, and not at step one.
+    """Run the shortest training videos once, so that a wrong width fails here, with words, and not at step one.
 
     Raises:
         ConfigError: model and data do not fit.
     """
-    shortest = min(range(len(videos)), key=lambda at: videos.metas[at].num_snippets)
+    chosen = sorted(range(len(videos)), key=lambda at: videos.metas[at].num_snippets)[:2]
+    shortest = chosen[0]
     rule = build_sampling(config.train.sampling, length=config.train.length)
-    batch = Gather(videos, rule, config.runtime.seed)(Request((shortest,)), "cpu")
+    pairs = {"pairs": ((0, len(chosen) - 1),), "same": (True,)} if config.train.pairs else {}
+    batch = Gather(videos, rule, config.runtime.seed)(Request(tuple(chosen), **pairs), "cpu")
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
             outputs = model.compute(batch)
-            if "pairs" not in model.needs:
-                model.losses(batch)
+            model.losses(batch)
         _check_classes(outputs, len(videos.classes), config.path)
     except (RuntimeError, ValueError, IndexError) as error:
         streams = ", ".join(f"{name} {first}..{end}" for name, (first, end) in videos.store.streams.items())
