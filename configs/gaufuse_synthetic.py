@@ -1,6 +1,6 @@
 # GauFuse on RSKP on the embedded synthetic benchmark. The official schedule of 350 epochs is scaled down to 105 (every
-# epoch number times 0.3; the growth of the pseudo loss's weight to the power 1 / 0.3), the width from 2048 to 64
-# channels, and the rates times 20, so that it trains in under two minutes on one core.
+# epoch number times 0.3; the growth of the pseudo loss's weight to the power 1 / 0.3), the width from 2048 to 256
+# channels, and the rates times 60 as in rskp_synthetic.py, so that it trains in under two minutes on one core.
 _base_ = ['_base_/datasets/synthetic.py', '_base_/runtime.py']
 
 method = 'gaufuse'
@@ -9,16 +9,16 @@ model = dict(
     backbone=dict(
         type='rskp.Embedding',
         in_channels=128,
-        channels=64,
+        channels=256,
         dropout=0.6,
         dropout_in_passes=[60, 69, 74, 78, 83, 90]),
     heads=dict(
-        classifier=dict(type='rskp.Classifier', channels=64, num_classes=10, scale=20.0),
+        classifier=dict(type='rskp.Classifier', channels=256, num_classes=10, scale=20.0),
         propagation=dict(
-            type='rskp.Propagation', channels=64, count=8, iterations=2, walk_weight=0.5, score_share=0.6),
+            type='rskp.Propagation', channels=256, count=8, iterations=2, walk_weight=0.5, score_share=0.6),
         memory=dict(
             type='rskp.Memory',
-            channels=64,
+            channels=256,
             num_classes=10,
             size=5,
             start=31,
@@ -101,8 +101,8 @@ train = dict(
     sampling='whole',
     batch_size=10,
     epochs=105,
-    lr=0.001,
-    lr_schedule=[(24, 0.0008), (60, 0.0004096), (74, 1.024e-05), (78, 5.12e-06)],
+    lr=3e-3,
+    lr_schedule=[(24, 0.0024), (60, 0.0012288), (74, 3.072e-05), (78, 1.536e-05)],
     betas=(0.9, 0.99),
     weight_decay=5e-4,
     grad_reduction='sum')

@@ -1,18 +1,18 @@
 # RSKP on the embedded synthetic benchmark. The schedule is scaled down from 200 epochs to 60 (memory from epoch 31 on),
-# the width from 2048 to 64 channels, and the rate raised from 5e-5 to 0.001, so that it trains in under two minutes
-# on one core.
+# the width from 2048 to 256 channels, and the rate raised from 5e-5 to 3e-3 (width and rate chosen among four by the
+# training loss), so that it trains in well under two minutes on one core.
 _base_ = ['_base_/datasets/synthetic.py', '_base_/runtime.py']
 
 method = 'rskp'
 model = dict(
     type='Localizer',
-    backbone=dict(type='rskp.Embedding', in_channels=128, channels=64, dropout=0.6),
+    backbone=dict(type='rskp.Embedding', in_channels=128, channels=256, dropout=0.6),
     heads=dict(
-        classifier=dict(type='rskp.Classifier', channels=64, num_classes=10, scale=20.0),
+        classifier=dict(type='rskp.Classifier', channels=256, num_classes=10, scale=20.0),
         propagation=dict(
-            type='rskp.Propagation', channels=64, count=8, iterations=2, walk_weight=0.5, score_share=0.6),
+            type='rskp.Propagation', channels=256, count=8, iterations=2, walk_weight=0.5, score_share=0.6),
         memory=dict(
-            type='rskp.Memory', channels=64, num_classes=10, size=5, start=31, slot='label')),
+            type='rskp.Memory', channels=256, num_classes=10, size=5, start=31, slot='label')),
     losses=dict(
         fore_o=dict(type='rskp.TagCrossEntropy'),
         fore_m=dict(type='rskp.TagCrossEntropy', reads='m.video_logits'),
@@ -57,7 +57,7 @@ train = dict(
     sampling='whole',
     batch_size=10,
     epochs=60,
-    lr=0.001,
+    lr=3e-3,
     betas=(0.9, 0.99),
     weight_decay=5e-4,
     grad_reduction='sum')
