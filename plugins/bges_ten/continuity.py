@@ -164,8 +164,10 @@ class AttentionConsistency(Loss):
         return target.detach() if self.detach_target else target
 
     def _check_lengths(self, batch: Batch) -> None:
+        if self.pad != "reflect":
+            return
         half, row = self.size // 2, int(batch.lengths.argmin())
-        if self.pad == "reflect" and batch.lengths[row] <= half:
+        if batch.lengths[row] <= half:
             raise DataError(
                 f"video {batch.meta[row].id!r} has {int(batch.lengths[row])} snippets; pad='reflect' with "
                 f"size={self.size} needs at least {half + 1}. Use pad='replicate' or 'zero', or a longer train.length."
