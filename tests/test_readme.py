@@ -83,10 +83,11 @@ def test_the_mix_of_the_readme_merges(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
-    mix = re.search(r"```python\n(_base_ = \['configs/ecm_thumos.py'\]\nmodel = dict\(losses.*?)```", TEXT, re.DOTALL)
+    mix = re.search(r"```python\n(_base_ = \['configs/acm_net_thumos.py'\]\nmodel = dict\(losses.*?)```", TEXT, re.DOTALL)
     (tmp_path / "mix.py").write_text(mix.group(1))
     losses = load_config("mix.py").model["losses"]
-    assert set(losses) == {"cls_pre", "cls_post", "c2c", "a2c", "sparse"}
+    assert {"cls_inst", "cls_cont", "cls_back", "guide", "feat", "sparse"} <= set(losses)
+    assert losses["sparse"]["type"] == "my_idea.Sparsity"
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"configs/[\w/]+\.py", TEXT))))
