@@ -1,0 +1,10 @@
+# ACM-Net on THUMOS14 with FTCL's losses over the pairs inside a mini-batch: what the authors' command
+# for their baseline trains when it is not told otherwise. LCS's similarity is rescaled in this path alone.
+_base_ = ['../acm_net_thumos.py']
+
+variant = 'in_batch'
+model = dict(
+    losses=dict(
+        fsd=dict(type='ftcl.FSD', channels=2048, proj_dim=512, weight=0.8),
+        lcs=dict(type='ftcl.LCS', rescale=dict(offset=0.8, gain=5.0), weight=0.1)))
+train = dict(pairs=dict(source='in_batch'))

@@ -1,0 +1,5 @@
+# FTCL on THUMOS14, started from the authors' baseline as their README trains it (in-batch losses on).
+_base_ = ['../ftcl_thumos.py']
+
+variant = 'warm_start_in_batch'
+train = dict(init_from=dict(config='configs/ablations/ftcl_in_batch_thumos.py'))
