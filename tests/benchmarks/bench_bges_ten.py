@@ -90,7 +90,7 @@ def main() -> None:
     print(", ".join(f"{name} {value:.3f} s" for name, value in took.items()))
     for other in ("separate", "no TEN"):
         pairs = [a / b for a, b in zip(times["batched"][1:], times[other][1:])]
-        print(f"batched / {other}: {statistics.median(pairs):.3f} (pairs {', '.join(f'{p:.3f}' for p in pairs)})")
+        print(f"batched / {other}: {statistics.median(pairs):.3f} (pairs {min(pairs):.3f} to {max(pairs):.3f})")
 
 
 if __name__ == "__main__":
