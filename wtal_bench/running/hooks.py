@@ -200,7 +200,7 @@ class Progress(Hook):
         self._said = now
         note = self._note(runner, outputs)
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, note=note)
+            self._bar.update(self._task, completed=done, note=note.partition("  (")[0])  # the terms would not fit
             return
         left = (now - self._began) / max(1, done - self._first) * (end - done)
         self.out(
