@@ -40,16 +40,17 @@ class Predecessors(NamedTuple):
 def skew(x: Tensor) -> Tensor:
     """[P,M,N] -> [M+N-1,P,M], zero where row i has no cell on the diagonal."""
     pairs, rows, columns = x.shape
-    flat = F.pad(x, (0, rows)).reshape(pairs, -1)
-    shifted = flat[:, : rows * (rows + columns - 1)].reshape(pairs, rows, -1)  # row i moves i places to the right
+    steps = rows + columns - 1
+    flat = F.pad(x, (0, rows)).flatten(1)
+    shifted = flat[:, : rows * steps].reshape(pairs, rows, steps)  # row i moves i places to the right
     return shifted.permute(2, 0, 1).contiguous()
 
 
 def unskew(x: Tensor) -> Tensor:
     """[M+N-1,P,M] -> [P,M,N], the inverse of `skew`."""
-    diagonals, pairs, rows = x.shape
-    flat = F.pad(x.permute(1, 2, 0).reshape(pairs, -1), (0, rows))
-    return flat.reshape(pairs, rows, diagonals + 1)[:, :, : diagonals + 1 - rows]
+    steps, pairs, rows = x.shape
+    flat = F.pad(x.permute(1, 2, 0).reshape(pairs, rows * steps), (0, rows))
+    return flat.reshape(pairs, rows, steps + 1)[:, :, : steps + 1 - rows]
 
 
 def inside(rows: int, columns: int, device: torch.device) -> Tensor:
