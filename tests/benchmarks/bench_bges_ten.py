@@ -23,7 +23,7 @@ from wtal_bench.testing import random_batch
 
 def separate(model: Localizer, batch: Batch) -> Tensor:
     """The loss, with a forward pass for every branch."""
-    view = model._views["tcb"].component
+    view = dict(model.components())["views.tcb"]
     other = {f"tcb.{name}": value for name, value in model.compute(view(batch)).items()}
     return model.losses(batch, {**model.compute(batch), **other})["total"]
 

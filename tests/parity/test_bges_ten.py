@@ -102,7 +102,7 @@ def build(cfg: dict, data: dict) -> Localizer:
     model.load_state_dict(state)
     if cfg["use_ten"]:
         picks = torch.from_numpy(data["in/tcb_pick"])
-        model._views["tcb"].component.picks = lambda batch: picks
+        dict(model.components())["views.tcb"].picks = lambda batch: picks
     return model
 
 
@@ -164,7 +164,8 @@ def test_outputs_losses_and_gradients(path):
         ours |= {f"{field}_{letter}": value for field, value in zip(("emb", "cas", "att"), own)}
     if cfg["use_ten"]:
         ours |= {"tcb_cas": outputs["tcb.cas"], "tcb_att": outputs["tcb.attention"]}
-    ours["gauss_att"] = smooth(attention, mask, cfg["gauss_size"], cfg["gauss_sigma"], cfg["gauss_pad"])
+    if "out/gauss_att" in data:  # too short a video cannot be reflected
+        ours["gauss_att"] = smooth(attention, mask, cfg["gauss_size"], cfg["gauss_sigma"], cfg["gauss_pad"])
     background = background_logits(cas, attention, mask, cfg["bg_norm"], cfg["eps"])
     ours |= {"logit_bg": background, "p_bg": background.softmax(1)}
     for name, value in ours.items():
@@ -205,7 +206,7 @@ def test_ablation_rows_give_their_losses(path):
         model = build(cfg | change, data)
         if row.startswith("T6_k"):
             batch = batch_of(data)
-            view = model._views["tcb"].component
+            view = dict(model.components())["views.tcb"]
             index = repeat_index(batch.lengths, view.picks(batch), batch.mask.shape[1], view.k, view.tail)
             np.testing.assert_array_equal(index, data[f"in/tcb_index_{row.removeprefix('T6_')}"])
         assert_losses(model, data, f"variant/{row}/loss/")
