@@ -227,6 +227,9 @@ def registry(kind: str) -> Registry:
 @contextlib.contextmanager
 def snapshot() -> Iterator[None]:
     """Restore every registry on exit: for tests."""
+    from wtal_bench import plugins
+
+    plugins.load_plugins()  # now: loaded inside, they would be forgotten on exit and never loaded again
     with contextlib.ExitStack() as stack:
         for table in _REGISTRIES.values():
             stack.enter_context(table.snapshot())
