@@ -99,6 +99,8 @@ class Localizer(Model):
             ready = next((n for n, part in waiting.items() if all(f in maker for f in part.required)), None)
             if ready is None:
                 promised = [f for part in waiting.values() for f in part.provided]
+                for part in waiting.values():  # first a field that nobody makes at all, then heads in a circle
+                    check_reads(part, [*maker, *promised])
                 check_reads(next(iter(waiting.values())), maker, promised)
             part = self._heads[ready] = waiting.pop(ready)
             for field in part.provided:

@@ -85,7 +85,7 @@ def check_name(name: Any, where: str) -> None:
     Raises:
         ConfigError: the text says what a name may be.
     """
-    if not (isinstance(name, str) and name.isidentifier()) or hasattr(nn.ModuleDict, name):
+    if not (isinstance(name, str) and name.isidentifier()):
         raise ConfigError(f"{where}: {name!r} cannot be used as a name; take letters, digits and underscores.")
 
 
@@ -130,5 +130,12 @@ def _field_names(config: Any, known: tuple[str, ...], where: str) -> dict[str, s
 
 
 def modules(parts: Mapping[str, Part]) -> nn.ModuleDict:
-    """Those components that are torch modules, so that their parameters are found."""
+    """Those components that are torch modules, so that their parameters are found.
+
+    Raises:
+        ConfigError: the name of one is an attribute of every torch module ("half", "train", ...).
+    """
+    for name, part in parts.items():
+        if isinstance(part.component, nn.Module) and hasattr(nn.ModuleDict, name):
+            raise ConfigError(f"{part.where}: torch uses the name {name!r} itself; choose another.")
     return nn.ModuleDict({n: p.component for n, p in parts.items() if isinstance(p.component, nn.Module)})

@@ -51,6 +51,8 @@ class Streams(Model):
             raise ConfigError(f"{where}: model.streams must name at least one stream, e.g. dict(rgb=(0, 1024)).")
         for name, span in streams.items():
             check_name(name, f"{where}: model.streams")
+            if hasattr(nn.ModuleDict, name):
+                raise ConfigError(f"{where}: model.streams: torch uses the name {name!r} itself; choose another.")
             if span is not None and not _is_span(span):
                 raise ConfigError(
                     f"{where}: model.streams.{name} must be (first, end) columns of the features, or None for all; "
