@@ -90,11 +90,13 @@ class Streams(Model):
         yield "postprocessor", self._decoder.component
 
     def compute(self, batch: Batch, wanted: Collection[str] | None = None) -> Outputs:
-        """Run every member on its own columns."""
+        """Run every member on its own columns; one of which nothing is wanted does not run."""
         outputs = {}
         for name, member in self.members.items():
             prefix = f"{name}."
             own = None if wanted is None else [f.removeprefix(prefix) for f in wanted if f.startswith(prefix)]
+            if own == []:
+                continue
             for field, value in member.compute(self._columns(batch, name), own).items():
                 outputs[prefix + field] = value
         return outputs
