@@ -11,6 +11,7 @@ model = dict(
         in_channels=128,
         channels=256,
         dropout=0.6,
+        embedding=False,
         dropout_in_passes=[60, 69, 74, 78, 83, 90]),
     heads=dict(
         classifier=dict(type='rskp.Classifier', channels=256, num_classes=10, scale=20.0),

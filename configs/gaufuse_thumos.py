@@ -10,6 +10,7 @@ model = dict(
         in_channels=2048,
         channels=2048,
         dropout=0.6,
+        embedding=False,
         dropout_in_passes=[200, 230, 245, 260, 275, 300]),
     heads=dict(
         classifier=dict(type='rskp.Classifier', channels=2048, num_classes=20, scale=20.0),

@@ -6,7 +6,7 @@ _base_ = ['_base_/datasets/synthetic.py', '_base_/runtime.py']
 method = 'rskp'
 model = dict(
     type='Localizer',
-    backbone=dict(type='rskp.Embedding', in_channels=128, channels=256, dropout=0.6),
+    backbone=dict(type='rskp.Embedding', in_channels=128, channels=256, dropout=0.6, embedding=False),
     heads=dict(
         classifier=dict(type='rskp.Classifier', channels=256, num_classes=10, scale=20.0),
         propagation=dict(

@@ -4,7 +4,7 @@ _base_ = ['_base_/datasets/thumos14.py', '_base_/runtime.py']
 method = 'rskp'
 model = dict(
     type='Localizer',
-    backbone=dict(type='rskp.Embedding', in_channels=2048, channels=2048, dropout=0.6),
+    backbone=dict(type='rskp.Embedding', in_channels=2048, channels=2048, dropout=0.6, embedding=False),
     heads=dict(
         classifier=dict(type='rskp.Classifier', channels=2048, num_classes=20, scale=20.0),
         propagation=dict(

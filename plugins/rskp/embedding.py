@@ -1,40 +1,22 @@
-"""The embedding of RSKP: one layer over the snippets, and the norms every later cosine divides by."""
+"""The embedding of RSKP: one layer over the snippets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wtal_bench.interfaces import Backbone, Outputs, TrainingPass
-from wtal_bench.modeling.blocks import pack, per_snippet, unpack
-
-
-class _RowNorm(torch.autograd.Function):
-    """L2 norm of every row; gradient 0 for a row of zeros. autograd's own way makes more tensors of the size of x."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        """[...,D] -> [...]."""
-        norm = torch.linalg.vector_norm(x, dim=-1)
-        ctx.save_for_backward(x, norm)
-        return norm
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """d|x| = x / |x|."""
-        x, norm = ctx.saved_tensors
-        return x * torch.where(norm > 0, grad / norm, torch.zeros_like(norm)).unsqueeze(-1)
+from wtal_bench.modeling.blocks import pack, unpack
 
 
 class Embedding(nn.Module, Backbone):
     """x = dropout(relu(Linear(f))), Eq. (1) of the README; RSKP, authors' code.
 
-    Features [B,T,F] -> `embedding` [B,T,D] before dropout, `dropped_embedding` x [B,T,D], and `embedding_norm` |x|
-    [B,T]. Padded rows are zero, and the layer runs on real rows only. Weights start Xavier-uniform, biases at zero.
+    Features [B,T,F] -> `dropped_embedding` x [B,T,D] and `embedding` [B,T,D], the same before dropout. Padded rows are
+    zero, and the layer runs on real rows only. Weights start Xavier-uniform, biases at zero.
 
     Args:
         in_channels, channels: F and D.
@@ -42,14 +24,21 @@ class Embedding(nn.Module, Backbone):
         dropout_in_passes: epochs at whose start the passes over the training videos keep their dropout on. GauFuse's
             code makes its pseudo labels with a copy of the model that is still in training mode. The masks are drawn
             from a seed that is part of the checkpoint, so that a resumed run makes the same labels.
+        embedding: whether `embedding` is made. RSKP itself does not read it; methods that attach to RSKP may.
     """
 
-    provides = ("embedding", "dropped_embedding", "embedding_norm")
+    provides = ("dropped_embedding", "embedding")
 
     def __init__(
-        self, in_channels: int, channels: int, dropout: float = 0.6, dropout_in_passes: Sequence[int] = ()
+        self,
+        in_channels: int,
+        channels: int,
+        dropout: float = 0.6,
+        dropout_in_passes: Sequence[int] = (),
+        embedding: bool = True,
     ) -> None:
         super().__init__()
+        self.provides = type(self).provides if embedding else ("dropped_embedding",)
         self.embed = nn.Linear(in_channels, channels)
         nn.init.xavier_uniform_(self.embed.weight)
         nn.init.zeros_(self.embed.bias)
@@ -67,17 +56,19 @@ class Embedding(nn.Module, Backbone):
 
     def forward(self, features: Tensor, mask: Tensor) -> Outputs:
         """[B,T,F], [B,T] -> fields."""
-        embedding = per_snippet(lambda rows: F.relu(self.embed(rows)), features, mask)
-        dropped = self._drop(embedding, mask)
-        return {"embedding": embedding, "dropped_embedding": dropped, "embedding_norm": _RowNorm.apply(dropped)}
+        # packed once for layer and dropout: no work on padding, and random masks that do not depend on it
+        rows = F.relu(self.embed(pack(features, mask)))
+        dropped = self._drop(rows)
+        made = {"dropped_embedding": unpack(dropped, mask)}
+        if "embedding" in self.provides:
+            made["embedding"] = made["dropped_embedding"] if dropped is rows else unpack(rows, mask)
+        return made
 
-    def _drop(self, x: Tensor, mask: Tensor) -> Tensor:
+    def _drop(self, rows: Tensor) -> Tensor:
         if self.training:
             self._generator = None  # the passes are over
-            # packed, so that the masks do not depend on the padding
-            return per_snippet(lambda rows: F.dropout(rows, self.dropout), x, mask) if self.dropout else x
+            return F.dropout(rows, self.dropout) if self.dropout else rows
         if self._generator is None or not self.dropout:
-            return x
-        rows = pack(x, mask)
-        keep = torch.rand(rows.shape, generator=self._generator).to(x.device) >= self.dropout
-        return unpack(rows * keep / (1 - self.dropout), mask)
+            return rows
+        keep = torch.rand(rows.shape, generator=self._generator).to(rows.device) >= self.dropout
+        return rows * keep / (1 - self.dropout)

@@ -50,7 +50,7 @@ class Classifier(nn.Module, Head):
         scale: of all cosines.
     """
 
-    requires = ("dropped_embedding", "embedding_norm")
+    requires = ("dropped_embedding",)
     provides = ("cas", "attention", "video_logits", "classwise_logits", *CENTERS)
     shared = CENTERS
     video_level = ("video_logits", "classwise_logits")
@@ -83,7 +83,7 @@ class Propagation(nn.Module, Head):
         score_share: s, branch o's part of the video scores a test goes by (0.6 in both codes).
     """
 
-    requires = ("dropped_embedding", "embedding_norm", "video_logits", *CENTERS)
+    requires = ("dropped_embedding", "video_logits", *CENTERS)
     provides = (
         "representatives",
         "representative_scores",
@@ -125,4 +125,4 @@ class Propagation(nn.Module, Head):
 
 def snippets_of(outputs: Outputs, batch: Batch) -> Snippets:
     """The snippets a head works on."""
-    return Snippets(outputs["dropped_embedding"], outputs["embedding_norm"], batch.mask)
+    return Snippets(outputs["dropped_embedding"], batch.mask)

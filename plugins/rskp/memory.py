@@ -44,7 +44,7 @@ class Memory(nn.Module, Head):
         teacher_share: s (0.8).
     """
 
-    requires = ("dropped_embedding", "embedding_norm", "representatives", "representative_scores", *CENTERS)
+    requires = ("dropped_embedding", "representatives", "representative_scores", *CENTERS)
     needs = ("labels",)
     provides = (*(f"r.{name}" for name in BRANCH), "teacher_logits")
     video_level = ("r.video_logits", "r.classwise_logits")

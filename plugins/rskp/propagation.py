@@ -3,7 +3,8 @@
 Symbols: x [B,T,D] snippets, |x| [B,T] their norms, m [B,K,D] vectors to propagate, w the propagation weight.
 Assignments z [B,T,K] = softmax over K of 5 cos(m, x), zero under padding.
 
-The random walk (Eq. 4 of the README; RSKP) is x' = (1-w) (I - w^2 A)^-1 (w z m + x) with A = z zn^T [T,T], zn = z / (sum_t z + eps).
+The random walk (Eq. 4 of the README) is x' = (1-w) (I - w^2 A)^-1 (w z m + x) with A = z zn^T [T,T] and zn = z /
+(sum_t z + eps).
 A has rank K, so with S = diag(sum_t z + eps) - w^2 z^T z the Woodbury identity gives, without approximation,
 
     x' = (1-w) x + z R,    R = (1-w) (w m + w^2 S^-1 (w z^T z m + z^T x))    [B,K,D].
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wtal_plugins.rskp.products import Products
+
 NORM_EPSILON = 1e-9
 """Added to norms and to assignment sums in the authors' code."""
 ASSIGNMENT_SCALE = 5.0
@@ -29,26 +32,24 @@ def unit_rows(rows: Tensor) -> Tensor:
     return rows / (torch.linalg.vector_norm(rows, dim=-1, keepdim=True) + NORM_EPSILON)
 
 
-@dataclass(frozen=True)
 class Snippets:
-    """Snippets and their norms: x [B,T,D], norm [B,T], mask [B,T]. Rows under padding are zero."""
+    """Snippets of padded videos, and what RSKP multiplies them with.
 
-    x: Tensor
-    norm: Tensor
-    mask: Tensor
+    Args:
+        x: [B,T,D], zero under padding.
+        mask: [B,T].
+    """
 
-    def products(self, rows: Tensor) -> Tensor:
-        """Dot products of x with `rows` [K,D] or [B,K,D]: [B,T,K]."""
-        return self.x @ rows.transpose(-1, -2)
+    def __init__(self, x: Tensor, mask: Tensor) -> None:
+        self.mask = mask
+        products = Products(x, mask)
+        self.x, self.products, self.pool = products.x, products.dot, products.pool
+        self.norm = products.norm()
 
     def cosines(self, rows: Tensor) -> Tensor:
         """Cosines of the snippets with `rows` [K,D] or [B,K,D] (not normalised): [B,T,K]."""
         # dividing the few products spares a normalised copy of x
         return self.products(unit_rows(rows)) / (self.norm + NORM_EPSILON).unsqueeze(-1)
-
-    def pool(self, weights: Tensor) -> Tensor:
-        """sum_t weights_t x_t: weights [B,T,W], zero under padding -> [B,W,D]."""
-        return weights.transpose(1, 2) @ self.x
 
     def assign(self, vectors: Tensor, real: Tensor | None = None) -> Tensor:
         """z: softmax over the vectors [K,D] or [B,K,D] of 5 cosines. [B,T,K], zero under padding.
@@ -59,7 +60,7 @@ class Snippets:
         """
         scores = ASSIGNMENT_SCALE * self.cosines(vectors)
         if real is not None:
-            # a video without any vector keeps its scores (a row of -inf is NaN); the zeroing below leaves nothing of them
+            # a row of -inf would be NaN: a video without any vector keeps its scores, and the zeroing drops them all
             absent = ~real.unsqueeze(1)
             scores = scores.masked_fill(absent & real.any(dim=1)[:, None, None], float("-inf"))
             return (torch.softmax(scores, dim=-1) * self.mask.unsqueeze(-1)).masked_fill(absent, 0.0)
