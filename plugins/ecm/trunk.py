@@ -36,18 +36,26 @@ class TwoConvolutions(nn.Module):
 
     def taps(self, features: Tensor) -> Tensor:
         """conv1's tap projections of every snippet, without bias: [B,T,D] -> [B,T,3E] (tap-major)."""
-        weight = self.conv1.weight.permute(2, 0, 1).reshape(-1, self.conv1.in_channels)
-        return F.linear(features, weight)  # no bias: padding, which is zero in a Batch, stays zero
+        return tap_projections(features, self.conv1.weight)
 
     def embed(self, taps: Tensor, mask: Tensor) -> Tensor:
         """Finish the trunk from the tap projections: [B,T,3E] -> [B,T,E], before dropout."""
         hidden = F.leaky_relu(shifted_sum(taps) + self.conv1.bias, self.slope)
-        hidden = self.conv2(zero_padding(hidden, mask).transpose(1, 2)).transpose(1, 2)
+        hidden = shifted_sum(tap_projections(zero_padding(hidden, mask), self.conv2.weight)) + self.conv2.bias
         return zero_padding(F.leaky_relu(hidden, self.slope), mask)
 
     def weights(self) -> dict[str, Tensor]:
         """What the post stream needs besides the taps, by the names in `TRUNK_WEIGHTS`."""
         return {"conv1_bias": self.conv1.bias, "conv2_weight": self.conv2.weight, "conv2_bias": self.conv2.bias}
+
+
+def tap_projections(x: Tensor, weight: Tensor) -> Tensor:
+    """Every tap of a temporal convolution applied to every snippet: [...,D], (E,D,3) -> [...,3E] (tap-major).
+
+    There is no bias: padding, which is zero, stays zero. `shifted_sum` of it is the convolution, as matrix products:
+    they run at full speed over three positions too, where a convolution's backward pass does not.
+    """
+    return F.linear(x, weight.permute(2, 0, 1).reshape(-1, weight.shape[1]))
 
 
 class _ShiftedSum(torch.autograd.Function):
@@ -148,8 +156,7 @@ def classify_triples(
         [B,C] scores.
     """
     hidden = F.leaky_relu(shifted_sum(triples) + weights["conv1_bias"], slope)
-    sequence = hidden.flatten(0, 1).transpose(1, 2)
-    hidden = F.leaky_relu(F.conv1d(sequence, weights["conv2_weight"], weights["conv2_bias"], padding=1), slope)
-    hidden = F.dropout(hidden, dropout)
-    embedding = hidden.mean(dim=2).reshape(*triples.shape[:2], -1)  # the score is linear: average before it
+    hidden = shifted_sum(tap_projections(hidden, weights["conv2_weight"])) + weights["conv2_bias"]
+    hidden = F.dropout(F.leaky_relu(hidden, slope), dropout)
+    embedding = hidden.mean(dim=-2)  # the score is linear: average before it
     return torch.einsum("bce,ce->bc", embedding, class_weights)
