@@ -16,9 +16,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from torch import nn
 
-from wtal_bench.errors import WtalError, listing
 from wtal_bench.running.checkpoint import write_checkpoint
 from wtal_bench.running.config import Train
+from wtal_bench.running.finite import bad_parameters, diverged
 from wtal_bench.running.optim import learning_rate
 
 
@@ -78,24 +78,14 @@ class FiniteLoss(Hook):
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Look at the losses and weights of every checkpoint."""
         self._check_losses(runner, runner.iter)
-        parameters = getattr(runner.model, "module", runner.model).named_parameters()
-        bad = [name for name, value in parameters if not bool(torch.isfinite(value).all())]
+        bad = bad_parameters(runner.model)
         if bad:
-            raise _not_finite(listing(bad, 5), runner, runner.iter)
+            raise diverged(bad, runner, runner.iter)
 
     def _check_losses(self, runner: Any, done: int) -> None:
         bad = [name for name, value in self._last.items() if not math.isfinite(float(value))]
         if "loss" in bad:  # a term of weight 0 may be anything
-            raise _not_finite(listing(bad), runner, done)
-
-
-def _not_finite(what: str, runner: Any, done: int) -> WtalError:
-    kept = Path(runner.work_dir) / "last.pth"
-    before = f"{kept} is from before." if kept.is_file() else "No checkpoint was written yet."
-    return WtalError(
-        f"training stopped at iteration {done}: {what} not finite. {before} Try a lower train.lr, train.clip, or look "
-        "for constant or huge features (wtal-bench check-data)."
-    )
+            raise diverged(bad, runner, done)
 
 
 class Checkpoints(Hook):

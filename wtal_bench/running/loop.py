@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.runner import EpochBasedTrainLoop
 
 from wtal_bench.interfaces import TrainingPass
+from wtal_bench.running.finite import diverged, look_for_causes
 
 
 class TrainLoop(EpochBasedTrainLoop):
@@ -78,6 +79,16 @@ class TrainLoop(EpochBasedTrainLoop):
         self._epoch += 1
         if self.by_epoch:
             self._finish_round()
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """One step. A loss may refuse NaN with an error of its own, which would not say where the NaN came from."""
+        try:
+            super().run_iter(idx, data_batch)
+        except (RuntimeError, ValueError) as error:
+            bad = look_for_causes(self.runner.model, data_batch)
+            if bad:
+                raise diverged(bad, self.runner, self._iter + 1) from error
+            raise
 
     def _finish_round(self) -> None:
         """An epoch (iteration) is trained: score it if that is due, then let the hooks keep both."""
