@@ -45,13 +45,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} holds more than tensors and plain values and was not loaded, since such a file can run code. "
             "Checkpoints of other programs: load them there and save model.state_dict() alone. "
-            f"({str(error).splitlines()[0]})"
+            f"({_first_line(error)})"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or no checkpoint: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{path} is damaged or no checkpoint: {_first_line(error)}") from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path} holds a {type(checkpoint).__name__}, not a checkpoint.")
     return checkpoint
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -71,11 +75,13 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any], path: str | Path,
     Raises:
         CheckpointError: another model's checkpoint; the text lists what is missing, left over or of another shape.
     """
+    if not isinstance(weights, Mapping):
+        raise CheckpointError(f"{path} holds no weights: its state_dict is a {type(weights).__name__}.")
     own = model.state_dict()
     shapes = [
-        f"{name} {tuple(weights[name].shape)} (here {tuple(own[name].shape)})"
+        f"{name} {_shape(weights[name])} (here {_shape(own[name])})"
         for name in own
-        if name in weights and hasattr(own[name], "shape") and weights[name].shape != own[name].shape
+        if name in weights and _shape(weights[name]) != _shape(own[name])
     ]
     missing = [name for name in own if name not in weights]
     extra = [name for name in weights if name not in own]
@@ -86,3 +92,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any], path: str | Path,
             "(config.json beside it)."
         )
     model.load_state_dict(weights, strict=strict)
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    """Of a tensor; the extra state of a component has none."""
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else "without a shape"

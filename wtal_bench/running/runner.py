@@ -31,6 +31,7 @@ from wtal_bench.protocols import Protocol
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint
 from wtal_bench.running.config import RunConfig
 from wtal_bench.running.datasets import Opened
+from wtal_bench.running.finite import refuse_not_finite
 from wtal_bench.running.hooks import Checkpoints, FiniteLoss, LearningRate, Progress, StepSeed, seed_everything
 from wtal_bench.running.loader import Gather, Plan, Request, build_loader
 from wtal_bench.running.loop import TrainLoop
@@ -76,12 +77,15 @@ class HarnessRunner(Runner):
         if self.checkpoint is None:
             return
         state = read_checkpoint(self.checkpoint)
-        if "optimizer" not in state:
+        if not {"state_dict", "optimizer", "meta"} <= set(state) or not {"epoch", "iter"} <= set(state["meta"]):
             raise CheckpointError(f"{self.checkpoint} holds weights alone and cannot be resumed; use train.init_from.")
         self._resume = True
         self.call_hook("after_load_checkpoint", checkpoint=state)
         load_weights(unwrapped(self.model), state["state_dict"], self.checkpoint)
-        self.optim_wrapper.load_state_dict(state["optimizer"])
+        try:
+            self.optim_wrapper.load_state_dict(state["optimizer"])
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(f"{self.checkpoint} cannot be resumed, its optimiser differs: {error}.") from error
         for name, parameter in unwrapped(self.model).named_parameters():
             if name in state.get("gradients", {}):
                 parameter.grad = state["gradients"][name].to(parameter.device)
@@ -278,12 +282,14 @@ def probe(model: Model, videos: VideoSet, config: RunConfig) -> None:
 
     Raises:
         ConfigError: model and data do not fit.
+        DataError: its features hold NaN or infinity.
     """
     chosen = sorted(range(len(videos)), key=lambda at: videos.metas[at].num_snippets)[:2]
     shortest = chosen[0]
     rule = build_sampling(config.train.sampling, length=config.train.length)
     pairs = {"pairs": ((0, len(chosen) - 1),), "same": (True,)} if config.train.pairs else {}
     batch = Gather(videos, rule, config.runtime.seed)(Request(tuple(chosen), **pairs), "cpu")
+    refuse_not_finite(batch)
     training = model.training
     model.eval()
     try:
