@@ -18,7 +18,7 @@ class TrainLoop(EpochBasedTrainLoop):
         runner, dataloader: from mmengine.
         max_epochs, max_iterations: give one; intervals count the same unit.
         val_interval: score every so many epochs (iterations); None never.
-        training_pass: runs the model over the training videos (see `interfaces.TrainingPass`).
+        training_pass: epoch -> a run of the model over the training videos (see `interfaces.TrainingPass`).
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class TrainLoop(EpochBasedTrainLoop):
         max_epochs: int | None = None,
         max_iterations: int | None = None,
         val_interval: int | None = None,
-        training_pass: Callable[[Any], TrainingPass],
+        training_pass: Callable[[int], TrainingPass],
     ) -> None:
         per_epoch = len(dataloader)
         self.by_epoch = max_epochs is not None
@@ -37,7 +37,7 @@ class TrainLoop(EpochBasedTrainLoop):
         super().__init__(runner, dataloader, max_epochs=epochs, val_interval=val_interval or 10**9)
         if not self.by_epoch:
             self._max_iters = max_iterations
-        self._training_pass = training_pass(runner)
+        self._training_pass = training_pass
 
     @property
     def done(self) -> int:
@@ -65,7 +65,7 @@ class TrainLoop(EpochBasedTrainLoop):
         skip = self._iter - self._epoch * len(self.dataloader)
         model = getattr(self.runner.model, "module", self.runner.model)
         if skip == 0:
-            model.begin_epoch(self._epoch, self._training_pass)
+            model.begin_epoch(self._epoch, self._training_pass(self._epoch))
         self.dataloader.batch_sampler.start_at(self._epoch, skip)
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()

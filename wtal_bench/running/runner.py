@@ -211,7 +211,7 @@ def build_runner(
         train_cfg=dict(
             type=TrainLoop,
             val_interval=(t.val_interval or 1) if validates else None,
-            training_pass=_training_pass(replace(train_gather, sampling=build_sampling("whole")), device),
+            training_pass=_training_pass(model, replace(train_gather, sampling=build_sampling("whole")), device),
             **length,
         ),
         optim_wrapper=OptimizerStep(
@@ -366,15 +366,16 @@ def _selection_metric(config: RunConfig, protocol: Protocol) -> str | None:
     return "test/average" if by == "average" else f"test/{by:g}"
 
 
-def _training_pass(gather: Gather, device: torch.device) -> Callable[[Any], TrainingPass]:
-    def of(runner: Any) -> TrainingPass:
+def _training_pass(model: Model, gather: Gather, device: torch.device) -> Callable[[int], TrainingPass]:
+    """Of an epoch. It goes to the components: nothing in its reach knows the runner, whose evaluator knows segments."""
+
+    def of(epoch: int) -> TrainingPass:
         def run() -> Iterator[tuple[Outputs, Batch]]:
-            model = unwrapped(runner.model)
             training = model.training
             model.eval()
             try:
                 for at in range(len(gather.videos)):
-                    batch = gather(Request((at,), runner.epoch), device).to(device)
+                    batch = gather(Request((at,), epoch), device).to(device)
                     with torch.no_grad():
                         outputs = model.compute(batch)
                     yield outputs, batch
