@@ -24,11 +24,12 @@ except ImportError:  # Python 3.10, where pytest brings it
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
-VOCABULARY = {"errors", "files", "structures", "interfaces"}
+VOCABULARY = {"errors", "files", "options", "structures", "interfaces"}
 COMPONENTS = VOCABULARY | {"registry", "plugins"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
+    "options": {"errors"},
     "structures": {"errors"},
     "interfaces": {"structures"},
     "registry": {"errors", "interfaces", "plugins"},
@@ -50,6 +51,8 @@ PLUGINS_MAY_IMPORT = {
     "wtal_bench.structures",
     "wtal_bench.interfaces",
     "wtal_bench.errors",
+    "wtal_bench.files",
+    "wtal_bench.options",
     "wtal_bench.plugins",
     "wtal_bench.modeling.blocks",
     "wtal_bench.decoding",
@@ -58,7 +61,7 @@ PLUGINS_MAY_IMPORT = {
     "numpy",
     "scipy",
 }
-TORCH_FREE = ("errors", "files", "structures", "interfaces", "registry", "plugins", "builtin", "cli")
+TORCH_FREE = ("errors", "files", "options", "structures", "interfaces", "registry", "plugins", "builtin", "cli")
 TORCH_FREE += ("decoding", "evaluation", "leaderboard", "protocols", "data.annotations")
 
 

@@ -83,7 +83,8 @@ def test_the_mix_of_the_readme_merges(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
-    mix = re.search(r"```python\n(_base_ = \['configs/acm_net_thumos.py'\]\nmodel = dict\(losses.*?)```", TEXT, re.DOTALL)
+    start = re.escape("_base_ = ['configs/acm_net_thumos.py']\nmodel = dict(losses")
+    mix = re.search(rf"```python\n({start}.*?)```", TEXT, re.DOTALL)
     (tmp_path / "mix.py").write_text(mix.group(1))
     losses = load_config("mix.py").model["losses"]
     assert {"cls_inst", "cls_cont", "cls_back", "guide", "feat", "sparse"} <= set(losses)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wtal_bench.decoding.options import at_least, choose
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Loss, Outputs
 from wtal_bench.modeling.blocks import masked_mean, soft_cross_entropy, zero_padding
+from wtal_bench.options import at_least, choose
 
 GUARD = 1e-8
 """Added to N_f and N_b: attention that is 0 (or 1) everywhere gives 0 / GUARD = 0 where the numerator vanishes."""

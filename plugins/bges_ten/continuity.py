@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wtal_bench.decoding.options import at_least, choose
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch, Loss, Outputs, View
 from wtal_bench.modeling.blocks import masked_mean, zero_padding
+from wtal_bench.options import at_least, choose
 from wtal_plugins.bges_ten.background import full
 
 TAILS = ("short", "merge", "drop")

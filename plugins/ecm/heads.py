@@ -8,23 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs
 from wtal_bench.modeling.blocks import topk_count, topk_mean, zero_padding
+from wtal_bench.options import choose
 from wtal_plugins.ecm.trunk import TRUNK_WEIGHTS, classify_triples
 
 FOLDS = 3
-
-
-def choice(name: str, value: str, options: tuple[str, ...]) -> str:
-    """Return `value` if it is one of `options`.
-
-    Raises:
-        ConfigError: it is not; the nearest option is named.
-    """
-    if value not in options:
-        raise ConfigError(f"{name}={value!r}.{did_you_mean(value, options)} Options: {listing(options)}.")
-    return value
 
 
 class PreClassification(nn.Module, Head):
@@ -74,7 +64,7 @@ class Weights(nn.Module, Head):
 
     def __init__(self, num_classes: int, source: str = "transition", in_channels: int | None = None) -> None:
         super().__init__()
-        self.source = choice("source", source, ("transition", "agnostic", "self"))
+        self.source = choose("source", source, ("transition", "agnostic", "self"))
         self.num_classes = num_classes
         if source == "self":
             if in_channels is None:
@@ -120,8 +110,8 @@ class Aggregation(nn.Module):
 
     def __init__(self, fold_mode: str, agg_norm: str) -> None:
         super().__init__()
-        self.fold_mode = choice("fold_mode", fold_mode, ("stride", "contiguous"))
-        self.agg_norm = choice("agg_norm", agg_norm, ("none", "weight_sum", "fold_len"))
+        self.fold_mode = choose("fold_mode", fold_mode, ("stride", "contiguous"))
+        self.agg_norm = choose("agg_norm", agg_norm, ("none", "weight_sum", "fold_len"))
 
     def forward(self, weight: Tensor, x: Tensor, mask: Tensor) -> Tensor:
         """weight [B,T,C] (zero under padding), x [B,T,F] -> [B,C,3,F]. An empty fold (T < 3) gives zeros."""
@@ -216,7 +206,7 @@ class AbsenceClassification(PostStream):
         dropout: float = 0.5,
     ) -> None:
         super().__init__(fold_mode, agg_norm, slope, dropout)
-        self.background = choice("background", background, ("official", "paper"))
+        self.background = choose("background", background, ("official", "paper"))
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """Weights [B,T,C], taps [B,T,3E], tags -> scores."""

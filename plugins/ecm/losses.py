@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, Loss, Outputs
-from wtal_plugins.ecm.heads import choice
+from wtal_bench.options import choose
 
 
 class ScoreConsistency(Loss):
@@ -20,7 +20,7 @@ class ScoreConsistency(Loss):
     requires = ("video_logits", "post_logits")
 
     def __init__(self, space: str = "logit") -> None:
-        self.space = choice("space", space, ("logit", "softmax", "sigmoid"))
+        self.space = choose("space", space, ("logit", "softmax", "sigmoid"))
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"c2c": 0-d}."""
@@ -48,7 +48,7 @@ class AggregationConsistency(Loss):
     needs = ("labels",)
 
     def __init__(self, prob: str = "softmax_2c") -> None:
-        self.prob = choice("prob", prob, ("softmax_2c", "softmax_c", "sigmoid"))
+        self.prob = choose("prob", prob, ("softmax_2c", "softmax_c", "sigmoid"))
 
     def probabilities(self, present: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
         """Scores [B,C] each -> probabilities [B,C] each."""

@@ -9,21 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.errors import ConfigError
 from wtal_bench.modeling.blocks import masked_softmax, unit
+from wtal_bench.options import choose
 
 FG_INITS = ("neg_bg", "random")
-
-
-def choice(name: str, value: str, options: tuple[str, ...]) -> str:
-    """Return `value` if it is one of `options`.
-
-    Raises:
-        ConfigError: it is not; the nearest option is named.
-    """
-    if value not in options:
-        raise ConfigError(f"{name}={value!r}.{did_you_mean(value, options)} Options: {listing(options)}.")
-    return value
 
 
 class _InverseNorm(torch.autograd.Function):
@@ -74,7 +64,7 @@ def centers(num_classes: int, background: bool, channels: int, fg_init: str) -> 
         ConfigError: unknown `fg_init`.
     """
     action = xavier_rows(num_classes + background, channels)
-    if choice("fg_init", fg_init, FG_INITS) == "neg_bg" and background:
+    if choose("fg_init", fg_init, FG_INITS) == "neg_bg" and background:
         return action, nn.Parameter(-action.detach()[-1:].clone())
     return action, xavier_rows(1, channels)
 

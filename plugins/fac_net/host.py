@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs
+from wtal_bench.options import choose
 from wtal_plugins.fac_net.branches import mean_cosine
-from wtal_plugins.fac_net.cosine import FG_INITS, Temperatures, centers, choice, cosine, xavier_rows
+from wtal_plugins.fac_net.cosine import FG_INITS, Temperatures, centers, cosine, xavier_rows
 
 CAS_SOURCES = ("host_cosine", "host_logits", "own")
 
@@ -53,9 +54,9 @@ class ClassWiseOnHost(nn.Module, Head):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.cas_source = choice("cas_source", cas_source, CAS_SOURCES)
+        self.cas_source = choose("cas_source", cas_source, CAS_SOURCES)
         self.columns, self.delta, self.scale = num_classes + background, delta, delta * video_scale_multiplier
-        follows_host = choice("fg_init", fg_init, FG_INITS) == "neg_bg" and background and cas_source != "own"
+        follows_host = choose("fg_init", fg_init, FG_INITS) == "neg_bg" and background and cas_source != "own"
         if cas_source == "own":
             self.action_centers, self.fg_center = centers(num_classes, background, channels, fg_init)
         else:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch, Loss, Outputs
+from wtal_bench.options import choose
 from wtal_plugins.ftcl.recursions import SMOOTH_MAXIMA, common_length, dtw_similarity, edit_similarity, matched_cells
-from wtal_plugins.ftcl.sequences import Selection, Snippets, choice, cosine_matrix
+from wtal_plugins.ftcl.sequences import Selection, Snippets, cosine_matrix
 
 ACTIVATIONS = {"none": lambda x: x, "relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 
@@ -97,7 +98,7 @@ class SequenceContrast(Loss):
 
     def __init__(self, selection: Selection, loss: str, margin: float) -> None:
         self.selection = selection
-        self.loss = choice("loss", loss, self.contrasts)
+        self.loss = choose("loss", loss, self.contrasts)
         self.margin = margin
         self.requires = selection.requires
         self.scalars: tuple[str, ...] = ("contrast",)
@@ -209,8 +210,8 @@ class FSD(SequenceContrast, nn.Module):
         nn.Module.__init__(self)
         SequenceContrast.__init__(self, Selection(compare, length, background, score, gather, short), loss, margin)
         self.trans = nn.Linear(channels, 2 * proj_dim)
-        self.activation = ACTIVATIONS[choice("activation", activation, tuple(ACTIVATIONS))]
-        self.smoothmax = choice("smoothmax", smoothmax, SMOOTH_MAXIMA)
+        self.activation = ACTIVATIONS[choose("activation", activation, tuple(ACTIVATIONS))]
+        self.smoothmax = choose("smoothmax", smoothmax, SMOOTH_MAXIMA)
         self.gamma = gamma
 
     def residuals(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -250,7 +251,7 @@ class DTW(SequenceContrast):
         margin: float = 0.0,
     ) -> None:
         super().__init__(Selection(compare, length, background, score, gather, short), loss, margin)
-        self.smoothmax = choice("smoothmax", smoothmax, SMOOTH_MAXIMA)
+        self.smoothmax = choose("smoothmax", smoothmax, SMOOTH_MAXIMA)
         self.gamma = gamma
 
     def similarity(self, compared: Compared) -> tuple[Tensor, dict[str, Tensor]]:

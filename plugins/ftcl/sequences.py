@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
+from wtal_bench.errors import ConfigError, DataError, listing
 from wtal_bench.interfaces import Batch, Outputs
 from wtal_bench.modeling.blocks import full_precision, top_snippets
+from wtal_bench.options import choose
 
 SCORES = {
     "attention": "attention",
@@ -26,17 +27,6 @@ COMPARED = ("proposals", "top")
 BACKGROUNDS = ("next", "lowest")
 GATHERS = ("plain", "weighted")
 SHORT = ("shorten", "refuse")
-
-
-def choice(name: str, value: str, options: tuple[str, ...] | dict[str, str]) -> str:
-    """Return `value` if it is one of `options`.
-
-    Raises:
-        ConfigError: it is not; the nearest option is named.
-    """
-    if value not in options:
-        raise ConfigError(f"{name}={value!r}.{did_you_mean(value, options)} Options: {listing(options)}.")
-    return value
 
 
 @dataclass(frozen=True)
@@ -85,12 +75,12 @@ class Selection:
     def __init__(self, compare: str, length: int, background: str, score: str, gather: str, short: str) -> None:
         if isinstance(length, bool) or not isinstance(length, int) or length < 1:
             raise ConfigError(f"length={length!r}: a sequence has a whole number of snippets, at least 1.")
-        self.compare = choice("compare", compare, COMPARED)
+        self.compare = choose("compare", compare, COMPARED)
         self.length = length
-        self.background = choice("background", background, BACKGROUNDS)
-        self.kind = choice("score", score, SCORES)
-        self.weighted = choice("gather", gather, GATHERS) == "weighted"
-        self.short = choice("short", short, SHORT)
+        self.background = choose("background", background, BACKGROUNDS)
+        self.kind = choose("score", score, SCORES)
+        self.weighted = choose("gather", gather, GATHERS) == "weighted"
+        self.short = choose("short", short, SHORT)
 
     @property
     def requires(self) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from wtal_bench.decoding.options import at_least, choose
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
+from wtal_bench.options import at_least, choose
 
 ACTIVATIONS = ("none", "softmax", "sigmoid")
 NORMALIZATIONS = ("none", "rectified", "rectified_clip", "minmax", "max")

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wtal_bench.decoding.options import at_least, choose
 from wtal_bench.decoding.soft_nms import soften
 from wtal_bench.errors import ConfigError, DataError
+from wtal_bench.options import at_least, choose
 
 KINDS = ("hard", "gaussian", "linear")
 

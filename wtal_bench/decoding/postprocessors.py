@@ -23,11 +23,11 @@ from wtal_bench.decoding.curves import (
     upsample,
 )
 from wtal_bench.decoding.nms import NMS
-from wtal_bench.decoding.options import at_least, build, choose
 from wtal_bench.decoding.proposals import Contrast, find_runs
 from wtal_bench.decoding.time import CONVENTIONS, TimeAxis
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
 from wtal_bench.interfaces import PostProcessor, VideoOutputs
+from wtal_bench.options import at_least, build, choose
 from wtal_bench.structures import Detections, VideoMeta
 
 CLAMPS = ("after_nms", "before_nms", "none")

@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from wtal_bench.decoding.options import at_least, choose
 from wtal_bench.errors import DataError
+from wtal_bench.options import at_least, choose
 
 RINGS = ("inclusive", "exclusive", "inside", "at_least_one", "one_more")
 

@@ -28,8 +28,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wtal_bench.decoding.options import choose
 from wtal_bench.errors import ConfigError
+from wtal_bench.options import choose
 from wtal_bench.structures import VideoMeta
 
 CONVENTIONS = ("stride", "snippet", "fps", "duration")

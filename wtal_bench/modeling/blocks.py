@@ -200,7 +200,8 @@ class TemporalConv(nn.Module):
     """1-d convolution over time that keeps T and sees zeros beyond a video's own end, padded or not.
 
     Maps [B,T,D] to [B,T,E] ("same" zero padding). Parameters are those of `nn.Conv1d`: weight (E,D,taps), bias.
-    With one tap it runs on real rows only.
+    It is one matrix product over the windows of real rows: padding costs nothing, and neither input nor output is
+    transposed for it.
 
     Args:
         in_channels, out_channels: D and E.
@@ -216,6 +217,19 @@ class TemporalConv(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """[B,T,D] -> [B,T,E], padded rows zero."""
-        if self.conv.kernel_size[0] == 1:
-            return per_snippet(lambda rows: F.linear(rows, self.conv.weight.squeeze(-1), self.conv.bias), x, mask)
-        return zero_padding(self.conv(zero_padding(x, mask).transpose(1, 2)).transpose(1, 2), mask)
+        taps = self.conv.kernel_size[0]
+        rows = pack(x, mask) if taps == 1 else _windows(x, mask, taps)
+        weight = self.conv.weight.transpose(1, 2).flatten(1)
+        return unpack(F.linear(rows, weight, self.conv.bias), mask)
+
+
+def _windows(x: Tensor, mask: Tensor, taps: int) -> Tensor:
+    """[N,taps*D] the `taps` rows around each of the N real rows of `x` [B,T,D], zeros beyond a video's ends."""
+    videos, length = mask.shape
+    half = taps // 2
+    padded = F.pad(x, (0, 0, half, half)).flatten(0, 1)
+    place = torch.arange(length, device=x.device).unsqueeze(1) + torch.arange(-half, half + 1, device=x.device)
+    own = (place >= 0) & (place < mask.sum(dim=1).reshape(-1, 1, 1))
+    first = torch.arange(videos, device=x.device).reshape(-1, 1, 1) * (length + 2 * half) + half
+    index = torch.where(own, first + place, 0)[mask]  # row 0 of `padded` is zero
+    return padded.index_select(0, index.flatten()).reshape(len(index), -1)
