@@ -27,6 +27,13 @@ def data(dataset, tmp_path) -> Path:
     return Path(shutil.copytree(dataset, tmp_path / "data"))
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch, request):
+    """Drawing takes longer than these runs; where a picture could fail it is drawn."""
+    if "one_snippet" not in request.node.name:
+        monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
+
+
 class Run:
     """A config file and a work dir beside it, run through the command line."""
 
@@ -300,7 +307,7 @@ class Payload:
 def craft(path: Path, payload: Payload, form: str) -> None:
     value = {"state_dict": {"x": torch.zeros(1)}, "optimizer": payload, "meta": {"epoch": 1, "iter": 3}}
     if form == "pickle":
-        path.write_bytes(pickle.dumps(value))
+        path.write_bytes(pickle.dumps(value, protocol=2))
     else:
         torch.save(value, path, _use_new_zipfile_serialization=form == "zip")
 

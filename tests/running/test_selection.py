@@ -14,6 +14,12 @@ from wtal_bench.running.run import score_checkpoint
 from wtal_bench.running.runner import check_model
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch):
+    """Drawing takes longer than these runs."""
+    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
+
+
 @pytest.mark.parametrize("settings", [{"ema": 0.3}, {"ema": 0.3, "selection": "best_on_test"}, {"selection": "last"}])
 def test_a_run_scores_what_its_checkpoint_holds(dataset, tmp_path, settings):
     tree = tiny_config(dataset, epochs=3, lr=0.01, **settings)
