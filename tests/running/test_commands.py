@@ -1,0 +1,335 @@
+"""The verbs of a run, from the command line: train, test, infer, sweep, list, new-plugin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.running.conftest import FPS, STRIDE, WIDTH, tiny_config
+from wtal_bench.cli import main
+from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.store import FeatureStore
+from wtal_bench.evaluation import read_detections
+from wtal_bench.protocols import get_protocol
+from wtal_bench.running.checkpoint import read_checkpoint
+from wtal_bench.running.config import check_config
+
+PROTOCOL = get_protocol("synthetic_tiny/v1")
+CLASSES = PROTOCOL.classes
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory) -> Path:
+    """A folder with config.json and a finished run."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "my.json").write_text(json.dumps(tiny_config(dataset)))
+    assert main(["train", str(folder / "my.json"), "--work-dir", str(folder / "run")]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """An empty folder to stand in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_pictures(monkeypatch) -> None:
+    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
+
+
+def config_file(folder: Path, dataset: Path, **train) -> Path:
+    path = folder / "my.json"
+    path.write_text(json.dumps(tiny_config(dataset, **train)))
+    return path
+
+
+def record_of(run: Path) -> dict:
+    (path,) = (run / "record").glob("*.json")
+    return json.loads(path.read_text())
+
+
+# ---- train ----
+
+
+def test_train_leaves_what_it_says_and_says_what_it_leaves(dataset, here, capsys):
+    path = config_file(here, dataset, epochs=1)
+    assert main(["train", str(path), "--work-dir", "run"]) == 0
+    said = capsys.readouterr().out
+    record = record_of(here / "run")
+    for part in (
+        "mAP (%) at tIoU",
+        f"avg {PROTOCOL.headline}",
+        "activitynet",
+        "selection last; seed 0",
+        f"{record['id']}.json",
+    ):
+        assert part in said
+    for name in ("record      ", "detections  ", "picture     "):
+        (line,) = [line for line in said.splitlines() if line.startswith(name)]
+        assert Path(line.removeprefix(name)).is_file()
+    assert (here / "run" / "example.png").read_bytes().startswith(PNG)
+    resolved = json.loads((here / "run" / "config.json").read_text())
+    assert resolved == check_config(json.loads(path.read_text()), str(path)).resolved()
+    meta = read_checkpoint(here / "run" / "last.pth")["meta"]
+    assert (meta["method"], meta["protocol"], meta["epoch"], meta["iter"]) == ("ecm", "synthetic_tiny/v1", 1, 3)
+    assert sorted(item.name for item in here.iterdir()) == ["my.json", "run"]
+
+
+def test_a_dry_run_builds_everything_and_keeps_nothing(dataset, here, capsys):
+    path = config_file(here, dataset)
+    assert main(["train", str(path), "--dry-run", "--work-dir", "run"]) == 0
+    said = capsys.readouterr().out
+    assert "12 training and 12 test videos" in said
+    assert "one step gives loss" in said
+    assert "Nothing was kept." in said
+    assert [item.name for item in here.iterdir()] == ["my.json"]
+
+
+def test_train_makes_a_folder_of_its_own_and_resumes_the_newest(dataset, here, no_pictures, capsys):
+    path = config_file(here, dataset, epochs=1)
+    assert main(["train", str(path), "--resume"]) == 2
+    assert "work_dirs/my holds no run to resume" in capsys.readouterr().err
+    assert main(["train", str(path)]) == 0
+    (run,) = (here / "work_dirs" / "my").iterdir()
+    assert run.name.split("-")[2] == "seed0"
+    assert main(["train", str(path), "--resume", "--cfg-options", "train.epochs=2"]) == 0
+    assert [folder.name for folder in (here / "work_dirs" / "my").iterdir()] == [run.name]
+    assert read_checkpoint(run / "last.pth")["meta"]["epoch"] == 2
+
+
+def test_seeds_train_one_run_each_and_are_resumed_one_by_one(dataset, here, no_pictures, capsys):
+    path = config_file(here, dataset, epochs=1)
+    words = ["train", str(path), "--seeds", "0", "1", "--work-dir", "runs"]
+    assert main(words) == 0
+    records = [record_of(here / "runs" / f"seed{seed}") for seed in (0, 1)]
+    assert [record["seed"] for record in records] == [0, 1]
+    assert records[0]["config_hash"] == records[1]["config_hash"]  # one row of the leaderboard
+    assert records[0]["detections"]["sha256"] != records[1]["detections"]["sha256"]
+    # seed 0 was finished, seed 1 never begun, as after a night's power cut
+    (here / "runs" / "seed1").rename(here / "gone")
+    assert main([*words, "--resume"]) == 0
+    assert record_of(here / "runs" / "seed1")["detections"] == records[1]["detections"]
+    assert main(words) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert main(["train", str(path), "--seeds", "0", "--resume"]) == 2
+    assert "needs --work-dir" in capsys.readouterr().err
+
+
+def test_seed_and_deterministic_are_settings(dataset, here, capsys):
+    path = config_file(here, dataset)
+    assert main(["train", str(path), "--seed", "7", "--deterministic", "--print-config"]) == 0
+    runtime = json.loads(capsys.readouterr().out)["runtime"]
+    assert (runtime["seed"], runtime["deterministic"]) == (7, True)
+
+
+def test_several_processes_need_a_folder_they_agree_on(dataset, here, monkeypatch, capsys):
+    path = config_file(here, dataset)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["train", str(path)]) == 2
+    assert "name the run's folder with --work-dir" in capsys.readouterr().err
+    assert [item.name for item in here.iterdir()] == ["my.json"]
+
+
+def test_a_record_is_filed_when_asked(dataset, here, no_pictures, capsys):
+    (here / "leaderboard" / "records").mkdir(parents=True)
+    path = config_file(here, dataset, epochs=1)
+    assert main(["train", str(path), "--work-dir", "run", "--file"]) == 0
+    name = record_of(here / "run")["id"]
+    assert list((here / "leaderboard" / "records").rglob(f"{name}.json"))
+    assert name in (here / "leaderboard" / "leaderboard.csv").read_text()
+
+
+# ---- test ----
+
+
+def test_test_scores_a_checkpoint_as_training_did(trained, capsys):
+    words = ["test", str(trained / "my.json"), str(trained / "run" / "last.pth")]
+    assert main(words) == 0
+    assert "mAP (%) at tIoU" in capsys.readouterr().out
+    ours, again = record_of(trained / "run"), record_of(trained / "run" / "test")
+    assert again["detections"] == ours["detections"]
+    assert again["metrics"] == ours["metrics"]
+
+
+def test_test_takes_other_settings_of_the_decoder(trained, tmp_path, capsys):
+    words = ["test", str(trained / "my.json"), str(trained / "run" / "last.pth"), "--work-dir", str(tmp_path / "other")]
+    assert main([*words, "--cfg-options", "model.postprocessor.thresholds=[0.9]"]) == 0
+    other = record_of(tmp_path / "other")
+    assert other["config"]["model"]["postprocessor"]["thresholds"] == [0.9]
+    assert other["detections"]["sha256"] != record_of(trained / "run")["detections"]["sha256"]
+
+
+def test_test_of_a_folder_says_what_to_name(trained, capsys):
+    assert main(["test", str(trained / "my.json"), str(trained / "run")]) == 2
+    assert "name a checkpoint in it" in capsys.readouterr().err
+
+
+# ---- infer ----
+
+
+@pytest.fixture
+def video(dataset, tmp_path) -> Path:
+    """Features of one test video in a file of their own."""
+    path = tmp_path / "test_003.npy"
+    store = FeatureStore.open(dataset / "features")
+    np.save(path, store.video("test_003"))
+    return path
+
+
+def infer(trained: Path, *words: str) -> int:
+    common = [str(trained / "my.json"), str(trained / "run" / "last.pth")]
+    return main(["infer", *common, *words, "--fps", str(FPS), "--stride", str(STRIDE)])
+
+
+def test_infer_finds_what_the_test_found_and_draws_it(trained, dataset, video, here, capsys):
+    duration = Annotations.load(dataset / "annotations.json").videos["test_003"].duration
+    words = [str(video), "--duration", str(duration), "--out", "found.json", "--plot", "pictures"]
+    assert infer(trained, *words) == 0
+    found = read_detections(here / "found.json", CLASSES).videos["test_003"]
+    record = record_of(trained / "run")
+    scored = read_detections(trained / "run" / "record" / record["detections"]["file"], CLASSES).videos["test_003"]
+    assert len(found) > 0
+    np.testing.assert_allclose(found.rows(), scored.rows(), rtol=1e-6, atol=1e-6)
+    assert (here / "pictures" / "test_003.png").read_bytes().startswith(PNG)
+    said = capsys.readouterr().out
+    assert f"test_003: {len(found)} detections" in said
+    assert "written found.json" in said
+
+
+def test_infer_leaves_out_low_scores_and_takes_several_files(trained, video, here):
+    np.save(here / "short.npy", np.ones((1, WIDTH), np.float16))
+    assert infer(trained, str(video), str(here / "short.npy"), "--out", "all.json.gz") == 0
+    every = read_detections(here / "all.json.gz", CLASSES).videos
+    assert set(every) == {"test_003", "short"}
+    limit = float(np.median(every["test_003"].score))
+    assert infer(trained, str(video), "--out", "best.json", "--min-score", str(limit)) == 0
+    best = read_detections(here / "best.json", CLASSES).videos["test_003"]
+    assert len(best) == int((every["test_003"].score >= limit).sum())
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "no feature file"),
+        (b"not numpy", "is no plain .npy array"),
+        (np.array([{"a": 1}], dtype=object), "is no plain .npy array"),
+        (np.ones((4, WIDTH), np.int64), "must hold a float array [T, D]"),
+        (np.ones(4), "must hold a float array [T, D]"),
+        (np.ones((0, WIDTH)), "T >= 1"),
+        (np.full((4, WIDTH), np.nan), "snippet 0 holds NaN"),
+        (np.ones((4, WIDTH + 1)), "the model cannot take features of shape (4, 9)"),
+    ],
+    ids=["missing", "text", "objects", "integers", "one axis", "empty", "nan", "width"],
+)
+def test_infer_refuses_files_that_are_no_features(trained, here, capsys, content, expected):
+    path = here / "video.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.save(path, content, allow_pickle=True)
+    before = list(here.iterdir())
+    assert infer(trained, str(path), "--out", "found.json") == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert "video.npy" in error
+    assert list(here.iterdir()) == before
+
+
+def test_infer_refuses_what_would_be_ambiguous(trained, video, here, capsys):
+    (here / "more").mkdir()
+    (here / "more" / video.name).write_bytes(video.read_bytes())
+    assert infer(trained, str(video), str(here / "more" / video.name)) == 2
+    assert "have the same name" in capsys.readouterr().err
+    for words, expected in ((["--fps", "0"], "must be positive"), (["--duration", "-1"], "--duration is a positive")):
+        common = ["infer", str(trained / "my.json"), str(trained / "run" / "last.pth"), str(video)]
+        assert main([*common, "--fps", "25", "--stride", "16", *words]) == 2
+        assert expected in capsys.readouterr().err
+
+
+# ---- sweep ----
+
+
+ROWS = """
+base: my.json
+rows:
+  - name: full
+    paper_row: Table 1, all losses
+    published: {metric: mAP@0.5, value: 12.3}
+  - name: no_a2c
+    paper_row: Table 1, without
+    options: {model.losses.a2c: null}
+"""
+
+
+def test_sweep_trains_its_rows_once_and_prints_them_beside_the_paper(dataset, here, no_pictures, capsys):
+    config_file(here, dataset, epochs=1)
+    (here / "rows.yaml").write_text(ROWS)
+    assert main(["sweep", "rows.yaml", "--list"]) == 0
+    assert "12.3 mAP@0.5" in capsys.readouterr().out
+    assert sorted(path.name for path in here.iterdir()) == ["my.json", "rows.yaml"]
+
+    assert main(["sweep", "rows.yaml", "--seeds", "0", "1", "--work-dir", "out"]) == 0
+    said = capsys.readouterr().out
+    table = said[said.index("average mAP (%) per seed") :]
+    runs = {(row, seed): here / "out" / "rows" / row / f"seed{seed}" for row in ("full", "no_a2c") for seed in (0, 1)}
+    records = {key: record_of(run) for key, run in runs.items()}
+    assert {key: (record["variant"], record["seed"]) for key, record in records.items()} == {key: key for key in runs}
+    assert "a2c" in records["full", 0]["config"]["model"]["losses"]
+    assert records["no_a2c", 0]["config"]["model"]["losses"]["a2c"] is None
+    for row in ("full", "no_a2c"):
+        values = [records[row, seed]["metrics"] for seed in (0, 1)]
+        averages = [100 * m["variants"][m["main"]]["averages"][PROTOCOL.headline] for m in values]
+        (line,) = [line for line in table.splitlines() if line.startswith(row)]
+        assert ", ".join(f"{value:.2f}" for value in averages) in line
+    assert "published 12.3 mAP@0.5" in table
+
+    before = {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.pth")}
+    assert main(["sweep", "rows.yaml", "--work-dir", "out"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.pth")} == before
+
+
+def test_sweep_goes_on_where_it_was_interrupted(dataset, here, no_pictures):
+    config_file(here, dataset, epochs=1)
+    (here / "rows.yaml").write_text(ROWS)
+    folder = here / "out" / "rows" / "full" / "seed0"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")  # killed before its first checkpoint
+    assert main(["sweep", "rows.yaml", "--rows", "full", "--work-dir", "out"]) == 0
+    assert record_of(folder)["variant"] == "full"
+    assert not (here / "out" / "rows" / "no_a2c").exists()
+
+
+def test_sweep_checks_every_row_before_the_first_trains(dataset, here, capsys):
+    config_file(here, dataset)
+    (here / "rows.yaml").write_text(ROWS.replace("model.losses.a2c", "train.epohcs"))
+    assert main(["sweep", "rows.yaml", "--work-dir", "out"]) == 2
+    assert "Did you mean 'epochs'?" in capsys.readouterr().err
+    (here / "rows.yaml").write_text(ROWS)
+    assert main(["sweep", "rows.yaml", "--rows", "ful"]) == 2
+    assert "Did you mean 'full'?" in capsys.readouterr().err
+    assert main(["sweep", "row.yaml"]) == 2
+    assert "Did you mean 'rows.yaml'?" in capsys.readouterr().err
+    assert sorted(path.name for path in here.iterdir()) == ["my.json", "rows.yaml"]
+
+
+# ---- list ----
+
+
+def test_list_shows_kinds_names_and_origins(capsys):
+    assert main(["list", "--kind", "loss"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("loss (")
+    assert "VideoCrossEntropy" in said
+    assert "head (" not in said
+    assert main(["list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["components"]
+    assert {"backbone", "head", "loss", "postprocessor"} <= {row["kind"] for row in rows}
+    assert all(row["summary"] for row in rows)
+    assert main(["list", "--kind", "losses"]) == 2
+    assert "Did you mean 'loss'?" in capsys.readouterr().err
