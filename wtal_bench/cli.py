@@ -64,13 +64,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nwtal-bench {verb}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except OSError as error:
         if error.errno not in DISK:
             raise
         print(f"wtal-bench {verb}: cannot write {error.filename or 'a file'}: {error.strerror}.", file=sys.stderr)
+        _drop_output()
         return 2
+
+
+def _drop_output() -> None:
+    """Forget what standard output does not take: Python would try again, and complain, on its way out."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(verb: str, module: ModuleType) -> argparse.ArgumentParser:
