@@ -37,7 +37,6 @@ def test_nothing_asked_for_is_nothing_chosen():
 
 
 def test_full_precision_lifts_half_precision_alone():
-    assert [full_precision(torch.ones(1, dtype=d)).dtype for d in (torch.bfloat16, torch.float16)] == [
-        torch.float32
-    ] * 2
+    for half in (torch.bfloat16, torch.float16):
+        assert full_precision(torch.ones(1, dtype=half)).dtype == torch.float32
     assert full_precision(torch.ones(1, dtype=torch.float64)).dtype == torch.float64
