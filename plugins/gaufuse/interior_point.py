@@ -167,6 +167,8 @@ def _step(p: _Programs, x: _State, r: _Residuals) -> _State:
         vk = (a1 - dh * turned) / both
         return dh * (vk + turned - rh), ds * (vk - rs), vk, v
 
+    # padded classes stand still: no step length looks at them, and what they ran into would spoil the sums
+    live = p.sizes > 0
     one, zero = np.ones_like(x.h), np.zeros_like(x.h)
     ph, ps, pk, pv = solve(one, zero, one, p.q)
     below = x.kappa / x.tau - p.sum(ph) + p.sum(pk) + (p.q * pv).sum(axis=1)
@@ -183,16 +185,15 @@ def _step(p: _Programs, x: _State, r: _Residuals) -> _State:
         dtau = (1 - gamma) * r.gap + k / x.tau + p.sum(uh) - p.sum(vk) - (p.q * v).sum(axis=1)
         dtau = dtau / below
         wide = dtau[:, None]
-        h, s = uh + ph * wide, us + ps * wide
-        return _State(
-            h, s, (xh - x.zh * h) / x.h, (xs - x.zs * s) / x.s, vk + pk * wide, v + pv * wide, dtau,
-            (k - x.kappa * dtau) / x.tau,
-        )  # fmt: skip
+        h, s = live * (uh + ph * wide), live * (us + ps * wide)
+        zh, zs = live * (xh - x.zh * h) / x.h, live * (xs - x.zs * s) / x.s
+        yk, y = live * (vk + pk * wide), v + pv * wide
+        return _State(h, s, zh, zs, yk, y, dtau, (k - x.kappa * dtau) / x.tau)
 
     predictor = direction(np.zeros_like(x.tau), None)
-    alpha = _reach(p, x, predictor, 1.0)
+    alpha = _reach(x, predictor, 1.0)
     corrector = direction((1 - alpha) ** 2 * np.minimum(0.1, 1 - alpha), predictor)
-    return x.moved(corrector, _reach(p, x, corrector, STEP))
+    return x.moved(corrector, _reach(x, corrector, STEP))
 
 
 class _Normal:
@@ -220,15 +221,13 @@ def _factor(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
     return (vectors / values) @ vectors.T, False
 
 
-def _reach(p: _Programs, x: _State, d: _State, share: float) -> np.ndarray:
+def _reach(x: _State, d: _State, share: float) -> np.ndarray:
     """Longest step, at most 1, that stays `share` of the way inside the positive orthant: [B]."""
     step = np.full(len(x.tau), np.inf)
-    for now, change in ((x.h, d.h), (x.s, d.s), (x.zh, d.zh), (x.zs, d.zs)):
-        falls = (change < 0) & (p.sizes > 0)
-        ratio = np.where(falls, now / -np.where(falls, change, -1.0), np.inf)
+    for name in ("h", "s", "zh", "zs", "tau", "kappa"):
+        now, change = (getattr(state, name).reshape(len(step), -1) for state in (x, d))
+        ratio = np.divide(now, -change, out=np.full_like(now, np.inf), where=change < 0)
         step = np.minimum(step, ratio.min(axis=1))
-    for now, change in ((x.tau, d.tau), (x.kappa, d.kappa)):
-        step = np.minimum(step, np.where(change < 0, now / -np.where(change < 0, change, -1.0), np.inf))
     return np.minimum(1.0, share * step)
 
 
