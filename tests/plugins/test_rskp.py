@@ -15,6 +15,7 @@ from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.localizer import build_model
 from wtal_bench.running.config import load_config
 from wtal_bench.testing import random_batch
+from wtal_plugins.rskp import products
 from wtal_plugins.rskp.embedding import Embedding
 from wtal_plugins.rskp.examples import memory as memory_example
 from wtal_plugins.rskp.examples import memory_of_slot_zero, official
@@ -262,3 +263,36 @@ def test_published_configs_build_with_the_sizes_of_their_data(name):
 def test_a_misspelt_slot_rule_is_refused_with_the_right_one():
     with pytest.raises(ConfigError, match=r"slot='labels'.*Did you mean 'label'"):
         Memory(channels=2, num_classes=2, slot="labels")
+
+
+# ---- a GPU's way of working ----
+
+
+def loss_and_gradients(model, batch: Batch) -> dict[str, torch.Tensor]:
+    loss = model.losses(batch)["total"]
+    loss.backward()
+    return {"loss": loss.detach(), **{name: p.grad for name, p in model.named_parameters()}}
+
+
+def test_padded_products_equal_those_on_real_rows(monkeypatch):
+    """What runs on a GPU: one product over the padded mini-batch instead of one a video."""
+    batch = random_batch(LENGTHS, padding=5)
+    rows = loss_and_gradients(a_model(memory_example), batch)
+    monkeypatch.setattr(
+        products._Ledger, "lengths", property(lambda self: None, lambda self, value: None), raising=False
+    )
+    padded = loss_and_gradients(a_model(memory_example), batch)
+    for name, value in rows.items():
+        torch.testing.assert_close(padded[name], value, rtol=1e-10, atol=1e-10, msg=name)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+def test_a_step_on_the_gpu_equals_one_on_the_cpu():
+    batch = random_batch(LENGTHS)
+    models = [a_model(memory_example), a_model(memory_example).cuda()]
+    here, there = (loss_and_gradients(m, batch.to(d)) for m, d in zip(models, ("cpu", "cuda")))
+    for name, value in here.items():
+        torch.testing.assert_close(there[name].cpu(), value, rtol=1e-8, atol=1e-8, msg=name)
+    banks = [m.heads["memory"].bank.cpu() for m in models]
+    torch.testing.assert_close(*banks, rtol=0, atol=1e-10)
