@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from tests.helpers import REPOSITORY
+from tests.plugins.gaufuse_passes import LENGTHS, a_model, flat, one_by_one
 from tests.running.conftest import dataset, make_dataset, tiny_config  # noqa: F401
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch
-from wtal_bench.modeling.localizer import Localizer, build_model
+from wtal_bench.modeling.localizer import build_model
 from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.checkpoint import read_checkpoint
 from wtal_bench.running.config import check_config, load_config
@@ -27,38 +27,6 @@ from wtal_plugins.gaufuse.labels import PseudoLabels
 from wtal_plugins.gaufuse.linpro import LinPro
 from wtal_plugins.gaufuse.losses import PseudoLabelLoss
 from wtal_plugins.gaufuse.store import LabelStore, VideoLabels
-
-LENGTHS = (13, 1, 40, 21)
-
-
-def a_model(example=official, **labels) -> Localizer:
-    torch.manual_seed(0)
-    config = copy.deepcopy(example().model)
-    config["heads"]["labels"] |= labels
-    return build_model(config, "test").double().eval()
-
-
-def one_by_one(model: Localizer, batch: Batch, fail_after: int | None = None):
-    """A training pass over the videos of a batch."""
-
-    def run():
-        for i in range(len(batch)):
-            if fail_after is not None and i == fail_after:
-                raise KeyboardInterrupt
-            length = int(batch.mask[i].sum())
-            single = replace(
-                batch,
-                features=batch.features[i : i + 1, :length],
-                mask=batch.mask[i : i + 1, :length],
-                labels=batch.labels[i : i + 1],
-                index=batch.index[i : i + 1],
-                meta=batch.meta[i : i + 1],
-                snippet_index=batch.snippet_index[i : i + 1, :length],
-            )
-            with torch.no_grad():
-                yield model.compute(single), single
-
-    return run
 
 
 @pytest.mark.parametrize("example", [official, without_background, two_curves])
@@ -290,17 +258,6 @@ def run(tree: dict, folder, resume: bool = False) -> dict:
     return read_checkpoint(folder / "last.pth")["state_dict"]
 
 
-def flat(state: dict) -> dict:
-    """Tensors of a state dict, those in extra states included."""
-    found = {}
-    for name, value in state.items():
-        if isinstance(value, dict):
-            found |= {f"{name}.{key}": item for key, item in flat(value).items()}
-        else:
-            found[name] = value
-    return found
-
-
 def test_training_4_epochs_equals_2_and_2_resumed_across_a_refresh(dataset, tmp_path):  # noqa: F811
     straight = flat(run(tiny_gaufuse(dataset, 4), tmp_path / "straight"))
     run(tiny_gaufuse(dataset, 2), tmp_path / "resumed")
@@ -330,29 +287,6 @@ def test_labels_attach_to_a_host_of_another_plugin(dataset, tmp_path):  # noqa: 
     assert state["made_at"] == 2
     assert state["counts"]["videos"] == len(state["latest"]["ids"]) == 12
     assert state["latest"]["values"].any()
-
-
-def share_of_the_labels(rank: int, world: int, address: str, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world)
-    torch.set_num_threads(1)
-    model = a_model()
-    model.begin_epoch(0, one_by_one(model, random_batch((13, 40))))
-    torch.save(model.heads["labels"].get_extra_state(), f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
-def test_processes_share_the_work_and_all_hold_the_labels_of_one(tmp_path):
-    world = 3  # two videos: the third has none
-    mp.spawn(share_of_the_labels, (world, f"file://{tmp_path}/store", str(tmp_path)), nprocs=world)
-    model = a_model()
-    model.begin_epoch(0, one_by_one(model, random_batch((13, 40))))
-    assert all(len(video.columns) for video in model.heads["labels"].latest.videos.values())
-    expected = flat({"": model.heads["labels"].get_extra_state()})
-    for rank in range(world):
-        theirs = flat({"": torch.load(tmp_path / f"{rank}.pt", weights_only=True)})
-        for name, value in expected.items():
-            same = torch.equal(value, theirs[name]) if isinstance(value, torch.Tensor) else value == theirs[name]
-            assert same, f"{name} of rank {rank} differs"
 
 
 # ---- configs ----
