@@ -282,8 +282,10 @@ def test_a_diverging_run_stops_with_words_and_keeps_the_last_good_checkpoint(run
     assert kept.exists() == (f"{kept} is from before." in text)
 
 
-def test_a_run_that_diverges_late_keeps_what_it_had(run):
+@pytest.mark.parametrize("losses", [["cls_pre", "cls_post", "a2c"], ["cls_pre"]])
+def test_a_run_that_diverges_late_keeps_what_it_had(run, losses):
     # three steps an epoch: the rate of epoch 3 ruins the weights, between two looks at the loss
+    run.tree["model"]["losses"] = {name: run.tree["model"]["losses"][name] for name in losses}
     text = run.refused("train.epochs=30", "train.optimizer=SGD", "train.lr_schedule=[(2, 1e30)]")
     assert f"{run.work_dir / 'last.pth'} is from before." in text
     state = read_checkpoint(run.work_dir / "last.pth")
