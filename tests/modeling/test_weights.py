@@ -61,6 +61,7 @@ def test_a_scalar_the_loss_does_not_give_is_told_with_the_nearest():
         {"schedule": "steps", "steps": [(0,)]},
         {"schedule": "steps", "steps": [(0, "x")]},
         {"schedule": "step", "steps": [(0, 1)]},
+        {"schedule": ["steps"], "steps": [(0, 1)]},
         {"schedule": "geometric", "value": 1},
         {"schedule": "geometric", "value": 1, "factor": 2, "begin": 3},
     ],

@@ -87,7 +87,7 @@ class LossWeight:
     def _parse(value: Any, where: str) -> Constant | Steps | Geometric:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return Constant(value)
-        if isinstance(value, Mapping) and value.get("schedule") in SCHEDULES:
+        if isinstance(value, Mapping) and str(value.get("schedule")) in SCHEDULES:
             arguments = {key: item for key, item in value.items() if key != "schedule"}
             try:
                 return SCHEDULES[value["schedule"]](**arguments)
