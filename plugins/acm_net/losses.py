@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Batch, Loss, Outputs
 from wtal_bench.modeling.blocks import full_precision, zero_padding
+from wtal_bench.options import at_least, choose
 
 TARGETS = ("instance", "context", "background")
 
@@ -28,9 +28,7 @@ class BranchCrossEntropy(Loss):
     needs = ("labels",)
 
     def __init__(self, target: str, eps: float = 1e-10) -> None:
-        if target not in TARGETS:
-            raise ConfigError(f"target={target!r}.{did_you_mean(target, TARGETS)} Options: {listing(TARGETS)}.")
-        self.target, self.eps = target, eps
+        self.target, self.eps = choose("target", target, TARGETS), at_least("eps", eps, 0)
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"ce": 0-d}."""

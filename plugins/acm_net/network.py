@@ -50,7 +50,7 @@ class Embedding(nn.Module, Backbone):
 
     def forward(self, features: Tensor, mask: Tensor) -> Outputs:
         """[B,T,D], [B,T] -> fields."""
-        return {"embedding": torch.relu(self.embed(self.dropout(features), mask))}
+        return {"embedding": self.embed(self.dropout(features), mask, then=torch.relu_)}
 
 
 class Attention(nn.Module, Head):

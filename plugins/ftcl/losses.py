@@ -155,8 +155,9 @@ class SequenceContrast(Loss):
         return _mean(hinge, compared.valid.reshape(3, -1).all(dim=0))
 
     def _gathered(self, outputs: Outputs, score: Tensor, videos: Tensor, first: Snippets, second: Snippets) -> Compared:
-        u = self.selection.gather(outputs, score, videos[:, 0], first)
-        v = self.selection.gather(outputs, score, videos[:, 1], second)
+        # one gather for both sides: its backward pass fills a gradient of the size of the embedding
+        both = Snippets.joined([first, second])
+        u, v = self.selection.gather(outputs, score, videos.T.flatten(), both).chunk(2)
         return Compared(videos, first, second, u, v)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from wtal_bench.errors import ConfigError, DataError, listing
 from wtal_bench.interfaces import Batch, Outputs
 from wtal_bench.modeling.blocks import full_precision, top_snippets
-from wtal_bench.options import choose
+from wtal_bench.options import at_least, choose
 
 SCORES = {
     "attention": "attention",
@@ -73,10 +73,8 @@ class Selection:
     """
 
     def __init__(self, compare: str, length: int, background: str, score: str, gather: str, short: str) -> None:
-        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-            raise ConfigError(f"length={length!r}: a sequence has a whole number of snippets, at least 1.")
         self.compare = choose("compare", compare, COMPARED)
-        self.length = length
+        self.length = at_least("length", length, 1, whole=True)
         self.background = choose("background", background, BACKGROUNDS)
         self.kind = choose("score", score, SCORES)
         self.weighted = choose("gather", gather, GATHERS) == "weighted"

@@ -164,6 +164,18 @@ def test_temporal_convolution_has_the_gradients_of_its_videos_alone():
         torch.testing.assert_close(ours[name], parameter.grad, rtol=0, atol=1e-11)
 
 
+def test_what_follows_a_temporal_convolution_sees_real_rows_alone():
+    conv = blocks.TemporalConv(4, 6).double()
+    x = draw(4)
+    plain = torch.sigmoid(conv(x, mask())).masked_fill(~mask().unsqueeze(-1), 0.0)
+    torch.testing.assert_close(conv(x, mask(), then=torch.sigmoid_), plain, rtol=0, atol=1e-15)
+    conv(x, mask(), then=torch.relu_).square().sum().backward()
+    ours = conv.conv.weight.grad.clone()
+    conv.zero_grad()
+    conv(x, mask()).relu().square().sum().backward()
+    torch.testing.assert_close(ours, conv.conv.weight.grad, rtol=0, atol=1e-12)
+
+
 def test_even_kernels_are_refused():
     with pytest.raises(ValueError, match="taps must be odd"):
         blocks.TemporalConv(4, 4, 2)

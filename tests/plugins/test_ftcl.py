@@ -344,17 +344,17 @@ def test_both_losses_attach_to_every_stream_of_a_host():
     ("settings", "words"),
     [
         (dict(type="ftcl.FSD", channels=3, background="lowst"), "Did you mean 'lowest'"),
-        (dict(type="ftcl.FSD", channels=3, smoothmax="soft"), "Options: scaled, printed, hard"),
-        (dict(type="ftcl.FSD", channels=3, activation="gelu"), "Options: none, relu, sigmoid, tanh"),
-        (dict(type="ftcl.FSD", channels=3, loss="bce"), "Options: mean_diff, rank"),
+        (dict(type="ftcl.FSD", channels=3, smoothmax="soft"), "scaled, printed, hard"),
+        (dict(type="ftcl.FSD", channels=3, activation="gelu"), "none, relu, sigmoid, tanh"),
+        (dict(type="ftcl.FSD", channels=3, loss="bce"), "mean_diff, rank"),
         (dict(type="ftcl.FSD", channels=3, loss="rank", compare="top"), "set compare='proposals'"),
         (dict(type="ftcl.FSD", channels=3, length=0), "at least 1"),
         (dict(type="ftcl.LCS", tau="0.9x"), "'quantile:0.9'"),
         (dict(type="ftcl.LCS", tau="quantile:1.5"), "'quantile:0.9'"),
         (dict(type="ftcl.LCS", rescale=dict(gain=5.0)), "offset=0.8, gain=5.0"),
-        (dict(type="ftcl.LCS", score="cas"), "Options: attention, cas_sum"),
+        (dict(type="ftcl.LCS", score="cas"), "attention, cas_sum"),
         (dict(type="ftcl.DTW", gather="weight"), "Did you mean 'weighted'"),
-        (dict(type="ftcl.DTW", short="drop"), "Options: shorten, refuse"),
+        (dict(type="ftcl.DTW", short="drop"), "shorten, refuse"),
     ],
 )
 def test_wrong_settings_are_explained(settings, words):

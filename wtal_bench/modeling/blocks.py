@@ -215,21 +215,26 @@ class TemporalConv(nn.Module):
             raise ValueError(f"taps must be odd to keep the length, got {taps}")
         self.conv = nn.Conv1d(in_channels, out_channels, taps, padding=taps // 2, bias=bias)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """[B,T,D] -> [B,T,E], padded rows zero."""
+    def forward(self, x: Tensor, mask: Tensor, then: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """[B,T,D] -> [B,T,E], padded rows zero.
+
+        Args:
+            x, mask: [B,T,D] and [B,T].
+            then: what follows at every real row; nobody else holds them, so it may work in place (`torch.relu_`).
+        """
         taps = self.conv.kernel_size[0]
         rows = pack(x, mask) if taps == 1 else _windows(x, mask, taps)
         weight = self.conv.weight.transpose(1, 2).flatten(1)
-        return unpack(F.linear(rows, weight, self.conv.bias), mask)
+        made = F.linear(rows, weight, self.conv.bias)
+        return unpack(made if then is None else then(made), mask)
 
 
 def _windows(x: Tensor, mask: Tensor, taps: int) -> Tensor:
     """[N,taps*D] the `taps` rows around each of the N real rows of `x` [B,T,D], zeros beyond a video's ends."""
-    videos, length = mask.shape
-    half = taps // 2
-    padded = F.pad(x, (0, 0, half, half)).flatten(0, 1)
-    place = torch.arange(length, device=x.device).unsqueeze(1) + torch.arange(-half, half + 1, device=x.device)
+    place = torch.arange(mask.shape[1], device=x.device).unsqueeze(1) + torch.arange(taps, device=x.device) - taps // 2
     own = (place >= 0) & (place < mask.sum(dim=1).reshape(-1, 1, 1))
-    first = torch.arange(videos, device=x.device).reshape(-1, 1, 1) * (length + 2 * half) + half
-    index = torch.where(own, first + place, 0)[mask]  # row 0 of `padded` is zero
-    return padded.index_select(0, index.flatten()).reshape(len(index), -1)
+    first = torch.arange(len(mask), device=x.device).reshape(-1, 1, 1) * mask.shape[1]
+    index, outside = torch.where(own, first + place, 0)[mask], ~own[mask]
+    rows = x.flatten(0, 1).index_select(0, index.flatten())
+    rows.index_fill_(0, outside.flatten().nonzero().squeeze(1), 0.0)
+    return rows.reshape(len(index), -1)
