@@ -174,7 +174,12 @@ def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = prin
     """
     check_model(config)
     opened = open_data(config.data, pick_device(config).type, config.path)
-    session = build_runner(config, opened, work_dir, out=out)
+    if isinstance(config.train.init_from, dict):
+        weights = None
+        check_model(_parent_config(config))
+    else:
+        weights, _ = _initial_weights(config, opened.protocol.name, None, False, out)
+    session = build_runner(config, opened, work_dir, weights=weights, out=out)
     session.runner._train_loop = session.runner.build_train_loop(session.runner._train_loop)
     model, step = session.model, session.runner.optim_wrapper
     batch = _two_videos(session)
@@ -197,7 +202,7 @@ def _two_videos(session: Session) -> Batch:
 
 
 def _initial_weights(
-    config: RunConfig, protocol: str, work_dir: WorkDir, resume: bool, out: Callable[[str], None]
+    config: RunConfig, protocol: str, work_dir: WorkDir | None, resume: bool, out: Callable[[str], None]
 ) -> tuple[tuple[dict[str, Any], Path] | None, str | None]:
     """Resolve `train.init_from`: (weights and where from, id of the parent's record)."""
     source = config.train.init_from
@@ -205,7 +210,7 @@ def _initial_weights(
         return None, None
     where = f"{config.path}: train.init_from"
     if isinstance(source, dict):
-        run = _train_parent(source, config, work_dir, where, out)
+        run = _train_parent(config, work_dir, out)
     else:
         path = Path(str(source)).expanduser()
         if path.suffix == ".pth":
@@ -217,20 +222,27 @@ def _initial_weights(
     return (None if resume else (weights_of(read_checkpoint(chosen)), chosen)), _parent_record(run)
 
 
-def _train_parent(
-    source: dict[str, Any], config: RunConfig, work_dir: WorkDir, where: str, out: Callable[[str], None]
-) -> Path:
-    """Train the parent first, in the run's own folder, with the run's seed; an unfinished one is resumed."""
+def _parent_config(config: RunConfig) -> RunConfig:
+    source = config.train.init_from
     if set(source) - {"config", "options"} or "config" not in source:
-        raise ConfigError(f"{where} is a dict(config='configs/....py', options=['train.epochs=10']), got {source!r}.")
+        raise ConfigError(
+            f"{config.path}: train.init_from is a dict(config='configs/....py', options=['train.epochs=10']), got "
+            f"{source!r}."
+        )
     parent = load_config(source["config"], source.get("options", ()))
     parent.runtime = config.runtime
+    return parent
+
+
+def _train_parent(config: RunConfig, work_dir: WorkDir, out: Callable[[str], None]) -> Path:
+    """Train the parent first, in the run's own folder, with the run's seed; an unfinished one is resumed."""
+    parent = _parent_config(config)
     folder = work_dir.path / "init"
     if any((folder / "record").glob("*.json")):
         return folder
-    out(f"training {source['config']} first (train.init_from)")
+    out(f"training {parent.path} first (train.init_from)")
     resume = (folder / "last.pth").is_file()
-    own = WorkDir(folder, resume=resume)
+    own = WorkDir(folder, resume=resume, share=work_dir.shared)
     try:
         train(parent, own, resume=resume, out=out)
     finally:
