@@ -91,6 +91,42 @@ def test_a_dry_run_builds_everything_and_keeps_nothing(dataset, here, capsys):
     assert [item.name for item in here.iterdir()] == ["my.json"]
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("nowhere.pth", "no checkpoint nowhere.pth"),
+        ("some-record", "is no checkpoint, no run's folder and no record id"),
+        ({"config": "nowhere.json"}, "no config file nowhere.json"),
+        ({"config": "my.json", "epochs": 3}, "train.init_from is a dict(config="),
+        ({"config": "my.json", "options": ["train.epohcs=3"]}, "Did you mean 'epochs'?"),
+        ({"config": "my.json", "options": ["model.heads.pre.dropuot=3"]}, "Did you mean 'dropout'?"),
+    ],
+    ids=str,
+)
+def test_a_dry_run_looks_for_the_weights_to_start_from(dataset, here, capsys, source, expected):
+    config_file(here, dataset)
+    (here / "child.json").write_text(json.dumps(tiny_config(dataset, init_from=source)))
+    for more in (["--dry-run"], ["--work-dir", "run"]):
+        assert main(["train", "child.json", *more]) == 2
+        assert expected in capsys.readouterr().err
+    assert sorted(item.name for item in here.iterdir()) == ["child.json", "my.json"]
+
+
+def test_a_parent_is_trained_first_in_the_runs_own_folder_and_once(dataset, here, no_pictures, capsys):
+    config_file(here, dataset, epochs=1)
+    source = {"config": "my.json", "options": ["train.lr=0.002"]}
+    (here / "child.json").write_text(json.dumps(tiny_config(dataset, epochs=1, init_from=source)))
+    assert main(["train", "child.json", "--dry-run"]) == 0
+    assert main(["train", "child.json", "--work-dir", "run"]) == 0
+    assert "training my.json first" in capsys.readouterr().out
+    parent, child = record_of(here / "run" / "init"), record_of(here / "run")
+    assert child["parent"] == parent["id"]
+    assert parent["config"]["train"]["lr"] == 0.002
+    assert main(["train", "child.json", "--work-dir", "run", "--resume", "--cfg-options", "train.epochs=2"]) == 0
+    assert "first (train.init_from)" not in capsys.readouterr().out
+    assert record_of(here / "run" / "init") == parent
+
+
 def test_train_makes_a_folder_of_its_own_and_resumes_the_newest(dataset, here, no_pictures, capsys):
     path = config_file(here, dataset, epochs=1)
     assert main(["train", str(path), "--resume"]) == 2
