@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wtal_bench.errors import ConfigError, DataError, listing
+from wtal_bench.errors import DataError, listing
 from wtal_bench.interfaces import Batch, Outputs
 from wtal_bench.modeling.blocks import full_precision, top_snippets
 from wtal_bench.options import at_least, choose
