@@ -153,7 +153,7 @@ class PostStream(nn.Module, Head):
         super().__init__()
         self.aggregate = Aggregation(fold_mode, agg_norm)
         self.slope = slope
-        self.dropout = dropout
+        self.dropout = nn.Dropout(dropout).p  # refuses what is no probability
 
     def classify(self, weight: Tensor, outputs: Outputs, batch: Batch, passes: Tensor | None = None) -> Tensor:
         """Run the post stream.
