@@ -8,7 +8,7 @@ from wtal_bench.errors import ConfigError
 from wtal_bench.modeling.weights import LossWeight
 
 
-def weights(config, scalar: str = "x", epochs=range(6)) -> list[float]:
+def weights(config, scalar: str = "x", epochs=(0, 1, 2, 3, 4, 5)) -> list[float]:
     weight = LossWeight(config, "here")
     return [weight.at(scalar, epoch) for epoch in epochs]
 
