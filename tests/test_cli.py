@@ -136,7 +136,7 @@ def test_a_bug_keeps_its_traceback(verb):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_full_output_and_a_reader_that_leaves_are_told_quietly():
-    command = f"{sys.executable} -m wtal_bench.cli list"
+    command = f"{sys.executable} -m wtal_bench list"
     full = subprocess.run(["bash", "-c", f"{command} > /dev/full"], capture_output=True, text=True, cwd=REPOSITORY)
     assert (full.returncode, full.stderr) == (2, "wtal-bench list: cannot write a file: No space left on device.\n")
     script = f"set -o pipefail; {command} | true"

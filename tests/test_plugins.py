@@ -49,7 +49,7 @@ def wtal(*words: str, path: Path | None = None, cwd: Path = REPOSITORY, **enviro
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     if path is not None:
         variables["PYTHONPATH"] = os.pathsep.join([str(path), variables.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "wtal_bench.cli", *words]
+    command = [sys.executable, "-m", "wtal_bench", *words]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables)
 
 

@@ -1,7 +1,6 @@
 """`wtal-bench VERB ...`: one door to everything. `tools/*.py` are thin doors to the same verbs.
 
-A verb is a module with SUMMARY, EXAMPLE, `configure(parser)` and `run(args) -> exit status`, imported when it is used:
-verbs that need no torch never load it.
+Every verb is a module of `wtal_bench.commands`, imported when it is used: verbs that need no torch never load it.
 """
 
 from __future__ import annotations
@@ -18,19 +17,22 @@ from wtal_bench import __version__
 from wtal_bench.errors import WtalError, did_you_mean
 
 VERBS: dict[str, str] = {
-    "train": "wtal_bench.running.train_command",
-    "test": "wtal_bench.running.test_command",
-    "infer": "wtal_bench.running.infer_command",
-    "sweep": "wtal_bench.running.sweep_command",
-    "evaluate": "wtal_bench.running.evaluate_command",
-    "compare": "wtal_bench.leaderboard.compare_command",
-    "leaderboard": "wtal_bench.leaderboard.command",
-    "list": "wtal_bench.running.list_command",
-    "new-plugin": "wtal_bench.running.new_plugin_command",
-    "check-data": "wtal_bench.data.check_command",
-    "import-features": "wtal_bench.data.importers.command",
-    "import-annotations": "wtal_bench.data.importers.table_command",
-    "make-synthetic": "wtal_bench.data.synthetic.command",
+    verb: f"wtal_bench.commands.{verb.replace('-', '_')}"
+    for verb in (
+        "train",
+        "test",
+        "infer",
+        "sweep",
+        "evaluate",
+        "compare",
+        "leaderboard",
+        "list",
+        "new-plugin",
+        "check-data",
+        "import-features",
+        "import-annotations",
+        "make-synthetic",
+    )
 }
 """Verb -> module, in the order of `--help`."""
 
@@ -103,7 +105,3 @@ def _overview() -> str:
         + "\n".join(rows)
         + "\n\nexample:\n  wtal-bench train configs/ecm_synthetic.py"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -147,7 +147,7 @@ def verdict(value: float, limit: float) -> str:
 def report_start() -> None:
     nothing = process_seconds("-c", "pass")
     package = process_seconds("-c", "import wtal_bench") - nothing
-    listing = process_seconds("-m", "wtal_bench.cli", "list")
+    listing = process_seconds("-m", "wtal_bench", "list")
     code = "import sys; before = set(sys.modules); import wtal_bench; "
     code += "print(len(set(sys.modules) - before), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=REPOSITORY)

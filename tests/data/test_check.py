@@ -13,7 +13,7 @@ import pytest
 
 from tests.data.stores import LENGTHS, MANIFEST, features, toy_annotations, toy_store
 from tests.helpers import shared_file
-from wtal_bench.data import check_command
+from wtal_bench.commands import check_data as check_command
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.check import check_data
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
@@ -156,5 +156,5 @@ def test_real_annotations_and_features_of_their_durations_fit(tmp_path):
 
 
 def test_checking_imports_no_torch():
-    code = "import sys, wtal_bench.data.check_command; sys.exit('torch' in sys.modules or 'mmengine' in sys.modules)"
+    code = "import sys, wtal_bench.commands.check_data; sys.exit('torch' in sys.modules or 'mmengine' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -183,7 +183,7 @@ def test_a_folder_that_is_no_leaderboard_is_named(tmp_path):
 def test_building_and_filing_need_no_torch(filed):
     code = (
         "import sys; from wtal_bench.cli import main; "
-        "import wtal_bench.leaderboard.filing, wtal_bench.leaderboard.compare_command; "
+        "import wtal_bench.leaderboard.filing, wtal_bench.leaderboard.compare; "
         "assert main(['leaderboard', 'build', '--folder', sys.argv[1]]) == 0; "
         "assert not {'torch', 'mmengine', 'pandas', 'matplotlib'} & set(sys.modules)"
     )

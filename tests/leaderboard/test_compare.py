@@ -10,7 +10,7 @@ import pytest
 from tests.leaderboard.fabricate import sha
 from wtal_bench.cli import main
 from wtal_bench.evaluation import write_detections
-from wtal_bench.leaderboard.compare_command import compare, find_side
+from wtal_bench.leaderboard.compare import compare, find_side
 from wtal_bench.structures import Detections
 
 

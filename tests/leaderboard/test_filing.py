@@ -9,10 +9,10 @@ import pytest
 
 from tests.leaderboard.fabricate import sha
 from wtal_bench.cli import main
+from wtal_bench.commands.leaderboard import file_record
 from wtal_bench.errors import RecordError, WtalError
 from wtal_bench.evaluation import write_detections
 from wtal_bench.leaderboard import filing
-from wtal_bench.leaderboard.command import file_record
 from wtal_bench.leaderboard.filing import file_external, file_measured, verify
 from wtal_bench.leaderboard.record import load_record, load_records, read_record, write_record
 from wtal_bench.structures import Detections

@@ -120,7 +120,7 @@ def test_resuming_after_kill_minus_nine_in_the_middle_of_an_epoch(dataset, tmp_p
     config = tmp_path / "config.json"
     config.write_text(json.dumps(tree))
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "wtal_bench.cli", "train", str(config), "--work-dir", str(folder)]
+    command = [sys.executable, "-m", "wtal_bench", "train", str(config), "--work-dir", str(folder)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if "epoch 7/40" in line:
@@ -143,7 +143,7 @@ def test_two_processes_give_the_gradients_of_one_on_the_same_global_batch(datase
     folder = tmp_path / "two"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launcher, "-m", "wtal_bench.cli", "train", str(config), "--work-dir", str(folder)]
+    command = [*launcher, "-m", "wtal_bench", "train", str(config), "--work-dir", str(folder)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     theirs = read_checkpoint(folder / "last.pth")["state_dict"]

@@ -6,8 +6,8 @@ import argparse
 
 import pytest
 
+from wtal_bench.commands import import_annotations
 from wtal_bench.data.annotations import Annotations
-from wtal_bench.data.importers import table_command
 from wtal_bench.data.importers.table import read_table
 from wtal_bench.errors import DataError
 
@@ -89,16 +89,16 @@ def test_a_table_that_is_no_text_is_refused(tmp_path):
 
 def test_the_command_writes_the_file_and_lists_oddities(tmp_path, capsys):
     parser = argparse.ArgumentParser()
-    table_command.configure(parser)
+    import_annotations.configure(parser)
     (tmp_path / "classes.txt").write_text("Throw\nJump\nRun\n")
     arguments = [str(table(tmp_path, TAGS)), str(tmp_path / "out.json"), "--version", "mine", "--subset", "train",
                  "--classes", str(tmp_path / "classes.txt")]  # fmt: skip
-    assert table_command.run(parser.parse_args(arguments)) == 0
+    assert import_annotations.run(parser.parse_args(arguments)) == 0
     printed = capsys.readouterr().out
     assert "2 videos, 3 classes, 0 instances" in printed
     assert "no tags: 1" in printed
     assert "class without a video: 1" in printed
     assert Annotations.load(tmp_path / "out.json").classes == ("Throw", "Jump", "Run")
     with pytest.raises(DataError, match="already there"):
-        table_command.run(parser.parse_args(arguments))
-    assert table_command.run(parser.parse_args([*arguments, "--overwrite"])) == 0
+        import_annotations.run(parser.parse_args(arguments))
+    assert import_annotations.run(parser.parse_args([*arguments, "--overwrite"])) == 0

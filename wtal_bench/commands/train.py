@@ -91,7 +91,7 @@ def _train(args: argparse.Namespace, config: RunConfig, folder: str | Path | Non
     if result is not None:
         print(summary(result))
         if args.file:
-            from wtal_bench.leaderboard.command import file_record
+            from wtal_bench.commands.leaderboard import file_record
 
             print(file_record(result.record_path))
     return 0

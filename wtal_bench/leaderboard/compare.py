@@ -1,8 +1,7 @@
-"""The `compare` verb: what separates two runs, and whether the difference means anything."""
+"""What separates two runs, and whether the difference means anything."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,17 +18,11 @@ from wtal_bench.evaluation import (
     read_detections,
     video_influence,
 )
-from wtal_bench.files import write_json
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.record import StoredRecord, load_record, read_record
 from wtal_bench.leaderboard.rounding import percent, signed
 from wtal_bench.leaderboard.rows import span_order
-from wtal_bench.protocols import Protocol, get_protocol, load_annotations
-
-SUMMARY = "Compare two runs per tIoU, class and video, with a bootstrap over videos."
-EXAMPLE = """\
-wtal-bench compare ecm-s0-1a2b3c4d gaufuse-s0-5e6f7a8b
-  wtal-bench compare mine.json.gz theirs.json.gz --protocol thumos14/v1 --evaluator thumos_snippet"""
+from wtal_bench.protocols import Protocol, get_protocol
 
 
 @dataclass(frozen=True)
@@ -53,34 +46,6 @@ class Compared:
     moved: dict[str, float]
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's arguments."""
-    parser.add_argument("a", metavar="A", help="record id, record file, or detection file (with --protocol)")
-    parser.add_argument("b", metavar="B", help="the same; differences are A minus B")
-    parser.add_argument("--protocol", help="scores detection files that have no record, such as thumos14/v1")
-    parser.add_argument("--evaluator", help="one of the protocol's evaluators (default: its main one)")
-    parser.add_argument("--annotations", metavar="FILE", help="annotation file (default: found as `evaluate` finds it)")
-    parser.add_argument("--folder", help="leaderboard folder that record ids are looked up in")
-    parser.add_argument("--resamples", type=int, default=2000, help="bootstrap replicates (default 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default 0)")
-    parser.add_argument("--top", type=int, default=10, help="classes and videos shown (default 10; 0 = all)")
-    parser.add_argument("--json", metavar="FILE", help="also write everything, unrounded")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print the comparison."""
-    sides = tuple(find_side(text, args.folder) for text in (args.a, args.b))
-    protocol = _protocol(sides, args.protocol)
-    truth = load_annotations(protocol, args.annotations)
-    _same_annotations(sides, truth)
-    compared = compare(sides, protocol, truth, args.evaluator, args.resamples, args.seed)
-    print(report(compared, protocol, args.top))
-    if args.json:
-        write_json(args.json, as_json(compared))
-        print(f"wrote {args.json}")
-    return 0
-
-
 def find_side(text: str, folder: str | None = None) -> Side:
     """Understand one argument: a file, or the id of a filed record.
 
@@ -102,6 +67,43 @@ def find_side(text: str, folder: str | None = None) -> Side:
         )
     stored = load_record(found[0])
     return Side(text, stored.detections_path, stored)
+
+
+def common_protocol(sides: Sequence[Side], asked: str | None) -> Protocol:
+    """The one protocol both sides were, or are to be, scored by.
+
+    Args:
+        sides: the two; a side without a record leaves the choice to `asked`.
+        asked: a protocol's name, or None.
+
+    Raises:
+        RecordError: nobody names a protocol, or two are named.
+    """
+    named = {side.stored.record["protocol"]["name"] for side in sides if side.stored}
+    named |= {asked} if asked else set()
+    if not named:
+        raise RecordError("detection files do not say by which protocol they are scored: add --protocol thumos14/v1.")
+    if len(named) > 1:
+        raise RecordError(
+            f"{' and '.join(sorted(named))} cannot be compared: numbers of two protocols are on two scales. Score the "
+            "detections of both by one (give the .json.gz files and --protocol)."
+        )
+    return get_protocol(named.pop())
+
+
+def refuse_other_annotations(sides: Sequence[Side], truth: Annotations) -> None:
+    """Refuse to score a record's detections on other annotations than it was scored on.
+
+    Raises:
+        RecordError: the text names both.
+    """
+    for side in sides:
+        wanted = side.stored.record["annotations"]["sha256"] if side.stored else truth.sha256
+        if wanted != truth.sha256:
+            raise RecordError(
+                f"{side.name} was scored on annotations {wanted[:12]}, here is {truth.sha256[:12]} ({truth.path}). "
+                "Give the right file with --annotations, or compare the detection files themselves."
+            )
 
 
 def compare(
@@ -195,29 +197,6 @@ def _result(side: Side, protocol: Protocol, truth: Annotations, evaluator: str) 
     found = read_detections(side.detections, protocol.classes)
     preset = next(preset for preset in protocol.presets if preset.name == evaluator)
     return preset.evaluate(DetectionTable.from_videos(found.videos), protocol.ground_truth(truth), protocol.tious)
-
-
-def _protocol(sides: Sequence[Side], asked: str | None) -> Protocol:
-    named = {side.stored.record["protocol"]["name"] for side in sides if side.stored}
-    named |= {asked} if asked else set()
-    if not named:
-        raise RecordError("detection files do not say by which protocol they are scored: add --protocol thumos14/v1.")
-    if len(named) > 1:
-        raise RecordError(
-            f"{' and '.join(sorted(named))} cannot be compared: numbers of two protocols are on two scales. Score the "
-            "detections of both by one (give the .json.gz files and --protocol)."
-        )
-    return get_protocol(named.pop())
-
-
-def _same_annotations(sides: Sequence[Side], truth: Annotations) -> None:
-    for side in sides:
-        wanted = side.stored.record["annotations"]["sha256"] if side.stored else truth.sha256
-        if wanted != truth.sha256:
-            raise RecordError(
-                f"{side.name} was scored on annotations {wanted[:12]}, here is {truth.sha256[:12]} ({truth.path}). "
-                "Give the right file with --annotations, or compare the detection files themselves."
-            )
 
 
 def _table(head: str, rows: Sequence[tuple[str, float | None, float | None, Interval]]) -> list[str]:

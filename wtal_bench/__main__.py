@@ -1,0 +1,8 @@
+"""`python -m wtal_bench` is `wtal-bench`."""
+
+import sys
+
+from wtal_bench.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The verb `new-plugin`: a plugin package that trains and passes its tests from the first minute."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import wtal_bench
+from wtal_bench.errors import ConfigError
+
+TEMPLATE = Path(wtal_bench.__file__).with_name("templates") / "plugin"
+"""A whole plugin package that is called `PLACEHOLDER`: linted, formatted and tested as it lies there."""
+PLACEHOLDER = "my_idea"
+
+SUMMARY = "Write a plugin package: one head, one loss, one config, tests that are green at once."
+EXAMPLE = "python tools/new_plugin.py my_idea --out ../my_idea && pip install -e ../my_idea && pytest ../my_idea"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("name", help="the plugin's name: lower-case letters, digits, underscores")
+    parser.add_argument("--out", help="folder to write (default: ./NAME)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the package and say what to do with it."""
+    name = args.name
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise ConfigError(f"{name!r} is no plugin name: use lower-case letters, digits and underscores, e.g. my_idea.")
+    folder = Path(args.out or name)
+    if folder.exists():
+        raise ConfigError(f"{folder} already exists; choose another --out.")
+    write_plugin(name, folder)
+    print(f"written {folder}. Next:")
+    print(f"  pip install -e {folder}")
+    print(f"  pytest {folder}")
+    print(f"  wtal-bench train {folder}/configs/{name}_synthetic.py")
+    return 0
+
+
+def write_plugin(name: str, folder: Path) -> None:
+    """Write the package in one step: complete, or not at all.
+
+    Args:
+        name: the plugin's name; stands wherever the template says `my_idea`.
+        folder: where; must not be there yet.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        draft = Path(scratch) / "draft"
+        for source in sorted(TEMPLATE.rglob("*")):
+            if source.is_dir() or source.suffix == ".pyc":
+                continue
+            target = draft / str(source.relative_to(TEMPLATE)).replace(PLACEHOLDER, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(source.read_text(encoding="utf-8").replace(PLACEHOLDER, name), encoding="utf-8")
+        shutil.move(draft, folder)
