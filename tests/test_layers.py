@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "options": {"errors"},
     "structures": {"errors"},
     "interfaces": {"structures"},
-    "registry": {"errors", "interfaces", "plugins"},
+    "registry": {"errors", "interfaces"},
     "plugins": {"errors", "interfaces", "registry"},
     "builtin": {"plugins"},
     "data": VOCABULARY,
@@ -123,6 +123,43 @@ def test_arrows_point_one_way(name):
             if package == "wtal_bench" and inner and inner.split(".")[0] != name:
                 fits = any(inner == other or inner.startswith(f"{other}.") for other in allowed)
                 assert fits, f"{module} imports {found}; {name} may import {sorted(allowed)}"
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """Every group of modules that reach one another (Tarjan)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(module: str) -> None:
+        number[module] = lowest[module] = len(number)
+        stack.append(module)
+        for other in arrows[module]:
+            if other not in number:
+                visit(other)
+            if other in stack:
+                lowest[module] = min(lowest[module], lowest[other])
+        if lowest[module] == number[module]:
+            at = stack.index(module)
+            if len(stack) - at > 1:
+                found.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for module in arrows:
+        if module not in number:
+            visit(module)
+    return found
+
+
+def test_no_two_modules_import_each_other_lazily_or_for_types_alone():
+    arrows = {module: {name for name in imports(module) if name in sources()} - {module} for module in sources()}
+    assert circles(arrows) == []
+
+
+def test_a_circle_of_three_is_found():
+    arrows = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a", "e"}, "e": set()}
+    assert circles(arrows) == [["a", "b", "c"]]
 
 
 def test_no_module_stands_outside_the_map():

@@ -150,7 +150,7 @@ def test_asking_for_a_component_of_a_failed_plugin_says_why(third_party, tmp_pat
 
     tree = tiny_config(tmp_path)
     tree["model"]["heads"]["x"] = dict(type="broken.Head")
-    code = "import json, sys; from wtal_bench.modeling.localizer import build_model; build_model(json.load(sys.stdin))"
+    code = "import json, sys; from wtal_bench.modeling.build import build_model; build_model(json.load(sys.stdin))"
     variables = {**os.environ, "PYTHONPATH": str(third_party)}
     done = subprocess.run(
         [sys.executable, "-c", code], input=json.dumps(tree["model"]), capture_output=True, text=True, env=variables

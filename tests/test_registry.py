@@ -10,8 +10,8 @@ from torch import nn
 
 from wtal_bench.errors import ConfigError, PluginError
 from wtal_bench.interfaces import ComponentInfo, Head, Loss
-from wtal_bench.plugins import Plugin, Registrar
-from wtal_bench.registry import KINDS, Registry, check_arguments, registries, registry, snapshot
+from wtal_bench.plugins import Plugin, Registrar, registries, registry, snapshot
+from wtal_bench.registry import KINDS, Registry, check_arguments
 
 
 class Good(nn.Module, Head):
@@ -153,7 +153,7 @@ def test_a_snapshot_is_restored(heads):
         assert heads.get("mine.More") is Good
     assert heads.names() == before
 
-    everything = {kind: table.names() for kind, table in registries().items()}
+    everything = {kind: registry(kind).names() for kind in KINDS}
     for name, target in (("mine.More", "a:B"), ("mine.More", "c:D")):  # the second is added to a clean table again
         with snapshot():
             registry("head").add(info(name, target))
@@ -195,7 +195,7 @@ def test_a_plugin_registers_its_own_names_alone(plugin, name, target, expected):
 
 def test_listing_imports_no_component():
     code = (
-        "import sys; from wtal_bench.registry import KINDS, registry\n"
+        "import sys; from wtal_bench.plugins import registry; from wtal_bench.registry import KINDS\n"
         "names = [info for kind in KINDS for info in registry(kind).infos()]\n"
         "loaded = [i.name for i in names if i.target.partition(':')[0] in sys.modules]\n"
         "sys.exit(f'imported: {loaded}' if loaded or not names else 0)"

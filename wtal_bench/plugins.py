@@ -19,6 +19,7 @@ Environment: WTAL_PLUGINS="ecm,ftcl" loads only those beside the core (empty str
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ import pluggy
 
 from wtal_bench.errors import PluginError, did_you_mean, listing
 from wtal_bench.interfaces import API_VERSION, ComponentInfo
-from wtal_bench.registry import registries
+from wtal_bench.registry import KINDS, Registry
 
 GROUP = "wtal_bench.plugins"
 CORE = "core"
@@ -117,6 +118,48 @@ class Registrar:
             raise PluginError(
                 f"plugin {self._plugin.name!r}: the target of {name!r} must be 'module:Class', got {target!r}."
             )
+
+
+def _why_missing(name: str) -> str:
+    """Where a name that one registry lacks may be: in another one, or in a plugin that could not be loaded."""
+    said = [f"There is a {kind} of that name: is it under the right key?"
+            for kind, table in _REGISTRIES.items() if name in table.names()][:1]  # fmt: skip
+    failed = failure_of(name)
+    if failed:
+        said.append(f"Plugin {failed.name!r} could not be loaded: {failed.reason}")
+    return " ".join(said)
+
+
+_REGISTRIES = {kind: Registry(kind, _why_missing) for kind in KINDS}
+
+
+def registries() -> dict[str, Registry]:
+    """The registries by kind, without loading plugins."""
+    return _REGISTRIES
+
+
+def registry(kind: str) -> Registry:
+    """The registry of one kind, with all plugins loaded.
+
+    Raises:
+        PluginError: no such kind, or an in-tree plugin is broken.
+    """
+    if kind not in _REGISTRIES:
+        raise PluginError(
+            f"no kind of component is called {kind!r}.{did_you_mean(kind, KINDS)} Kinds: {listing(KINDS)}."
+        )
+    load_plugins()
+    return _REGISTRIES[kind]
+
+
+@contextlib.contextmanager
+def snapshot() -> Iterator[None]:
+    """Restore every registry on exit: for tests."""
+    load_plugins()  # now: loaded inside, they would be forgotten on exit and never loaded again
+    with contextlib.ExitStack() as stack:
+        for table in _REGISTRIES.values():
+            stack.enter_context(table.snapshot())
+        yield
 
 
 _loaded: dict[str, Plugin] | None = None

@@ -1,8 +1,8 @@
 """Components known by name, one registry per kind, imported on first use.
 
-A registry is a table `name -> "module:attribute"` filled by plugins (see `wtal_bench.plugins`). Looking a name up
-imports its module; listing names imports nothing. A `type` in a config is only ever looked up in this table, never
-imported, so a config cannot name `os.system`.
+A registry is a table `name -> "module:attribute"`; `wtal_bench.plugins` holds one of every kind and fills them.
+Looking a name up imports its module; listing names imports nothing. A `type` in a config is only ever looked up in
+this table, never imported, so a config cannot name `os.system`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from wtal_bench.errors import ConfigError, PluginError, did_you_mean, listing
@@ -33,10 +33,12 @@ class Registry:
 
     Args:
         kind: a key of `KINDS`.
+        why_missing: name -> a sentence on why it may be missing, or "": who fills the table knows.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, why_missing: Callable[[str], str] = lambda name: "") -> None:
         self.kind = kind
+        self._why_missing = why_missing
         self._table: dict[str, ComponentInfo] = {}
         self._classes: dict[str, type] = {}
 
@@ -153,18 +155,11 @@ class Registry:
             raise PluginError(f"{origin} has no docstring; say what it computes, with shapes and its source.")
 
     def _unknown(self, name: str) -> str:
-        from wtal_bench import plugins
-
         text = f"no {self.kind} is called {name!r}.{did_you_mean(name, self._table)}"
-        others = [kind for kind, registry in registries().items() if kind != self.kind and name in registry._table]
-        if others:
-            text += f" There is a {others[0]} of that name: is it under the right key?"
-        failed = plugins.failure_of(name)
-        if failed:
-            text += f" Plugin {failed.name!r} could not be loaded: {failed.reason}"
-        elif name.count(".") > 1 or ":" in name or name.split(".")[0] in _PYTHON_MODULES:
-            text += " A type is a registered name, never an import path."
-        return f"{text} Known: {listing(self.names())}. See `wtal-bench list --kind {self.kind}`."
+        why = self._why_missing(name)
+        if not why and (name.count(".") > 1 or ":" in name or name.split(".")[0] in _PYTHON_MODULES):
+            why = "A type is a registered name, never an import path."
+        return f"{text}{why and ' ' + why} Known: {listing(self.names())}. See `wtal-bench list --kind {self.kind}`."
 
 
 _PYTHON_MODULES = ("os", "sys", "subprocess", "builtins", "torch", "numpy", "wtal_bench", "wtal_plugins", "mmengine")
@@ -198,39 +193,3 @@ def check_arguments(
     missing = [name for name, p in known.items() if p.default is p.empty and name not in arguments]
     if missing:
         raise ConfigError(f"{where}: {shown} needs {listing(missing)}, which the config does not give.")
-
-
-_REGISTRIES = {kind: Registry(kind) for kind in KINDS}
-
-
-def registries() -> dict[str, Registry]:
-    """The registries by kind, without loading plugins."""
-    return _REGISTRIES
-
-
-def registry(kind: str) -> Registry:
-    """The registry of one kind, with all plugins loaded.
-
-    Raises:
-        PluginError: no such kind, or an in-tree plugin is broken.
-    """
-    from wtal_bench import plugins
-
-    if kind not in _REGISTRIES:
-        raise PluginError(
-            f"no kind of component is called {kind!r}.{did_you_mean(kind, KINDS)} Kinds: {listing(KINDS)}."
-        )
-    plugins.load_plugins()
-    return _REGISTRIES[kind]
-
-
-@contextlib.contextmanager
-def snapshot() -> Iterator[None]:
-    """Restore every registry on exit: for tests."""
-    from wtal_bench import plugins
-
-    plugins.load_plugins()  # now: loaded inside, they would be forgotten on exit and never loaded again
-    with contextlib.ExitStack() as stack:
-        for table in _REGISTRIES.values():
-            stack.enter_context(table.snapshot())
-        yield

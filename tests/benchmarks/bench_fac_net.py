@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, VideoMeta
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 
 LENGTHS = (48, 126, 180, 235, 260, 300, 357, 420, 480, 594)
 CONTRAST = dict(outer=0.25, weight=0.6, ring="inside", overhang=1)

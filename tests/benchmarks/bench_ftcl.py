@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from wtal_bench.interfaces import Batch, VideoMeta
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.running.config import load_config
 from wtal_plugins.ftcl.recursions import common_length, edit_similarity
 from wtal_plugins.ftcl.sequences import cosine_matrix

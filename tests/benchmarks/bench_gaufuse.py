@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, VideoMeta
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.running.config import load_config
 from wtal_plugins.gaufuse.fusion import Fusion
 from wtal_plugins.gaufuse.linpro import SELECTIONS, LinPro, Problem

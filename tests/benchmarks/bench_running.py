@@ -26,9 +26,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.running.conftest import make_dataset, tiny_config
+from wtal_bench.data.gather import gather
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.data.store import StoredVideo, write_store
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.running.config import check_config, read_tree
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.hooks import seed_everything
@@ -105,9 +106,9 @@ def gather_seconds(folder: Path, args: argparse.Namespace) -> tuple[float, int]:
     write_store(folder, videos, manifest=manifest, dtype="float32")
     store = FeatureStore.open(folder)
     rule = build_sampling("uniform", length=args.length)
-    gather = functools.partial(store.gather, list(range(args.batch)), rule, seed=0, epoch=0)
-    size = gather().features.nbytes
-    return statistics.median(seconds(gather) for _ in range(5)), size
+    ready = functools.partial(gather, store, list(range(args.batch)), rule, seed=0, epoch=0)
+    size = ready().features.nbytes
+    return statistics.median(seconds(ready) for _ in range(5)), size
 
 
 def step_seconds(args: argparse.Namespace) -> float:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from wtal_bench.data.gather import gather
 from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 
@@ -112,7 +113,7 @@ def plain_loop(folder: Path, sampling: Sampling) -> Callable[[list[int], int], t
 
 def gathering(store: FeatureStore, sampling: Sampling) -> Callable[[list[int], int], torch.Tensor]:
     """Return the store's way."""
-    return lambda videos, epoch: store.gather(videos, sampling, seed=0, epoch=epoch).features
+    return lambda videos, epoch: gather(store, videos, sampling, seed=0, epoch=epoch).features
 
 
 def measure(make: Callable[[list[int], int], torch.Tensor], args: argparse.Namespace) -> float:

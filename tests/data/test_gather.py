@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.data.stores import LENGTHS, features, toy_store
+from wtal_bench.data.gather import gather
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError
@@ -40,7 +41,7 @@ def interpolated(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("spec", SAMPLINGS, ids=str)
 def test_every_row_is_the_stored_snippet_its_index_names(store, spec):
-    batch = store.gather([2, 0, 1], spec, seed=4, epoch=2)
+    batch = gather(store, [2, 0, 1], spec, seed=4, epoch=2)
     for place, video in enumerate((2, 0, 1)):
         size = int(batch.lengths[place])
         positions = build_sampling(spec).draw(LENGTHS[video], seed=4, epoch=2, video=f"v{video}")
@@ -60,8 +61,8 @@ def test_every_row_is_the_stored_snippet_its_index_names(store, spec):
 
 @pytest.mark.parametrize("spec", SAMPLINGS, ids=str)
 def test_batch_mates_and_padding_change_no_bit(store, spec):
-    alone = store.gather([1], spec, seed=4, epoch=2)
-    among = store.gather([2, 1, 3], spec, seed=4, epoch=2)
+    alone = gather(store, [1], spec, seed=4, epoch=2)
+    among = gather(store, [2, 1, 3], spec, seed=4, epoch=2)
     size = int(alone.lengths[0])
     assert torch.equal(alone.features[0], among.features[1, :size])
     assert torch.equal(alone.snippet_index[0], among.snippet_index[1, :size])
@@ -73,8 +74,14 @@ def test_batch_mates_and_padding_change_no_bit(store, spec):
 def test_map_ram_and_resident_give_the_same_bits(tmp_path, dtype, out, spec):
     toy_store(tmp_path / "s", dtype=dtype)
     batches = [
-        FeatureStore.open(tmp_path / "s", resident=where).gather(
-            [3, 2], spec, seed=1, epoch=1, dtype=out, streams=["flow", "rgb"]
+        gather(
+            FeatureStore.open(tmp_path / "s", resident=where),
+            [3, 2],
+            spec,
+            seed=1,
+            epoch=1,
+            dtype=out,
+            streams=["flow", "rgb"],
         )
         for where in (None, "ram", "cpu")
     ]
@@ -85,14 +92,14 @@ def test_map_ram_and_resident_give_the_same_bits(tmp_path, dtype, out, spec):
 
 
 def test_whole_rows_are_exact_and_streams_come_in_the_order_asked_for(store):
-    batch = store.gather([0], "whole", streams=["flow", "rgb"])
+    batch = gather(store, [0], "whole", streams=["flow", "rgb"])
     np.testing.assert_array_equal(batch.features[0].cpu(), features(0, 7)[:, [3, 4, 0, 1, 2]])
-    batch = store.gather([0], "whole", streams=["flow"])
+    batch = gather(store, [0], "whole", streams=["flow"])
     np.testing.assert_array_equal(batch.features[0].cpu(), features(0, 7)[:, 3:])
 
 
 def test_linear_in_double_precision_is_exact_interpolation(store):
-    batch = store.gather([2], {"type": "linear", "length": 31}, dtype="float64")
+    batch = gather(store, [2], {"type": "linear", "length": 31}, dtype="float64")
     wanted = interpolated(features(2, 12).astype(np.float64), batch.snippet_index[0].cpu().numpy())
     np.testing.assert_allclose(batch.features[0].cpu(), wanted, rtol=0, atol=1e-15)
 
@@ -100,42 +107,42 @@ def test_linear_in_double_precision_is_exact_interpolation(store):
 def test_labels_index_and_meta_are_those_of_the_data_set(store):
     labels = np.array([[1.0, 0.0], [0.0, 1.0]])
     metas = [store.meta(3), store.meta(1)]
-    batch = store.gather([3, 1], "whole", labels=labels, index=[17, 5], meta=metas)
+    batch = gather(store, [3, 1], "whole", labels=labels, index=[17, 5], meta=metas)
     assert batch.labels.tolist() == labels.tolist()
     assert batch.labels.dtype == torch.float32
     assert batch.index.tolist() == [17, 5]
     assert batch.meta == (store.meta(3), store.meta(1))
-    assert store.gather([3], "whole").labels is None
+    assert gather(store, [3], "whole").labels is None
 
 
 def test_a_video_drawn_twice_gets_two_draws_unless_frozen(store):
     spec = {"type": "random_segments", "length": 6}
-    batch = store.gather([2, 0, 2], spec, seed=3)
+    batch = gather(store, [2, 0, 2], spec, seed=3)
     assert batch.snippet_index[0].tolist() != batch.snippet_index[2].tolist()
-    assert batch.snippet_index[0].tolist() == store.gather([2], spec, seed=3).snippet_index[0].tolist()
-    frozen = store.gather([2, 0, 2], {**spec, "frozen": True}, seed=3)
+    assert batch.snippet_index[0].tolist() == gather(store, [2], spec, seed=3).snippet_index[0].tolist()
+    frozen = gather(store, [2, 0, 2], {**spec, "frozen": True}, seed=3)
     assert frozen.snippet_index[0].tolist() == frozen.snippet_index[2].tolist()
 
 
 def test_one_snippet_videos_work_with_every_sampling(store):
     for spec in SAMPLINGS:
-        batch = store.gather([1], spec)
+        batch = gather(store, [1], spec)
         assert batch.features.shape[0] == 1
         assert (batch.features[0].cpu() == torch.from_numpy(features(1, 1))).all()
 
 
 def test_a_batch_can_be_written_to_without_touching_the_store(store):
-    batch = store.gather([0], "whole")
+    batch = gather(store, [0], "whole")
     batch.features.add_(5)
-    np.testing.assert_array_equal(store.gather([0], "whole").features[0].cpu(), features(0, 7))
+    np.testing.assert_array_equal(gather(store, [0], "whole").features[0].cpu(), features(0, 7))
 
 
 @pytest.mark.parametrize("indices", [[], [4], [-1], [0.5], [[0]]])
 def test_positions_outside_the_store_are_refused(store, indices):
     with pytest.raises(DataError, match="gather"):
-        store.gather(indices)
+        gather(store, indices)
 
 
 def test_other_precisions_are_refused(store):
     with pytest.raises(ConfigError, match="float32 or float64"):
-        store.gather([0], dtype="float16")
+        gather(store, [0], dtype="float16")

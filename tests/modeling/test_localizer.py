@@ -11,7 +11,7 @@ import torch
 
 from tests.modeling.toys import config, registered
 from wtal_bench.errors import ConfigError, DataError
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.testing import random_batch
 
 HEADS = config()["heads"]

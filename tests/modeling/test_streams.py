@@ -10,7 +10,7 @@ import torch
 
 from tests.modeling.toys import config, registered
 from wtal_bench.errors import ConfigError
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.streams import merged, stream_generator
 from wtal_bench.running.hooks import seed_everything
 from wtal_bench.testing import random_batch

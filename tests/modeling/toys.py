@@ -19,7 +19,7 @@ from wtal_bench.interfaces import (
     View,
 )
 from wtal_bench.modeling.blocks import TemporalConv, masked_mean, topk_count, topk_mean, zero_padding
-from wtal_bench.registry import registry, snapshot
+from wtal_bench.plugins import registry, snapshot
 from wtal_bench.structures import Detections
 
 

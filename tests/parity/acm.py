@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from wtal_bench.interfaces import Batch, VideoMeta
-from wtal_bench.modeling.localizer import Localizer, build_model
+from wtal_bench.modeling.build import build_model
+from wtal_bench.modeling.localizer import Localizer
 
 PARAMETERS = {
     "backbone.embed.conv.": "embed.",

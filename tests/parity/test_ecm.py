@@ -11,7 +11,8 @@ import torch
 from tests.helpers import golden_files, load_golden
 from wtal_bench.evaluation import frame_accuracy
 from wtal_bench.interfaces import Batch, VideoMeta
-from wtal_bench.modeling.localizer import Localizer, build_model
+from wtal_bench.modeling.build import build_model
+from wtal_bench.modeling.localizer import Localizer
 
 PARAMETERS = {
     "base.": "backbone.trunk.",

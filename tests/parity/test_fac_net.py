@@ -15,9 +15,9 @@ from wtal_bench.decoding import NMS, Candidates, finish
 from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, evaluate
 from wtal_bench.interfaces import Batch, Detections, VideoMeta
 from wtal_bench.modeling.blocks import unit
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
-from wtal_bench.registry import registry
+from wtal_bench.plugins import registry
 from wtal_bench.running.config import Train
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
 from wtal_plugins.fac_net.cosine import cosine

@@ -16,7 +16,7 @@ from tests.parity.acm import (
     network_outputs,
     smoothmax_of,
 )
-from wtal_bench.registry import registry
+from wtal_bench.plugins import registry
 from wtal_plugins.ftcl.losses import FSD, LCS, Compared
 from wtal_plugins.ftcl.recursions import align, common_length, common_table
 from wtal_plugins.ftcl.wavefront import unskew

@@ -16,7 +16,8 @@ from tests.helpers import REPOSITORY, golden_files, load_golden
 from tests.parity.rskp_batches import batch_of, near, settings
 from wtal_bench.decoding import ThresholdDecoder
 from wtal_bench.interfaces import Batch, Outputs
-from wtal_bench.modeling.localizer import Localizer, build_model
+from wtal_bench.modeling.build import build_model
+from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.running.config import load_config
 from wtal_bench.running.optim import build_optimizer
 from wtal_plugins.gaufuse.store import LabelStore, VideoLabels

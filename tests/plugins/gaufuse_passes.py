@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 
 from wtal_bench.interfaces import Batch
-from wtal_bench.modeling.localizer import Localizer, build_model
+from wtal_bench.modeling.build import build_model
+from wtal_bench.modeling.localizer import Localizer
 from wtal_plugins.gaufuse.examples import official
 
 LENGTHS = (13, 1, 40, 21)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.modeling.localizer import build_model
-from wtal_bench.registry import registry
+from wtal_bench.modeling.build import build_model
+from wtal_bench.plugins import registry
 from wtal_bench.running.config import load_config
 from wtal_bench.testing import random_batch
 from wtal_plugins.acm_net.examples import activitynet, thumos

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from tests.helpers import REPOSITORY
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch
-from wtal_bench.modeling.localizer import Localizer, build_model
+from wtal_bench.modeling.build import build_model
+from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.config import load_config
 from wtal_bench.testing import random_batch

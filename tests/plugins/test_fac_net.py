@@ -16,7 +16,7 @@ from tests.running.conftest import PROTOCOL, make_dataset
 from tests.running.conftest import WIDTH as DATASET_WIDTH
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, VideoMeta
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.checkpoint import read_checkpoint

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import REPOSITORY
 from wtal_bench.errors import DataError
 from wtal_bench.interfaces import VideoMeta
-from wtal_bench.registry import registry
+from wtal_bench.plugins import registry
 from wtal_bench.running.config import load_config
 
 SNIPPET = 0.64

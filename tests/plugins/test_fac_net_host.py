@@ -10,7 +10,7 @@ from tests.plugins.test_fac_net import CHANNELS, CLASSES, CROSS_ENTROPY, WIDTH, 
 from wtal_bench import registry
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from wtal_bench.errors import ConfigError, DataError
-from wtal_bench.modeling.localizer import build_model
-from wtal_bench.registry import registry
+from wtal_bench.modeling.build import build_model
+from wtal_bench.plugins import registry
 from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.config import load_config
 from wtal_bench.testing import random_batch

@@ -14,7 +14,7 @@ from tests.plugins.gaufuse_passes import LENGTHS, a_model, flat, one_by_one
 from tests.running.conftest import dataset, make_dataset, tiny_config  # noqa: F401
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.checkpoint import read_checkpoint
 from wtal_bench.running.config import check_config, load_config

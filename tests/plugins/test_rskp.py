@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from tests.helpers import REPOSITORY
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.running.config import load_config
 from wtal_bench.testing import random_batch
 from wtal_plugins.rskp import products

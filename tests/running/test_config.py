@@ -14,7 +14,7 @@ from tests.helpers import REPOSITORY
 from tests.running.conftest import tiny_config
 from wtal_bench.cli import main
 from wtal_bench.errors import ConfigError, PluginError, WtalError
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.config import apply_option, check_config, load_config, parse_value, read_tree
 from wtal_bench.running.runner import check_model

@@ -16,7 +16,7 @@ import torch
 from tests.running.conftest import tiny_config
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import CheckpointError
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.running.checkpoint import read_checkpoint
 from wtal_bench.running.config import check_config
 from wtal_bench.running.datasets import open_data

@@ -10,8 +10,8 @@ import json
 from typing import Any
 
 from wtal_bench.interfaces import ComponentInfo
-from wtal_bench.plugins import failed_plugins, load_plugins
-from wtal_bench.registry import KINDS, registry
+from wtal_bench.plugins import failed_plugins, load_plugins, registry
+from wtal_bench.registry import KINDS
 
 SUMMARY = "List components and plugins with their origin; failed plugins with the reason."
 EXAMPLE = "python tools/list.py --kind head"

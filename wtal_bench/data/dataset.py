@@ -124,7 +124,7 @@ class VideoSet:
     ) -> Batch:
         """Sample some videos of the set into one padded mini-batch; `Batch.index` is the position in the set.
 
-        Arguments as in `FeatureStore.gather`; `indices` are B positions in this set.
+        Arguments as in `wtal_bench.data.gather.gather`; `indices` are B positions in this set.
 
         Raises:
             DataError: no video, or a position outside the set.
@@ -134,7 +134,10 @@ class VideoSet:
             raise DataError(f"gather needs at least one position in this set of videos, got {indices!r}.")
         if index.min() < 0 or index.max() >= len(self):
             raise DataError(f"gather needs positions 0 .. {len(self) - 1} of this set of videos, got {indices!r}.")
-        return self.store.gather(
+        from wtal_bench.data.gather import gather  # torch: a set of videos is looked at without it
+
+        return gather(
+            self.store,
             self.rows[index],
             sampling,
             labels=self.labels[index],

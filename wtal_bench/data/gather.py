@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wtal_bench.data.sampling import Sampling, build_sampling
+from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch
 from wtal_bench.structures import VideoMeta
-
-if TYPE_CHECKING:
-    from wtal_bench.data.store import FeatureStore
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -24,18 +22,38 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 def gather(
     store: FeatureStore,
     indices: Sequence[int] | np.ndarray,
-    sampling: str | Mapping[str, Any] | Sampling,
+    sampling: str | Mapping[str, Any] | Sampling = "whole",
     *,
-    labels: Any,
-    seed: int,
-    epoch: int,
-    device: Any,
-    streams: Sequence[str] | None,
-    dtype: str,
-    index: Any,
-    meta: Sequence[VideoMeta] | None,
+    labels: Any = None,
+    seed: int = 0,
+    epoch: int = 0,
+    device: Any = None,
+    streams: Sequence[str] | None = None,
+    dtype: str = "float32",
+    index: Any = None,
+    meta: Sequence[VideoMeta] | None = None,
 ) -> Batch:
-    """Do the work of `FeatureStore.gather`, which documents the arguments."""
+    """Sample some stored videos into one padded mini-batch.
+
+    Args:
+        store: the features.
+        indices: B positions in it.
+        sampling: see `wtal_bench.data.sampling.build_sampling`.
+        labels: [B,C] multi-hot tags of these videos, or None.
+        seed, epoch: key the random draws, together with each video's id (and how often it came before in `indices`,
+            so that a video drawn twice gets two draws).
+        device: where the batch goes; None = where the features are, else the CPU.
+        streams: stream names, None for all columns.
+        dtype: "float32" or "float64" of features and labels.
+        index: [B] position of each video in its data set; None = `indices`.
+        meta: B `VideoMeta` to use instead of the store's own.
+
+    Returns:
+        Batch with features [B,T,D], zero where the mask is False.
+
+    Raises:
+        DataError: no video, or a position that is not in the store.
+    """
     rows = _checked_rows(store, indices)
     if dtype not in _DTYPES:
         raise ConfigError(f"a batch is float32 or float64, not {dtype!r}.")

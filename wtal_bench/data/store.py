@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wtal_bench.data.sampling import Sampling
 from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.files import write_json
 from wtal_bench.structures import VideoMeta
@@ -34,7 +33,6 @@ from wtal_bench.structures import VideoMeta
 if TYPE_CHECKING:
     import torch
 
-    from wtal_bench.interfaces import Batch
 
 FORMAT = 1
 DTYPES = {"float16": "<f2", "float32": "<f4"}
@@ -217,56 +215,6 @@ class FeatureStore:
         if stride is None:
             stride = (frames or duration * fps) / length
         return VideoMeta(self.ids[row], duration, fps, stride, length, num_frames=frames)
-
-    def gather(
-        self,
-        indices: Sequence[int] | np.ndarray,
-        sampling: str | Mapping[str, Any] | Sampling = "whole",
-        *,
-        labels: Any = None,
-        seed: int = 0,
-        epoch: int = 0,
-        device: Any = None,
-        streams: Sequence[str] | None = None,
-        dtype: str = "float32",
-        index: Any = None,
-        meta: Sequence[VideoMeta] | None = None,
-    ) -> Batch:
-        """Sample some videos into one padded mini-batch.
-
-        Args:
-            indices: B positions in this store.
-            sampling: see `wtal_bench.data.sampling.build_sampling`.
-            labels: [B,C] multi-hot tags of these videos, or None.
-            seed, epoch: key the random draws, together with each video's id (and how often it came before in
-                `indices`, so that a video drawn twice gets two draws).
-            device: where the batch goes; None = where the features are, else the CPU.
-            streams: stream names, None for all columns.
-            dtype: "float32" or "float64" of features and labels.
-            index: [B] position of each video in its data set; None = `indices`.
-            meta: B `VideoMeta` to use instead of the store's own.
-
-        Returns:
-            Batch with features [B,T,D], zero where the mask is False.
-
-        Raises:
-            DataError: no video, or a position that is not in the store.
-        """
-        from wtal_bench.data import gather
-
-        return gather.gather(
-            self,
-            indices,
-            sampling,
-            labels=labels,
-            seed=seed,
-            epoch=epoch,
-            device=device,
-            streams=streams,
-            dtype=dtype,
-            index=index,
-            meta=meta,
-        )
 
     @functools.cached_property
     def bank(self) -> torch.Tensor:

@@ -82,7 +82,8 @@ class NMS:
         """
         columns, group = self._columns(start, end, score, group)
         if self.kind != "hard":
-            return soften(self, *columns, group)
+            rule = {"decay": self._decay, "offset": self.offset, "reach": self.reach, "min_score": self.min_score}
+            return soften(*columns, group, **rule)
         order, segments = self._ranked(columns, group)
         dropped = segments.dropped()
         kept = order[~dropped]
@@ -113,6 +114,13 @@ class NMS:
         leader = np.full(len(group), -1, dtype=np.int64)
         leader[order] = order[takes]
         return order[~dropped], leader
+
+    def _decay(self, inter: np.ndarray, picked: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """What a soft rule multiplies scores by, from intersections and the lengths on both sides."""
+        overlap = self.ratio(inter, picked, others)
+        if self.kind == "gaussian":
+            return np.exp(-(overlap**2) / overlap.dtype.type(self.sigma))
+        return np.where(self.suppresses(overlap), 1 - overlap, overlap.dtype.type(1))
 
     def _columns(
         self, start: np.ndarray, end: np.ndarray, score: np.ndarray, group: np.ndarray | None

@@ -7,18 +7,32 @@ the place of a dropped segment is filled with the last one (OpenTAD).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from wtal_bench.decoding.nms import NMS
+Decay = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""(intersections, lengths of the picked, lengths of the others) -> what the others' scores are multiplied by."""
 
 
 def soften(
-    rule: NMS, start: np.ndarray, end: np.ndarray, score: np.ndarray, group: np.ndarray
+    start: np.ndarray,
+    end: np.ndarray,
+    score: np.ndarray,
+    group: np.ndarray,
+    *,
+    decay: Decay,
+    offset: float,
+    reach: float,
+    min_score: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Apply a soft rule to [N] columns.
+
+    Args:
+        start, end, score, group: segments, and what they compete within.
+        decay: the rule.
+        offset, reach: added to every length and to every intersection.
+        min_score: a segment is dropped when its score falls below; None drops none.
 
     Returns:
         ([M] int64 input rows, [M] float64 scores): groups ascending, inside a group in the order of picking.
@@ -33,7 +47,7 @@ def soften(
     row[line, place] = order
     current = np.full(row.shape, -np.inf, dtype=score.dtype)
     current[line, place] = score[order]
-    length = end - start + start.dtype.type(rule.offset)
+    length = end - start + start.dtype.type(offset)
     live = size.copy()
     lines = np.arange(len(size))
     for front in range(row.shape[1]):
@@ -43,35 +57,17 @@ def soften(
         picked = front + np.argmax(current[lines, front:], axis=1)
         for table in (row, current):
             table[lines, front], table[lines, picked] = table[lines, picked], table[lines, front]
-        _decay(rule, start, end, length, row, current, lines, front)
-        if rule.min_score is not None:
-            live = _refill(row, current, live, lines, front, current.dtype.type(rule.min_score))
+        best, others = row[lines, front, None], row[lines, front + 1 :]
+        inter = np.minimum(end[best], end[others]) - np.maximum(start[best], start[others])
+        inter = np.maximum(inter + inter.dtype.type(reach), 0)
+        factor = decay(inter, np.broadcast_to(length[best], others.shape), length[others])
+        rest = current[lines, front + 1 :]
+        # padding keeps its -inf, whatever segment its row number happens to point at
+        current[lines, front + 1 :] = np.multiply(rest, factor, out=rest, where=rest > -np.inf)
+        if min_score is not None:
+            live = _refill(row, current, live, lines, front, current.dtype.type(min_score))
     inside = np.arange(row.shape[1]) < live[:, None]
     return row[inside], current[inside].astype(np.float64)
-
-
-def _decay(
-    rule: NMS,
-    start: np.ndarray,
-    end: np.ndarray,
-    length: np.ndarray,
-    row: np.ndarray,
-    current: np.ndarray,
-    lines: np.ndarray,
-    front: int,
-) -> None:
-    """Multiply every remaining score by its decay under the segment picked this round."""
-    best, others = row[lines, front, None], row[lines, front + 1 :]
-    inter = np.minimum(end[best], end[others]) - np.maximum(start[best], start[others])
-    inter = np.maximum(inter + inter.dtype.type(rule.reach), 0)
-    overlap = rule.ratio(inter, np.broadcast_to(length[best], others.shape), length[others])
-    if rule.kind == "gaussian":
-        decay = np.exp(-(overlap**2) / overlap.dtype.type(rule.sigma))
-    else:
-        decay = np.where(rule.suppresses(overlap), 1 - overlap, overlap.dtype.type(1))
-    rest = current[lines, front + 1 :]
-    # padding keeps its -inf, whatever segment its row number happens to point at
-    current[lines, front + 1 :] = np.multiply(rest, decay, out=rest, where=rest > -np.inf)
 
 
 def _refill(

@@ -1,7 +1,7 @@
 """The one mmengine model: Batch -> Backbone -> Heads -> Outputs -> Losses, or -> PostProcessor -> Detections.
 
-Built from a config by `build_model`, which checks before anything runs that every field a component reads is made by
-an earlier one. Wiring keys any component's config may carry beside its own arguments:
+It checks, when it is built, that every field a component reads is made by an earlier one. Wiring keys any component's
+config may carry beside its own arguments:
 
     reads=dict(attention="actionness")   read another field where the component says `attention`
     reads="post.video_logits"            the same for a component that reads one field
@@ -18,14 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass
 from wtal_bench.modeling.model import Model
-from wtal_bench.modeling.parts import Part, build_part, build_parts, modules
+from wtal_bench.modeling.parts import Part, build_part, build_parts, check_reads, modules
 from wtal_bench.modeling.weights import LossWeight
-from wtal_bench.registry import check_arguments
 
-__all__ = ["Localizer", "build_model"]
+__all__ = ["Localizer"]
 
 
 class Localizer(Model):
@@ -180,54 +179,6 @@ class Localizer(Model):
         """Tell every component that a training epoch begins (see `Component.begin_epoch`)."""
         for _, component in self.components():
             component.begin_epoch(epoch, training_pass)
-
-
-def check_reads(part: Part, maker: Collection[str], promised: Collection[str] = ()) -> None:
-    """Refuse a part that reads a field nobody makes.
-
-    Args:
-        part: the component in its place.
-        maker: the fields there are.
-        promised: fields of heads that wait for one another.
-
-    Raises:
-        ConfigError: names the field, what there is instead, and how to map it.
-    """
-    for name, field in zip(part.component.requires, part.required, strict=True):
-        if field not in maker:
-            hint = did_you_mean(field, maker)
-            if not hint and name == "attention" and "actionness" in maker:
-                hint = " Did you mean 'actionness'?"
-            if field in promised:
-                hint = f" A head that waits for this one makes {field!r}: they read each other."
-            raise ConfigError(
-                f"{part.where} ({type(part.component).__name__}) reads `{field}`, but the parts before it provide "
-                f"{listing(maker)}.{hint} Map it with reads=dict({name}='<field>'), or add a head that makes it."
-            )
-
-
-def build_model(config: Mapping[str, Any], where: str = "config") -> Model:
-    """Build the model a config describes.
-
-    Args:
-        config: its `model` dict, `type="Localizer"` and the arguments of `Localizer`.
-        where: file name for error texts.
-
-    Raises:
-        ConfigError, PluginError: see `Localizer`.
-    """
-    from wtal_bench.modeling.streams import Streams
-
-    models = {"Localizer": Localizer, "Streams": Streams}
-    kind = config.get("type")
-    if not isinstance(kind, str) or kind not in models:
-        raise ConfigError(
-            f"{where}: model.type is {kind!r}.{did_you_mean(str(kind), models)} Models: {listing(models)}; what "
-            "differs between methods are the backbone, heads, losses and post-processor inside."
-        )
-    arguments = {key: value for key, value in config.items() if key != "type"}
-    check_arguments(models[kind], arguments, f"{where}: model", shown=kind, hidden=("where", "key"))
-    return models[kind](**arguments, where=where)
 
 
 def _join(batches: list[Batch]) -> Batch:

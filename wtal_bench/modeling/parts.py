@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Outputs
-from wtal_bench.registry import registry
+from wtal_bench.plugins import registry
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,30 @@ def build_part(kind: str, config: Mapping[str, Any], where: str) -> Part:
     reads = _field_names(reads, component.requires if only_one else readable, f"{where}.reads")
     writes = _field_names(config.get("writes", {}), component.provides, f"{where}.writes")
     return Part(component, where, reads, writes)
+
+
+def check_reads(part: Part, maker: Collection[str], promised: Collection[str] = ()) -> None:
+    """Refuse a part that reads a field nobody makes.
+
+    Args:
+        part: the component in its place.
+        maker: the fields there are.
+        promised: fields of heads that wait for one another.
+
+    Raises:
+        ConfigError: names the field, what there is instead, and how to map it.
+    """
+    for name, field in zip(part.component.requires, part.required, strict=True):
+        if field not in maker:
+            hint = did_you_mean(field, maker)
+            if not hint and name == "attention" and "actionness" in maker:
+                hint = " Did you mean 'actionness'?"
+            if field in promised:
+                hint = f" A head that waits for this one makes {field!r}: they read each other."
+            raise ConfigError(
+                f"{part.where} ({type(part.component).__name__}) reads `{field}`, but the parts before it provide "
+                f"{listing(maker)}.{hint} Map it with reads=dict({name}='<field>'), or add a head that makes it."
+            )
 
 
 def _field_names(config: Any, known: tuple[str, ...], where: str) -> dict[str, str]:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass
-from wtal_bench.modeling.localizer import Localizer, check_reads
+from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.modeling.model import Model
-from wtal_bench.modeling.parts import build_part, check_name
+from wtal_bench.modeling.parts import build_part, check_name, check_reads
 from wtal_bench.registry import check_arguments
 
 __all__ = ["Streams"]

@@ -13,7 +13,7 @@ from wtal_bench.data.gather import sample_video
 from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch, VideoMeta
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.protocols import OWN, get_protocol
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
 from wtal_bench.running.config import RunConfig

@@ -15,7 +15,7 @@ import torch
 
 import wtal_bench
 from wtal_bench.interfaces import Component
-from wtal_bench.registry import registries
+from wtal_bench.plugins import registries
 
 PACKAGES = ("torch", "numpy", "scipy", "mmengine-lite", "pandas")
 

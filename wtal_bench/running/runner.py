@@ -26,7 +26,7 @@ from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import CheckpointError, ConfigError, listing
 from wtal_bench.interfaces import Batch, Loss, Outputs, PostProcessor, TrainingPass
 from wtal_bench.leaderboard.identity import hash_config
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.protocols import Protocol
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint

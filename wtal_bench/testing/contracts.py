@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from wtal_bench.interfaces import Batch, ComponentInfo
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
-from wtal_bench.plugins import examples
-from wtal_bench.registry import KINDS, registry
+from wtal_bench.plugins import examples, registry
+from wtal_bench.registry import KINDS
 from wtal_bench.testing.examples import Example, random_batch
 
 LENGTHS = (13, 13, 40, 21, 30)

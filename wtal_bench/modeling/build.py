@@ -1,0 +1,38 @@
+"""A config's `model` section becomes a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.modeling.localizer import Localizer
+from wtal_bench.modeling.model import Model
+from wtal_bench.modeling.streams import Streams
+from wtal_bench.registry import check_arguments
+
+__all__ = ["MODELS", "build_model"]
+
+MODELS: dict[str, type[Model]] = {"Localizer": Localizer, "Streams": Streams}
+"""What `model.type` may be; methods differ in the components inside."""
+
+
+def build_model(config: Mapping[str, Any], where: str = "config") -> Model:
+    """Build the model a config describes.
+
+    Args:
+        config: its `model` dict, `type="Localizer"` and the arguments of `Localizer`.
+        where: file name for error texts.
+
+    Raises:
+        ConfigError, PluginError: see `Localizer`.
+    """
+    kind = config.get("type")
+    if not isinstance(kind, str) or kind not in MODELS:
+        raise ConfigError(
+            f"{where}: model.type is {kind!r}.{did_you_mean(str(kind), MODELS)} Models: {listing(MODELS)}; what "
+            "differs between methods are the backbone, heads, losses and post-processor inside."
+        )
+    arguments = {key: value for key, value in config.items() if key != "type"}
+    check_arguments(MODELS[kind], arguments, f"{where}: model", shown=kind, hidden=("where", "key"))
+    return MODELS[kind](**arguments, where=where)
