@@ -11,3 +11,6 @@ def wtal_register(registrar: Registrar) -> None:
     registrar.loss("VideoCrossEntropy", "wtal_bench.modeling.losses:VideoCrossEntropy")
     registrar.postprocessor("ThresholdDecoder", "wtal_bench.decoding.postprocessors:ThresholdDecoder")
     registrar.postprocessor("PooledDecoder", "wtal_bench.decoding.postprocessors:PooledDecoder")
+    registrar.layout("npy", "wtal_bench.data.importers.layouts:NpyFolders")
+    registrar.layout("npz", "wtal_bench.data.importers.layouts:NpzFolder")
+    registrar.layout("wtalc", "wtal_bench.data.importers.layouts:WtalcRelease")

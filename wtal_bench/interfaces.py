@@ -15,13 +15,13 @@ Mask every reduction over time; `wtal_bench.modeling.blocks` holds mask-aware ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wtal_bench.structures import Detections, VideoMeta
+from wtal_bench.structures import Detections, FeatureSource, RawVideo, VideoMeta
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,10 +33,13 @@ __all__ = [
     "Batch",
     "Component",
     "Detections",
+    "FeatureSource",
     "Head",
+    "Layout",
     "Loss",
     "Outputs",
     "PostProcessor",
+    "RawVideo",
     "VideoMeta",
     "VideoOutputs",
     "View",
@@ -182,6 +185,18 @@ class PostProcessor(Component):
     def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:
         """Decode one video."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it decodes a video")
+
+
+class Layout:
+    """A way feature files lie on disk. Called `layout(sources: Sequence[str]) -> FeatureSource`.
+
+    The constructor's keyword arguments are options of `import-features` (`--format-options key=value`). Reading must
+    run nothing a file holds: plain arrays, no pickles.
+    """
+
+    def __call__(self, sources: Sequence[str]) -> FeatureSource:
+        """Find the videos in some files or folders; their features are read one by one, later."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it finds its videos")
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,10 @@ class Registrar:
         """Register a post-processor."""
         self._add("postprocessor", name, target)
 
+    def layout(self, name: str, target: str) -> None:
+        """Register a layout of feature files, for `import-features --format NAME`."""
+        self._add("layout", name, target)
+
     def example(self, name: str, target: str) -> None:
         """Register an example model for the contract suite: a function without arguments that gives a tiny config.
 

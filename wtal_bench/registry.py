@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from wtal_bench.errors import ConfigError, PluginError, did_you_mean, listing
-from wtal_bench.interfaces import Backbone, ComponentInfo, Head, Loss, PostProcessor, View
+from wtal_bench.interfaces import Backbone, ComponentInfo, Head, Layout, Loss, PostProcessor, View
 
 KINDS: dict[str, type] = {
     "backbone": Backbone,
@@ -22,8 +22,12 @@ KINDS: dict[str, type] = {
     "loss": Loss,
     "view": View,
     "postprocessor": PostProcessor,
+    "layout": Layout,
 }
-"""Kind -> the interface its components implement."""
+"""Kind -> the interface what is registered implements."""
+
+MODEL_KINDS = ("backbone", "head", "loss", "view", "postprocessor")
+"""The kinds a model is made of, held to the contract suite."""
 
 _MODULE_KINDS = ("backbone", "head")
 

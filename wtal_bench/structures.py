@@ -1,8 +1,8 @@
-"""The values that travel between rooms and need no torch: what is known of a video, and what was found in it."""
+"""The values that travel between rooms and need no torch: features as found, what is known of a video, detections."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -122,3 +122,35 @@ class Detections:
                 "made it must clamp or drop such rows."
             )
         return self
+
+
+@dataclass(frozen=True)
+class RawVideo:
+    """One video's features as a file holds them.
+
+    Attributes:
+        id: the video's id.
+        parts: [T,D_k] arrays, one a stream, in column order.
+        source: where they were found, for error texts.
+        duration: seconds, if the files know.
+    """
+
+    id: str
+    parts: tuple[np.ndarray, ...]
+    source: str
+    duration: float | None = None
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Videos to import: their ids are known, their features are read one by one.
+
+    Attributes:
+        ids: video ids in reading order.
+        streams: names of the streams `parts` holds.
+        read: returns the `RawVideo` at a position.
+    """
+
+    ids: tuple[str, ...]
+    streams: tuple[str, ...]
+    read: Callable[[int], RawVideo]

@@ -7,10 +7,10 @@ import sys
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.importers.features import import_features
-from wtal_bench.data.importers.folders import FeatureSource, npy_folders, npz_folder
-from wtal_bench.data.importers.wtalc import wtalc_release
 from wtal_bench.data.progress import track
-from wtal_bench.errors import ConfigError, listing
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.plugins import registry
+from wtal_bench.structures import FeatureSource
 
 SUMMARY = "write a folder of feature files into a feature store"
 EXAMPLE = """\
@@ -30,7 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, help="folder the store is written to")
     parser.add_argument(
-        "--format", choices=("npy", "npz", "wtalc"), default="npy", help="what the sources are (default: %(default)s)"
+        "--format",
+        default="npy",
+        metavar="LAYOUT",
+        help="what the sources are: npy (default), npz, wtalc, or a plugin's (`wtal-bench list --kind layout`)",
+    )
+    parser.add_argument(
+        "--format-options", nargs="+", default=[], metavar="KEY=VALUE", help="options of a plugin's layout"
     )
     parser.add_argument("--annotations", help="annotation file: gives durations; videos it does not name are left out")
     parser.add_argument("--name", help="name of the feature set (default: the name of the --out folder)")
@@ -47,9 +53,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--streams", nargs="+", metavar="NAME=COLUMNS", help="streams in column order, e.g. rgb=1024 flow=1024"
     )
-    parser.add_argument("--keys", nargs="+", default=["feat_spa", "feat_tem"], help="npz: arrays to join, in order")
-    parser.add_argument("--transposed", action="store_true", help="the files hold [D,T] instead of [T,D]")
-    parser.add_argument("--strip-prefix", default="", help="cut this off file names to get ids, e.g. v_")
+    parser.add_argument("--keys", nargs="+", help="npz: arrays to join, in order (default: feat_spa feat_tem)")
+    parser.add_argument("--transposed", action="store_true", default=None, help="the files hold [D,T], not [T,D]")
+    parser.add_argument("--strip-prefix", help="cut this off file names to get ids, e.g. v_")
     parser.add_argument(
         "--dtype", choices=("float32", "float16"), default="float32", help="stored precision (default: %(default)s)"
     )
@@ -89,14 +95,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _source(args: argparse.Namespace) -> FeatureSource:
-    if args.format == "npy":
-        return npy_folders(args.sources, transposed=args.transposed, strip_prefix=args.strip_prefix)
-    wanted = {"npz": 1, "wtalc": 2}[args.format]
-    if len(args.sources) != wanted:
-        raise ConfigError(f"--format {args.format} reads {wanted} sources (see --help), got {len(args.sources)}.")
-    if args.format == "wtalc":
-        return wtalc_release(*args.sources)
-    return npz_folder(args.sources[0], keys=args.keys, transposed=args.transposed, strip_prefix=args.strip_prefix)
+    options = {name: getattr(args, name) for name in ("keys", "transposed", "strip_prefix")}
+    options = {name: value for name, value in options.items() if value is not None}
+    for text in args.format_options:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"--format-options must look like key=value, got {text!r}.")
+        options[key] = value
+    layouts = registry("layout")
+    if args.format not in layouts.names():
+        raise ConfigError(
+            f"--format {args.format}: no such layout.{did_you_mean(args.format, layouts.names())} Layouts: "
+            f"{listing(layouts.names())}."
+        )
+    return layouts.build({"type": args.format, **options}, f"--format {args.format}")(args.sources)
 
 
 def _stream(text: str) -> tuple[str, int]:

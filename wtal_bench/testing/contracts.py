@@ -22,7 +22,7 @@ from wtal_bench.interfaces import Batch, ComponentInfo
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.plugins import examples, registry
-from wtal_bench.registry import KINDS
+from wtal_bench.registry import MODEL_KINDS
 from wtal_bench.testing.examples import Example, random_batch
 
 LENGTHS = (13, 13, 40, 21, 30)
@@ -58,7 +58,7 @@ def uncovered_components(plugin: str | None = None) -> list[str]:
         used |= _types(case.load().model)
     return [
         info.name
-        for kind in KINDS
+        for kind in MODEL_KINDS
         for info in registry(kind).infos()
         if info.name not in used and plugin in (None, info.plugin)
     ]

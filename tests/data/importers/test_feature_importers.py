@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.data.stores import LENGTHS, features, toy_annotations
+from wtal_bench.commands import import_features as command
 from wtal_bench.data.annotations import Annotations
-from wtal_bench.data.importers import command
 from wtal_bench.data.importers.features import import_features
 from wtal_bench.data.importers.folders import npy_folders, npz_folder
 from wtal_bench.data.importers.wtalc import load_object_array, wtalc_release

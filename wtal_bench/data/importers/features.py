@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
-from wtal_bench.data.importers.folders import FeatureSource, RawVideo
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
+from wtal_bench.structures import FeatureSource, RawVideo
 
 Track = Callable[[Iterable[RawVideo], int, str], Iterable[RawVideo]]
 

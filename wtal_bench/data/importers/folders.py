@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from wtal_bench.errors import DataError, did_you_mean, listing
-
-
-@dataclass(frozen=True)
-class RawVideo:
-    """Features as found: `parts` are [T,D_k] arrays, one a stream, in column order."""
-
-    id: str
-    parts: tuple[np.ndarray, ...]
-    source: str
-    duration: float | None = None
-
-
-@dataclass(frozen=True)
-class FeatureSource:
-    """Videos to import: their ids are known, their features are read one by one.
-
-    Attributes:
-        ids: video ids in reading order.
-        streams: names of the streams `parts` holds.
-        read: returns the `RawVideo` at a position.
-    """
-
-    ids: tuple[str, ...]
-    streams: tuple[str, ...]
-    read: Callable[[int], RawVideo]
+from wtal_bench.structures import FeatureSource, RawVideo
 
 
 def npy_folders(folders: Sequence[str | Path], *, transposed: bool = False, strip_prefix: str = "") -> FeatureSource:

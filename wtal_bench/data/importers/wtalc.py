@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from wtal_bench.data.importers.folders import FeatureSource, RawVideo, load_plain
+from wtal_bench.data.importers.folders import load_plain
 from wtal_bench.errors import DataError
+from wtal_bench.structures import FeatureSource, RawVideo
 
 
 def wtalc_release(features: str | Path, annotations: str | Path) -> FeatureSource:
