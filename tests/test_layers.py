@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "options": {"errors"},
-    "recipes": {"errors", "options"},
+    "recipes": {"errors", "files", "options"},
     "structures": {"errors"},
     "interfaces": {"structures"},
     "registry": {"errors", "interfaces"},
@@ -293,7 +293,7 @@ def test_the_packages_listed_are_the_folders_there_are():
     listed = PROJECT["tool"]["setuptools"]["packages"]
     packages = [name for name, path in sources().items() if path.name == "__init__.py"]
     assert listed == sorted(listed)
-    assert sorted(listed) == sorted([*packages, "wtal_configs"])
+    assert sorted(listed) == sorted([*packages, "wtal_configs", "wtal_leaderboard"])
     folders = {path.parent for path in sources().values()}
     assert all((folder / "__init__.py").is_file() for folder in folders)
 

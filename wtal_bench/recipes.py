@@ -17,30 +17,24 @@ bases that share a section (a method and a data set), and reads YAML with a load
 from __future__ import annotations
 
 import difflib
-import functools
+import fnmatch
+import itertools
 import json
 import os
-import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from wtal_bench.errors import ConfigError, listing
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.files import shipped
 from wtal_bench.options import merged
 
 SCOPE = "wtal::"
 FOLDER = "configs"
 SUFFIXES = (".py", ".yaml", ".yml", ".json")
 BASES = "_base_"
-
-
-@functools.cache
-def shipped_folder() -> Path:
-    """The folder of the shipped recipes, beside the package: `wtal_configs/` of a wheel, `configs/` of a checkout."""
-    beside = Path(__file__).resolve().parents[1]
-    return next(folder for folder in (beside / "wtal_configs", beside / FOLDER) if (folder / BASES).is_dir())
 
 
 def find(name: str | Path, named_by: Path | None = None, key: str = "") -> Path:
@@ -55,31 +49,31 @@ def find(name: str | Path, named_by: Path | None = None, key: str = "") -> Path:
         ConfigError: nowhere; the text says where was looked and what is near.
     """
     for path in _candidates(str(name), named_by):
-        if path.is_file():
+        if os.path.isfile(path):  # pathlib's own raises for a name no file can have
             return path
     by = "" if named_by is None else f"{named_by}: "
     by += f"{key}: " if key else ""
     places = "" if str(name).startswith(SCOPE) else f"{_beside(named_by)}, then "
     raise ConfigError(
         f"{by}no recipe {str(name)!r}.{_nearest(str(name), named_by)} Looked in {places}the shipped recipes "
-        f"({shipped_folder()}); `wtal-bench list --configs` shows those."
+        f"({shipped(FOLDER)}); `wtal-bench list --configs` shows those."
     )
 
 
 def name_of(path: Path) -> str | None:
     """The name under which a file is shipped, e.g. "wtal::ecm_thumos.py", or None."""
-    whole, root = path.resolve(), shipped_folder().resolve()
+    whole, root = path.resolve(), shipped(FOLDER)
     return f"{SCOPE}{whole.relative_to(root).as_posix()}" if whole.is_relative_to(root) else None
 
 
 def describe(path: str | Path) -> str:
     """Which file was read, in words; a file that hides a shipped recipe of its name is told from it."""
     path = Path(path)
-    shipped = name_of(path)
-    if shipped is not None:
-        return f"{shipped} ({path})"
-    hidden = shipped_folder() / path.name
-    return f"{path}, not the shipped {SCOPE}{path.name}" if hidden.is_file() else str(path)
+    name = name_of(path)
+    if name is not None:
+        return f"{name} ({path})"
+    hidden = [f"{SCOPE}{other}" for other in shipped_names() if PurePosixPath(other).name == path.name]
+    return f"{path}, not the shipped {listing(hidden)}" if hidden else str(path)
 
 
 def _beside(named_by: Path | None) -> str:
@@ -97,28 +91,26 @@ def _candidates(name: str, named_by: Path | None) -> Iterator[Path]:
     inside = PurePosixPath(os.path.normpath(inner).replace(os.sep, "/"))
     if inside.parts and not (inside.is_absolute() or inside.parts[0] == ".."):
         parts = inside.parts[1:] if inside.parts[0] == FOLDER else inside.parts
-        yield from _spelt(shipped_folder().joinpath(*parts))
+        yield from _spelt(shipped(FOLDER).joinpath(*parts))
 
 
 def _spelt(path: Path) -> Iterator[Path]:
     yield path
-    if path.suffix not in SUFFIXES:
+    if path.name and path.suffix not in SUFFIXES:
         yield from (path.with_name(path.name + suffix) for suffix in SUFFIXES)
 
 
 def _nearest(name: str, named_by: Path | None) -> str:
-    """The recipes whose names are nearest, those beside the file that names it first."""
+    """The recipes whose names are nearest: shipped ones, and those in the folder where was looked first."""
     inner = Path(name.removeprefix(SCOPE))
-    there = [] if name.startswith(SCOPE) else [(Path() if named_by is None else named_by.parent) / inner.parent]
-    own = [path for folder in there if folder.is_dir() for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
-    near = difflib.get_close_matches(inner.stem.lower(), {path.stem.lower() for path in own}, n=3)
-    names = [path.name for stem in near for path in own if path.stem.lower() == stem]
-    shipped = {PurePosixPath(text).stem: text for text in reversed(shipped_names())}
-    names += [SCOPE + shipped[stem] for stem in difflib.get_close_matches(inner.stem.lower(), shipped, n=3)]
-    if not names:
+    known = {PurePosixPath(text).stem: SCOPE + text for text in reversed(shipped_names())}
+    folder = (Path() if named_by is None else named_by.parent) / inner.parent
+    if not name.startswith(SCOPE) and folder.is_dir():
+        known |= {path.stem: path.name for path in folder.iterdir() if path.suffix in SUFFIXES}
+    near = [known[stem] for stem in difflib.get_close_matches(inner.stem, known, n=4)]
+    if not near:
         return ""
-    first, *others = names
-    return f" Did you mean {first!r}?" + (f" Also near: {listing(others)}." if others else "")
+    return f" Did you mean {near[0]!r}?" + (f" Also near: {listing(near[1:])}." if near[1:] else "")
 
 
 # ---- reading ----
@@ -140,7 +132,7 @@ def read_tree(name: str | Path, named_by: Path | None = None) -> dict[str, Any]:
 
 def _read(path: Path, top: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in above:
-        hint = f" The shipped recipe of that name is {SCOPE}{path.name}." if name_of(path) is None else ""
+        hint = f" The shipped one of that name is {SCOPE}{path.name}." if path.name in shipped_names() else ""
         raise ConfigError(f"{path} is its own {BASES}.{hint}")
     own = _own(path)
     bases = own.get(BASES, ())
@@ -208,39 +200,44 @@ class Recipe:
     Attributes:
         name: as the command line takes it, without the suffix.
         method, protocol: what it says itself; an ablation file has a number of rows instead of a protocol.
-        summary: the first sentence of its header.
+        header: the comment it begins with, on one line.
     """
 
     name: str
     method: str
     protocol: str
-    summary: str
+    header: str
 
 
 def shipped_names() -> list[str]:
     """Path below `configs/` of every shipped recipe that can be run, sorted; `_base_/` holds none."""
-    folder = shipped_folder()
+    folder = shipped(FOLDER)
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix in SUFFIXES)
     return sorted(path.as_posix() for path in found if path.parts[0] != BASES)
 
 
-def shipped_recipes() -> list[Recipe]:
-    """Every shipped recipe with what it is."""
-    found = []
-    for name in shipped_names():
-        path = shipped_folder() / name
-        tree = read_tree(path)
-        rows = tree.get("rows")
-        protocol = tree["data"]["protocol"] if rows is None else f"{len(rows)} rows"
-        found.append(Recipe(os.path.splitext(name)[0], tree["method"], protocol, _summary(path)))
-    return found
+def shipped_recipes(pattern: str = "*") -> list[Recipe]:
+    """The shipped recipes whose name fits a pattern ("*", "?" and "[...]" as in a shell), or holds a plain text.
+
+    Raises:
+        ConfigError: none does.
+    """
+    wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    names = {os.path.splitext(name)[0]: name for name in shipped_names()}
+    fitting = [name for name in names if fnmatch.fnmatchcase(name, wanted)]
+    if not fitting:
+        raise ConfigError(f"no shipped recipe fits {pattern!r}.{did_you_mean(pattern, names)}")
+    return [_recipe(name, shipped(FOLDER) / names[name]) for name in fitting]
 
 
-def _summary(path: Path) -> str:
-    """First sentence of the comment a file begins with."""
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.lstrip("# "))
-    return re.split(r"(?<=[.:])\s+(?=[A-Z`])", " ".join(lines), maxsplit=1)[0].rstrip(".:")
+def _recipe(name: str, path: Path) -> Recipe:
+    tree = read_tree(path)
+    rows = tree.get("rows")
+    what = tree["data"]["protocol"] if rows is None else f"{len(rows)} rows"
+    return Recipe(name, tree["method"], what, _header(path))
+
+
+def _header(path: Path) -> str:
+    """The comment a file begins with, on one line."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.lstrip("# ") for line in lines)
