@@ -1,27 +1,18 @@
 # ACM-Net on ActivityNet 1.3, the authors' settings (24.6 average mAP), scored on the test videos every second epoch as
 # they do. The number of epochs is the one of THUMOS14; the authors' code gives no other.
-_base_ = ['_base_/datasets/activitynet13.py', '_base_/runtime.py']
+_base_ = ['acm_net_thumos.py', '_base_/datasets/activitynet13.py']
 
-method = 'acm_net'
 model = dict(
-    type='Localizer',
-    backbone=dict(type='acm_net.Embedding', in_channels=2048, channels=2048, dropout=0.7),
+    backbone=dict(dropout=0.7),
     heads=dict(
-        attention=dict(type='acm_net.Attention', channels=2048, dropout=0.7),
-        classifier=dict(
-            type='acm_net.Classifier', channels=2048, num_classes=200, snippet_dropout=0.7, dropout=0.7),
-        branches=dict(type='acm_net.Branches', divisors=(2, 10, 10)),
-        features=dict(type='acm_net.BranchFeatures', divisors=(2, 10, 10))),
-    losses=dict(
-        cls_inst=dict(type='acm_net.BranchCrossEntropy', target='instance', weight=5.0),
-        cls_cont=dict(type='acm_net.BranchCrossEntropy', target='context', reads='context_logits', weight=1.0),
-        cls_back=dict(type='acm_net.BranchCrossEntropy', target='background', reads='background_logits', weight=1.0),
-        guide=dict(type='acm_net.Guide', weight=5e-3),
-        feat=dict(type='acm_net.FeatureSeparation', margin=50.0, weight=5e-5),
-        sparse=dict(type='acm_net.Sparsity', weight=0.0)),
+        attention=dict(dropout=0.7),
+        classifier=dict(num_classes=200),
+        branches=dict(divisors=(2, 10, 10)),
+        features=dict(divisors=(2, 10, 10))),
+    losses=dict(cls_inst=dict(weight=5.0), guide=dict(weight=5e-3), sparse=dict(weight=0.0)),
     postprocessor=dict(
-        type='PooledDecoder',
         shared=dict(
+            _delete_=True,
             num_classes=200,
             class_threshold=0.1,
             class_test='>',
@@ -32,6 +23,7 @@ model = dict(
             min_length=2,
             zero_below=True),
         passes=dict(
+            _delete_=True,
             cas=dict(
                 curve=dict(field='cas', activation='softmax'),
                 run_share=0.7,
@@ -42,14 +34,6 @@ model = dict(
                 run_share=0.3,
                 score_curve=dict(field='cas', activation='softmax', weight=0.7),
                 contrast=dict(outer=0.15, video_score=0.25))),
-        nms=dict(iou=0.9, offset=1.0)))
-train = dict(
-    sampling=dict(type='random_segments', short='resample', last='follow'),
-    length=75,
-    batch_size=64,
-    epochs=1000,
-    lr=1e-4,
-    weight_decay=1e-3,
-    selection='best_on_test',
-    val_interval=2)
-test = dict(sampling=dict(type='uniform', min_length=2, divide_first=True), length=75)
+        nms=dict(iou=0.9)))
+train = dict(length=75, batch_size=64, weight_decay=1e-3, val_interval=2)
+test = dict(length=75)

@@ -1,64 +1,7 @@
 # BGES + TEN (Li et al.) on ActivityNet 1.2: lambda 0.02, otherwise the settings of THUMOS14. Length 60 is a multiple of
 # k; width, taps, dropout, batch, iterations and the test path are not in the paper (see the plugin's README).
-_base_ = ['_base_/datasets/activitynet12.py', '_base_/runtime.py']
+_base_ = ['bges_ten_thumos.py', '_base_/datasets/activitynet12.py']
 
-method = 'bges_ten'
 model = dict(
-    type='Localizer',
-    backbone=dict(
-        type='bges_ten.Trunk',
-        streams=dict(rgb=(0, 1024), flow=(1024, 2048)),
-        channels=1024,
-        num_classes=100,
-        taps=3,
-        dropout=0.5),
-    heads=dict(score=dict(type='bges_ten.VideoScore')),
-    views=dict(tcb=dict(type='bges_ten.SnippetRepeat', k=4, tail='short')),
-    losses=dict(
-        fg=dict(type='bges_ten.ForegroundLoss', label_norm='l1'),
-        bg=dict(type='bges_ten.BackgroundLoss', norm='nf', grl=0.0, weight=0.02),
-        bvl=dict(type='bges_ten.WholeVideoBackground', weight=0.0),  # reported; part of the loss in Table 4's BVL rows
-        att=dict(
-            type='bges_ten.AttentionConsistency',
-            distance='mae',
-            size=5,
-            sigma=1.0,
-            pad='replicate',
-            detach_target=False,
-            weight=0.1),
-        cas=dict(
-            type='bges_ten.CASConsistency',
-            distance='kl',
-            space='prob',
-            temperature=1.0,
-            detach_target=False,
-            weight=0.1),
-        watch=dict(type='bges_ten.BackgroundLogit', weight=0.0)),  # sign of the background logit, for the log alone
-    postprocessor=dict(
-        type='ThresholdDecoder',
-        num_classes=100,
-        scores='video_logits',
-        scores_activation='softmax',
-        class_threshold=0.1,
-        class_test='>',
-        fallback='argmax',
-        curve=dict(
-            sum=[dict(field='cas', activation='softmax', weight=0.5), dict(field='attention', weight=0.5)]),
-        normalize='none',
-        upsample=24,
-        thresholds=dict(linspace=(0.1, 0.9, 10)),
-        above='>',
-        contrast=dict(outer=0.25, ring='at_least_one', video_score=0.25),
-        time='stride',
-        nms=dict(iou=0.5),
-        clamp='before_nms'))
-train = dict(
-    sampling='random_segments',
-    length=60,
-    batch_size=10,
-    iterations=20000,
-    lr=1e-3,
-    lr_schedule=[(10000, 1e-4)],
-    weight_decay=1e-3,
-    checkpoint_interval=1000)
-test = dict(sampling='whole')
+    backbone=dict(num_classes=100), losses=dict(bg=dict(weight=0.02)), postprocessor=dict(num_classes=100))
+train = dict(length=60)

@@ -1,35 +1,15 @@
 # ECM (Zhao et al.), official profile: the settings that made 25.5 average mAP on ActivityNet 1.2.
-_base_ = ['_base_/datasets/activitynet12.py', '_base_/runtime.py']
+_base_ = ['ecm_thumos.py', '_base_/datasets/activitynet12.py']
 
-method = 'ecm'
 model = dict(
-    type='Localizer',
-    backbone=dict(type='ecm.Trunk', in_channels=2048, channels=2048),
-    heads=dict(
-        pre=dict(type='ecm.PreClassification', channels=2048, num_classes=100, topk_ratio=0.25, dropout=0.5),
-        weights=dict(type='ecm.Weights', num_classes=100, source='transition'),
-        post=dict(type='ecm.PostClassification', fold_mode='stride', agg_norm='none', dropout=0.5),
-        absence=dict(
-            type='ecm.AbsenceClassification', background='official', fold_mode='stride', agg_norm='none', dropout=0.5)),
-    losses=dict(
-        cls_pre=dict(type='VideoCrossEntropy'),
-        cls_post=dict(type='VideoCrossEntropy', reads='post_logits'),
-        c2c=dict(type='ecm.ScoreConsistency', space='logit', weight=0.05),
-        a2c=dict(type='ecm.AggregationConsistency', prob='softmax_2c', weight=1.0)),
+    heads=dict(pre=dict(num_classes=100, topk_ratio=0.25), weights=dict(num_classes=100)),
+    losses=dict(a2c=dict(weight=1.0)),
     postprocessor=dict(
-        type='ThresholdDecoder',
         num_classes=100,
         class_threshold=0.12,
-        normalize='rectified',
-        upsample='frames',
         thresholds=dict(arange=(0, 0.175, 0.025)),
-        above='>=',
-        positive=True,
-        lone_first_sample='drop',
-        zero_below=True,
-        contrast=dict(outer=0.5, ring='exclusive', video_score=0.45),
+        contrast=dict(outer=0.5, video_score=0.45),
         time='duration',
-        nms=dict(iou=0.7, offset=1.0)))
-train = dict(
-    sampling='uniform', length=100, batch_size=128, epochs=36, lr=2e-4, lr_schedule=[(26, 2e-5)], weight_decay=5e-4)
-test = dict(sampling='uniform', length=100, frame_accuracy=dict(threshold=0.12))
+        nms=dict(iou=0.7)))
+train = dict(length=100, batch_size=128, epochs=36, lr_schedule=[(26, 2e-5)])
+test = dict(length=100, frame_accuracy=dict(threshold=0.12))

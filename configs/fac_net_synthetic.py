@@ -1,53 +1,10 @@
 # FAC-Net on the embedded synthetic benchmark: the authors' settings with 64 input and hidden and 256 output channels
 # instead of 1024 and 1024, and a learning rate of 1e-3 instead of 1e-4 (chosen among three by the training loss), so
 # that both streams train in well under two minutes on one core.
-_base_ = ['_base_/datasets/synthetic.py', '_base_/runtime.py']
+_base_ = ['fac_net_thumos.py', '_base_/datasets/synthetic.py']
 
-method = 'fac_net'
 model = dict(
-    type='Streams',
     streams=dict(rgb=(0, 64), flow=(64, 128)),
-    member=dict(
-        backbone=dict(
-            type='fac_net.Trunk',
-            in_channels=64,
-            channels=256,
-            num_classes=10,
-            background=True,
-            delta=5.0,
-            temperatures=(1.0, 2.0, 5.0),
-            embed_kernel=1,
-            dropout=0.5,
-            fg_init='neg_bg',
-            embedding=False),  # for methods that attach to FAC-Net: True
-        heads=dict(
-            cw=dict(type='fac_net.ClassWise', delta=5.0, video_scale_multiplier=2.0, writes='cw_logits'),
-            ca=dict(type='fac_net.ClassAgnostic', delta=5.0, video_scale_multiplier=2.0),
-            mil=dict(type='fac_net.MultipleInstance', video_scale_multiplier=2.0, writes='mil_logits')),
-        losses=dict(
-            cw=dict(type='fac_net.TagCrossEntropy', reads='cw_logits', weight=1.0),
-            ca=dict(type='fac_net.TagCrossEntropy', weight=0.1),
-            mil=dict(type='fac_net.TagCrossEntropy', reads='mil_logits', background_target=1.0, weight=0.1))),
-    postprocessor=dict(
-        type='PooledDecoder',
-        shared=dict(
-            num_classes=10,
-            class_threshold=0.1,
-            upsample=None,
-            thresholds=dict(arange=(0.03, 0.055, 0.005)),
-            min_length=3,
-            contrast=dict(outer=0.25, weight=0.6, ring='inside', overhang=1),
-            end_overhang=1,
-            time='snippet',
-            nms=dict(iou=0.2, overlap='self', offset=1.0, drop='>'),
-            nms_units='samples'),
-        passes=dict(
-            rgb=dict(
-                scores='rgb.video_logits', curve=dict(field='rgb.cas', activation='softmax'), score_scale=0.1),
-            flow=dict(scores='flow.video_logits', curve=dict(field='flow.cas', activation='softmax'))),
-        nms=dict(iou=0.9, overlap='self', offset=1.0, drop='>'),
-        nms_units='samples',
-        nms_classes='shared'))
-train = dict(
-    sampling='whole', batch_size=10, grad_reduction='sum', epochs=100, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.005)
-test = dict(sampling='whole')
+    member=dict(backbone=dict(in_channels=64, channels=256, num_classes=10)),
+    postprocessor=dict(shared=dict(num_classes=10)))
+train = dict(lr=1e-3)

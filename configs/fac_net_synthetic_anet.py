@@ -1,52 +1,6 @@
 # FAC-Net on synthetic videos with the time lines of ActivityNet 1.3 (few, long instances): that the ActivityNet config
 # runs in that shape. 256 channels, 20 epochs at a rate of 1e-3; all else as in fac_net_anet13.py, so UNCONFIRMED too.
-_base_ = ['_base_/datasets/synthetic_anet.py', '_base_/runtime.py']
+_base_ = ['fac_net_synthetic.py', '_base_/datasets/synthetic_anet.py']
 
-method = 'fac_net'
-model = dict(
-    type='Streams',
-    streams=dict(rgb=(0, 64), flow=(64, 128)),
-    member=dict(
-        backbone=dict(
-            type='fac_net.Trunk',
-            in_channels=64,
-            channels=256,
-            num_classes=20,
-            background=True,
-            delta=5.0,
-            temperatures=(1.0, 2.0, 5.0),
-            embed_kernel=1,
-            dropout=0.5,
-            fg_init='neg_bg',
-            embedding=False),  # for methods that attach to FAC-Net: True
-        heads=dict(
-            cw=dict(type='fac_net.ClassWise', delta=5.0, video_scale_multiplier=2.0, writes='cw_logits'),
-            ca=dict(type='fac_net.ClassAgnostic', delta=5.0, video_scale_multiplier=2.0),
-            mil=dict(type='fac_net.MultipleInstance', video_scale_multiplier=2.0, writes='mil_logits')),
-        losses=dict(
-            cw=dict(type='fac_net.TagCrossEntropy', reads='cw_logits', weight=1.0),
-            ca=dict(type='fac_net.TagCrossEntropy', weight=0.1),
-            mil=dict(type='fac_net.TagCrossEntropy', reads='mil_logits', background_target=1.0, weight=0.1))),
-    postprocessor=dict(
-        type='PooledDecoder',
-        shared=dict(
-            num_classes=20,
-            class_threshold=0.1,
-            upsample=None,
-            thresholds=dict(arange=(0.03, 0.055, 0.005)),
-            min_length=3,
-            contrast=dict(outer=0.25, weight=0.6, ring='inside', overhang=1),
-            end_overhang=1,
-            time='snippet',
-            nms=dict(iou=0.2, overlap='self', offset=1.0, drop='>'),
-            nms_units='samples'),
-        passes=dict(
-            rgb=dict(
-                scores='rgb.video_logits', curve=dict(field='rgb.cas', activation='softmax'), score_scale=0.1),
-            flow=dict(scores='flow.video_logits', curve=dict(field='flow.cas', activation='softmax'))),
-        nms=dict(iou=0.9, overlap='self', offset=1.0, drop='>'),
-        nms_units='samples',
-        nms_classes='shared'))
-train = dict(
-    sampling='whole', batch_size=10, grad_reduction='sum', epochs=20, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.005)
-test = dict(sampling='whole')
+model = dict(member=dict(backbone=dict(num_classes=20)), postprocessor=dict(shared=dict(num_classes=20)))
+train = dict(epochs=20)

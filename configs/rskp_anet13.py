@@ -1,63 +1,8 @@
 # RSKP on ActivityNet 1.3. No ActivityNet code is published: these are the THUMOS14 settings with 200 classes and
 # GauFuse's mini-batch of 128 videos.
-_base_ = ['_base_/datasets/activitynet13.py', '_base_/runtime.py']
+_base_ = ['rskp_thumos.py', '_base_/datasets/activitynet13.py']
 
-method = 'rskp'
 model = dict(
-    type='Localizer',
-    backbone=dict(type='rskp.Embedding', in_channels=2048, channels=2048, dropout=0.6, embedding=False),
-    heads=dict(
-        classifier=dict(type='rskp.Classifier', channels=2048, num_classes=200, scale=20.0),
-        propagation=dict(
-            type='rskp.Propagation', channels=2048, count=8, iterations=2, walk_weight=0.5, score_share=0.6),
-        memory=dict(
-            type='rskp.Memory', channels=2048, num_classes=200, size=5, start=101, slot='label')),
-    losses=dict(
-        fore_o=dict(type='rskp.TagCrossEntropy'),
-        fore_m=dict(type='rskp.TagCrossEntropy', reads='m.video_logits'),
-        fore_r=dict(
-            type='rskp.TagCrossEntropy',
-            reads='r.video_logits',
-            weight=dict(schedule='steps', steps=[(0, 0.0), (101, 0.5)])),
-        back_o=dict(type='rskp.TagCrossEntropy', reads='classwise_logits', background_target=1.0, weight=0.2),
-        back_m=dict(type='rskp.TagCrossEntropy', reads='m.classwise_logits', background_target=1.0, weight=0.2),
-        back_r=dict(
-            type='rskp.TagCrossEntropy',
-            reads='r.classwise_logits',
-            background_target=1.0,
-            weight=dict(schedule='steps', steps=[(0, 0.0), (101, 0.1)])),
-        att=dict(type='rskp.AttentionContrast', weight=0.1),
-        spl=dict(
-            type='rskp.Distillation',
-            temperature=0.2,
-            weight=dict(schedule='steps', steps=[(0, 1.0), (101, 0.5)]))),
-    postprocessor=dict(
-        type='ThresholdDecoder',
-        num_classes=200,
-        scores='video_prob',
-        scores_activation='none',
-        class_threshold=0.1,
-        curve=dict(
-            product=[
-                dict(
-                    sum=[
-                        dict(field='cas', activation='softmax', weight=0.6),
-                        dict(field='m.cas', activation='softmax', weight=0.4)]),
-                'attention']),
-        thresholds=dict(arange=(0.001, 0.04, 0.002)),
-        min_length=2,
-        contrast=dict(outer=0.25, ring='inside', overhang=1),
-        end_overhang=1,
-        time='snippet',
-        precision='float32',
-        nms=dict(iou=0.5, overlap='self', offset=1.0, drop='>'),
-        nms_units='samples'))
-train = dict(
-    sampling='whole',
-    batch_size=128,
-    epochs=200,
-    lr=5e-05,
-    betas=(0.9, 0.99),
-    weight_decay=5e-4,
-    grad_reduction='sum')
-test = dict(sampling='whole')
+    heads=dict(classifier=dict(num_classes=200), memory=dict(num_classes=200)),
+    postprocessor=dict(num_classes=200))
+train = dict(batch_size=128)

@@ -196,4 +196,4 @@ def test_a_tool_that_loads_everything_is_not_misled_by_its_neighbours(tmp_path):
     command = [sys.executable, str(REPOSITORY / "tools" / "train.py"), "nowhere.py"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("wtal-bench train: no config file nowhere.py.")
+    assert done.stderr.startswith("wtal-bench train: no recipe 'nowhere.py'.")

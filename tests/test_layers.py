@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "options": {"errors"},
+    "recipes": {"errors", "files", "options"},
     "structures": {"errors"},
     "interfaces": {"structures"},
     "registry": {"errors", "interfaces"},
@@ -42,8 +43,8 @@ MAY_IMPORT = {
     "testing": COMPONENTS | {"modeling"},
     "protocols": VOCABULARY | {"data", "evaluation"},
     "leaderboard": VOCABULARY | {"evaluation", "protocols", "data.annotations", "data.progress"},
-    "running": COMPONENTS | {"data", "modeling", "decoding", "evaluation", "protocols", "leaderboard"},
-    "commands": COMPONENTS | {"data", "evaluation", "protocols", "leaderboard", "running"},
+    "running": COMPONENTS | {"recipes", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard"},
+    "commands": COMPONENTS | {"recipes", "data", "evaluation", "protocols", "leaderboard", "running"},
     "cli": {"errors"},
     "__main__": {"cli"},
 }
@@ -63,8 +64,8 @@ PLUGINS_MAY_IMPORT = {
     "numpy",
     "scipy",
 }
-TORCH_FREE = ("errors", "files", "options", "structures", "interfaces", "registry", "plugins", "builtin", "cli")
-TORCH_FREE += ("decoding", "evaluation", "leaderboard", "protocols", "data.annotations")
+TORCH_FREE = ("errors", "files", "options", "recipes", "structures", "interfaces", "registry", "plugins", "builtin")
+TORCH_FREE += ("cli", "decoding", "evaluation", "leaderboard", "protocols", "data.annotations")
 
 
 @functools.cache
@@ -292,7 +293,7 @@ def test_the_packages_listed_are_the_folders_there_are():
     listed = PROJECT["tool"]["setuptools"]["packages"]
     packages = [name for name, path in sources().items() if path.name == "__init__.py"]
     assert listed == sorted(listed)
-    assert sorted(listed) == sorted(packages)
+    assert sorted(listed) == sorted([*packages, "wtal_configs", "wtal_leaderboard"])
     folders = {path.parent for path in sources().values()}
     assert all((folder / "__init__.py").is_file() for folder in folders)
 

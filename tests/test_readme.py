@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from tests.helpers import shared_file
 from wtal_bench.cli import VERBS, main
 from wtal_bench.evaluation import read_detections
+from wtal_bench.recipes import find
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -45,7 +45,6 @@ def test_the_two_first_commands_are_what_ci_runs():
 
 def test_own_videos_from_tags_to_detections(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
     (tmp_path / "my_features").mkdir()
     rng = np.random.default_rng(0)
     rows = ["video,label,duration,subset"]
@@ -82,8 +81,7 @@ def test_the_mix_of_the_readme_merges(tmp_path, monkeypatch):
     from wtal_bench.running.config import load_config
 
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
-    start = re.escape("_base_ = ['configs/acm_net_thumos.py']\nmodel = dict(losses")
+    start = re.escape("_base_ = ['wtal::acm_net_thumos.py']\nmodel = dict(losses")
     mix = re.search(rf"```python\n({start}.*?)```", TEXT, re.DOTALL)
     (tmp_path / "mix.py").write_text(mix.group(1))
     losses = load_config("mix.py").model["losses"]
@@ -94,6 +92,13 @@ def test_the_mix_of_the_readme_merges(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"configs/[\w/]+\.py", TEXT))))
 def test_configs_the_readme_names_are_there(name):
     assert (REPOSITORY / name).is_file()
+
+
+def test_the_shipped_configs_the_readme_names_are_there(capsys):
+    assert len(names := set(re.findall(r"wtal::[\w/]+\.py", TEXT))) >= 2
+    assert all(find(name).is_file() for name in names)
+    run(next(line for lines in BLOCKS for line in lines if line.startswith("wtal-bench list --configs")))
+    assert "ecm_synthetic" in capsys.readouterr().out
 
 
 def test_tools_and_verbs_the_readme_names_are_there():

@@ -59,3 +59,10 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any, *, indent: int | None = 1) -> None:
     """Write `value` as strict JSON (no NaN, sorted keys) atomically, so equal values give equal bytes."""
     write_text(path, json.dumps(value, indent=indent, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def shipped(name: str) -> Path:
+    """A data folder at the top of the repository: `NAME/` of a checkout, which a wheel carries as `wtal_NAME/`."""
+    beside = Path(__file__).resolve().parents[1]
+    packed = beside / f"wtal_{name}"
+    return packed if packed.is_dir() else beside / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
@@ -54,3 +55,20 @@ def build(kind: type[T], spec: T | Mapping[str, Any], where: str) -> T:
         return kind(**spec)
     except TypeError as error:  # a required key is missing
         raise ConfigError(f"{where}: {error}; it takes {listing(names)}.") from error
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `changes` merged over `base`: dicts key by key, everything else replaced; neither is touched or shared.
+
+    `_delete_=True` in a dict of `changes` drops what `base` had there.
+    """
+    result = {} if changes.get("_delete_") else {key: copy.deepcopy(value) for key, value in base.items()}
+    for key, value in changes.items():
+        if key != "_delete_":
+            below = result.get(key)
+            result[key] = (
+                merged(below if isinstance(below, Mapping) else {}, value)
+                if isinstance(value, Mapping)
+                else copy.deepcopy(value)
+            )
+    return result

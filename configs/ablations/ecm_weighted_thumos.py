@@ -1,24 +1,11 @@
 # ECM Table 5: two single-stream models trained side by side, then
 # the weighted sum of their curves and of their class scores.
-_base_ = ['../_base_/datasets/thumos14.py', '../_base_/runtime.py']
+_base_ = ['ecm_fusion_thumos.py']
 
-method = 'ecm'
 variant = 'fusion_weighted'
 model = dict(
-    type='Streams',
-    streams=dict(pre=None, post=None),
-    member=dict(
-        backbone=dict(type='ecm.Trunk', in_channels=2048, channels=2048),
-        heads=dict(
-            pre=dict(type='ecm.PreClassification', channels=2048, num_classes=20, topk_ratio=0.125, dropout=0.5)),
-        losses=dict(cls=dict(type='VideoCrossEntropy'))),
-    overrides=dict(
-        post=dict(
-            heads=dict(
-                weights=dict(type='ecm.Weights', num_classes=20, source='self', in_channels=2048),
-                post=dict(type='ecm.PostClassification', fold_mode='stride', agg_norm='none', dropout=0.5)),
-            losses=dict(cls=dict(reads='post_logits')))),
     postprocessor=dict(
+        _delete_=True,
         type='ThresholdDecoder',
         scores={'pre.video_logits': 0.4, 'post.post_logits': 0.6},
         curve=dict(
@@ -36,5 +23,3 @@ model = dict(
         contrast=dict(outer=0.4, ring='exclusive', video_score=0.15),
         time='fps',
         nms=dict(iou=0.6, offset=1.0)))
-train = dict(sampling='uniform', length=750, batch_size=16, epochs=150, lr=2e-4, weight_decay=5e-4)
-test = dict(sampling='uniform', length=750)

@@ -2,4 +2,4 @@
 _base_ = ['../ftcl_thumos.py']
 
 variant = 'warm_start_in_batch'
-train = dict(init_from=dict(config='configs/ablations/ftcl_in_batch_thumos.py'))
+train = dict(init_from=dict(config='ftcl_in_batch_thumos.py'))

@@ -18,7 +18,7 @@ from torch import Tensor
 from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.localizer import Localizer
-from wtal_bench.running.config import read_tree
+from wtal_bench.recipes import read_tree
 from wtal_bench.testing import random_batch
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from wtal_bench.modeling.build import build_model
-from wtal_bench.running.config import read_tree
+from wtal_bench.recipes import read_tree
 from wtal_bench.testing import random_batch
 
 

@@ -30,7 +30,8 @@ from wtal_bench.data.gather import gather
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.data.store import StoredVideo, write_store
 from wtal_bench.modeling.build import build_model
-from wtal_bench.running.config import check_config, read_tree
+from wtal_bench.recipes import read_tree
+from wtal_bench.running.config import check_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.hooks import seed_everything
 from wtal_bench.running.loader import Gather, Plan

@@ -96,7 +96,7 @@ def test_a_dry_run_builds_everything_and_keeps_nothing(dataset, here, capsys):
     [
         ("nowhere.pth", "no checkpoint nowhere.pth"),
         ("some-record", "is no checkpoint, no run's folder and no record id"),
-        ({"config": "nowhere.json"}, "no config file nowhere.json"),
+        ({"config": "nowhere.json"}, "child.json: train.init_from.config: no recipe 'nowhere.json'"),
         ({"config": "my.json", "epochs": 3}, "train.init_from is a dict(config="),
         ({"config": "my.json", "options": ["train.epohcs=3"]}, "Did you mean 'epochs'?"),
         ({"config": "my.json", "options": ["model.heads.pre.dropuot=3"]}, "Did you mean 'dropout'?"),

@@ -14,7 +14,7 @@ from wtal_bench.decoding import ThresholdDecoder
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.localizer import Localizer
-from wtal_bench.running.config import read_tree
+from wtal_bench.recipes import read_tree
 from wtal_plugins.bges_ten.background import background_logits, foreground_logits
 from wtal_plugins.bges_ten.continuity import repeat_index, smooth
 from wtal_plugins.bges_ten.gradient import attention_gradient, printed

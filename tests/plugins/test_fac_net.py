@@ -18,9 +18,10 @@ from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
+from wtal_bench.recipes import read_tree
 from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.checkpoint import read_checkpoint
-from wtal_bench.running.config import check_config, load_config, read_tree
+from wtal_bench.running.config import check_config, load_config
 from wtal_bench.running.optim import build_optimizer
 from wtal_bench.running.run import train
 from wtal_bench.running.workdir import WorkDir

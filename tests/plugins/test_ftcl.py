@@ -371,10 +371,15 @@ def test_a_batch_made_without_pairs_says_what_to_set():
 # ---- configs ----
 
 
+def parent_of(config):
+    source = config.train.init_from
+    return load_config(source["config"], source.get("options", ()), named_by=Path(config.path))
+
+
 @pytest.mark.parametrize("name", ["ftcl_thumos", "ftcl_anet13", "ftcl_synthetic"])
 def test_configs_build_and_start_from_the_same_network(name):
     config = load_config(CONFIGS / f"{name}.py")
-    parent = load_config(CONFIGS.parent / config.train.init_from["config"], config.train.init_from.get("options", ()))
+    parent = parent_of(config)
     with torch.device("meta"):
         model, start = (build_model(c.model, c.path) for c in (config, parent))
     own, given = ({n: tuple(v.shape) for n, v in m.state_dict().items()} for m in (model, start))
@@ -392,4 +397,4 @@ def test_every_ablation_row_builds(row, base, monkeypatch):
         model = build_model(config.model, config.path)
     assert ("pairs" in model.needs) == (config.train.pairs is not None)
     if config.train.init_from:
-        load_config(config.train.init_from["config"], config.train.init_from.get("options", ()))
+        parent_of(config)

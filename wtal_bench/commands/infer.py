@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from wtal_bench.recipes import describe
+
 SUMMARY = "Detect actions in feature files of your own videos: no annotations, no launcher, CPU is enough."
 EXAMPLE = "python tools/infer.py configs/ecm_thumos.py last.pth my_video.npy --fps 25 --stride 16 --out detections.json"
 
@@ -29,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from wtal_bench.running.infer import detect
 
     config = load_config(args.config)
+    print(f"config {describe(config.path)}")
     classes, found = detect(
         config,
         Path(args.checkpoint),

@@ -1,30 +1,40 @@
-"""The verb `list`: every component with where it comes from, without importing any of them."""
+"""The verb `list`: every component with where it comes from, and every shipped recipe; no component is imported."""
 
 from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import functools
 import importlib.util
 import json
+import shutil
+import textwrap
 from typing import Any
 
 from wtal_bench.interfaces import ComponentInfo
 from wtal_bench.plugins import failed_plugins, load_plugins, registry
+from wtal_bench.recipes import shipped_recipes
 from wtal_bench.registry import KINDS
 
-SUMMARY = "List components and plugins with their origin; failed plugins with the reason."
-EXAMPLE = "python tools/list.py --kind head"
+SUMMARY = "List components and plugins with their origin, failed plugins with the reason; or the shipped configs."
+EXAMPLE = """python tools/list.py --kind head
+  wtal-bench list --configs '*_synthetic'"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--kind", help=f"one of: {', '.join(KINDS)}")
+    parser.add_argument(
+        "--configs", nargs="?", const="*", metavar="PATTERN", help="shipped configs instead, e.g. ecm or '*_thumos'"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
+    if args.configs is not None:
+        return _list_configs(args.configs, args.json)
     plugins = load_plugins()
     kinds = [args.kind] if args.kind else list(KINDS)
     rows = [_row(info) for kind in kinds for info in registry(kind).infos()]
@@ -42,6 +52,19 @@ def run(args: argparse.Namespace) -> int:
     print("plugins  " + ", ".join(f"{p.name} {p.version}" for p in plugins.values()))
     for plugin in failed:
         print(f"FAILED   {plugin['name']} ({plugin['module']}): {plugin['reason']}")
+    return 0
+
+
+def _list_configs(pattern: str, as_json: bool) -> int:
+    found = shipped_recipes(pattern)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(recipe) for recipe in found], indent=1))
+        return 0
+    widths = [max(len(getattr(recipe, key)) for recipe in found) for key in ("name", "method", "protocol")]
+    room = shutil.get_terminal_size((160, 24)).columns - sum(widths) - 6
+    for recipe in found:
+        cells = (text.ljust(width) for text, width in zip((recipe.name, recipe.method, recipe.protocol), widths))
+        print("  ".join([*cells, textwrap.shorten(recipe.header, max(room, 40), placeholder=" ...")]))
     return 0
 
 

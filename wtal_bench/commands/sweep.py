@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.recipes import describe
 
 SUMMARY = "Run the named variants of an ablation file and print them beside the published values."
 EXAMPLE = "python tools/sweep.py configs/ablations/ecm.yaml --base configs/ecm_synthetic.py --seeds 0 1 2"
@@ -13,7 +14,7 @@ EXAMPLE = "python tools/sweep.py configs/ablations/ecm.yaml --base configs/ecm_s
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("file", help="ablation file (.yaml)")
+    parser.add_argument("file", help="ablation file (.yaml), or a shipped one's name, e.g. ablations/ecm")
     parser.add_argument("--base", help="apply the rows to this config instead of the file's own")
     parser.add_argument("--rows", nargs="+", help="run these rows only")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds per row (default: 0)")
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
                     f"{args.file} has no row {name!r}.{did_you_mean(name, names)} Rows: {listing(names)}."
                 )
         rows = [row for row in rows if row.name in args.rows]
+    print(f"rows of {describe(rows[0].file)}")
     width = max(len(row.name) for row in rows)
     if args.list:
         for row in rows:
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     configs = [(row, row.config(args.base)) for row in rows]  # every row is checked before the first trains
     lines = []
     for row, config in configs:
-        values = [_train(config, seed, Path(args.work_dir) / Path(args.file).stem / row.name) for seed in args.seeds]
+        values = [_train(config, seed, Path(args.work_dir) / rows[0].file.stem / row.name) for seed in args.seeds]
         shown = ", ".join(f"{100 * value:.2f}" for value in values)
         lines.append(f"{row.name:{width}}  {shown:24}  published {_published(row)}")
         print(lines[-1], flush=True)

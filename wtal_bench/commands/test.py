@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from wtal_bench.errors import ConfigError
+from wtal_bench.recipes import describe
 
 SUMMARY = "Test a checkpoint: print its table and write a leaderboard record."
 EXAMPLE = "python tools/test.py configs/ecm_synthetic.py work_dirs/ecm_synthetic/RUN/last.pth"
@@ -28,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from wtal_bench.running.summary import summary
 
     config = load_config(args.config, args.cfg_options)
+    print(f"config {describe(config.path)}")
     checkpoint = Path(args.checkpoint)
     if checkpoint.is_dir():
         raise ConfigError(f"{checkpoint} is a folder; name a checkpoint in it, e.g. {checkpoint / 'last.pth'}.")

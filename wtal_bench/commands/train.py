@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wtal_bench.errors import ConfigError
+from wtal_bench.recipes import describe
 from wtal_bench.running.workdir import CONFIG
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ EXAMPLE = """python tools/train.py configs/ecm_synthetic.py
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("config", help="config file (.py, .yaml or .json)")
+    parser.add_argument(
+        "config", help="config file (.py, .yaml or .json), or a shipped one's name (`wtal-bench list --configs`)"
+    )
     parser.add_argument("--work-dir", help="the run's folder (default: a new one under work_dirs/)")
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --work-dir, or the config's newest run"
@@ -58,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         from wtal_bench.running.run import dry_run
 
         with tempfile.TemporaryDirectory() as scratch:
+            print(f"config {describe(config.path)}")
             dry_run(config, Path(scratch))
         return 0
     if args.seeds is None:
@@ -81,10 +85,11 @@ def _train(args: argparse.Namespace, config: RunConfig, folder: str | Path | Non
     if folder is None:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not resume:
             raise ConfigError("with torchrun, name the run's folder with --work-dir, so that all processes agree.")
-        folder = latest_work_dir(args.config) if resume else default_work_dir(args.config, config.runtime.seed)
+        folder = latest_work_dir(config.path) if resume else default_work_dir(config.path, config.runtime.seed)
     work_dir = WorkDir(folder, resume=resume, share=not first)
     try:
         with contextlib.redirect_stdout(sys.stdout if first else open(os.devnull, "w", encoding="utf-8")):
+            print(f"config {describe(config.path)}")
             result = train(config, work_dir, resume=resume and work_dir.checkpoint.is_file())
     finally:
         work_dir.release()

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 from wtal_bench.errors import RecordError, did_you_mean, listing
+from wtal_bench.files import shipped
 
 COLUMNS = ("method", "variant", "dataset", "split", "metric", "iou", "value", "table", "quoted_by", "note")
 METRICS = ("mAP", "avg_mAP", "frame_accuracy")
@@ -87,6 +88,12 @@ def expand(span: str) -> list[str]:
 def normal_name(method: str) -> str:
     """Reduce a method's name to what identifies it: FAC-Net, fac_net and FACNet are one method."""
     return re.sub(r"[^a-z0-9]", "", method.lower())
+
+
+def published_file(folder: Path) -> Path:
+    """The `published.csv` of a leaderboard, or else the one that travels with the package."""
+    own = folder / "published.csv"
+    return own if own.is_file() else shipped("leaderboard") / "published.csv"
 
 
 def read_published(path: str | Path) -> list[PublishedRow]:

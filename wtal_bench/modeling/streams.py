@@ -21,6 +21,7 @@ from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass
 from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.modeling.model import Model
 from wtal_bench.modeling.parts import build_part, check_name, check_reads
+from wtal_bench.options import merged
 from wtal_bench.registry import check_arguments
 
 __all__ = ["Streams"]
@@ -142,15 +143,6 @@ class Streams(Model):
 def _is_span(span: Any) -> bool:
     whole = isinstance(span, (list, tuple)) and len(span) == 2 and all(type(column) is int for column in span)
     return whole and 0 <= span[0] < span[1]
-
-
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge two nested configs: dicts key by key, everything else replaced."""
-    result = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = merged(result[key], value) if both else value
-    return result
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 A file holds rows::
 
-    base: configs/ecm_thumos.py            # what the rows change, unless a row names its own
+    base: ../ecm_thumos.py                 # what the rows change, unless a row names its own
     method: ecm
     rows:
       - name: post_only                    # the record's variant
@@ -11,6 +11,8 @@ A file holds rows::
         options:                           # dotted key -> value; null removes a head or loss
           model.heads.weights.source: self
           model.heads.weights.in_channels: "{model.backbone.in_channels}"   # another value of the base
+
+Names of configs are read by the rule of `wtal_bench.recipes`: first beside the ablation file.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from typing import Any
 import yaml
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
-from wtal_bench.running.config import RunConfig, check_config, read_tree
+from wtal_bench.recipes import anchor, find, read_tree
+from wtal_bench.running.config import RunConfig, check_config
 
 ROW_KEYS = ("name", "paper_row", "published", "base", "instead", "note", "options")
 REFERENCE = re.compile(r"^\{([\w.]+)\}$")
@@ -41,12 +44,14 @@ class Row:
         base: config it changes.
         instead: other bases -> the config this row takes then, where changing options cannot make it.
         options: dotted key -> value.
+        file: the ablation file.
         where: file and row, for error texts.
     """
 
     name: str
     base: str
     options: Mapping[str, Any]
+    file: Path
     where: str
     paper_row: str = ""
     published: Mapping[str, Any] | None = None
@@ -54,18 +59,27 @@ class Row:
     note: str = ""
 
     def config(self, base: str | None = None) -> RunConfig:
-        """The checked config of this row, on its own base or another.
+        """The checked config of this row, on its own base or on one the command line names.
 
         Raises:
-            ConfigError: an option that leads nowhere, or a reference to nothing.
+            ConfigError: a config that is not there, an option that leads nowhere, or a reference to nothing.
         """
-        path = self.base if base is None else (self.instead or {}).get(base, base)
+        path = find(self.base, self.file, f"row {self.name}") if base is None else self._other_base(base)
         tree = read_tree(path)
         original = copy.deepcopy(tree)
         for key, value in self.options.items():
             _set(tree, key, _resolved(value, original, self.where), self.where)
+            if key.startswith("train.init_from"):
+                anchor(tree, self.file, path)
         tree["variant"] = self.name
         return check_config(tree, str(path))
+
+    def _other_base(self, base: str) -> Path:
+        given, key = find(base), f"row {self.name}: instead"
+        for other, instead in (self.instead or {}).items():
+            if find(other, self.file, key).resolve() == given.resolve():
+                return find(instead, self.file, key)
+        return given
 
 
 def load_rows(path: str | Path) -> list[Row]:
@@ -74,10 +88,7 @@ def load_rows(path: str | Path) -> list[Row]:
     Raises:
         ConfigError: missing file, unknown keys, doubled names.
     """
-    path = Path(path)
-    if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise ConfigError(f"no ablation file {path}.{did_you_mean(path.name, near)} There: {listing(near)}.")
+    path = find(path)
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -96,7 +107,8 @@ def load_rows(path: str | Path) -> list[Row]:
                 )
         if "name" not in entry or (default is None and "base" not in entry):
             raise ConfigError(f"{where}: a row needs a name and a base config.")
-        rows.append(Row(**{"base": default, **entry, "options": entry.get("options") or {}, "where": where}))
+        options = entry.get("options") or {}
+        rows.append(Row(**{"base": default, **entry, "options": options, "file": path, "where": where}))
     names = [row.name for row in rows]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:

@@ -1,17 +1,16 @@
 """Reading a config and refusing what it should not hold, before anything heavy starts.
 
-A config is a Python (or YAML) file of plain data with the sections `method`, `variant`, `model`, `train`, `test`,
-`data`, `runtime`; every key of the last four is an attribute of the class of that name below, every key of `model` an
-argument of a component. An unknown key anywhere is an error that names the nearest one. A config is a program as far
-as Python files go: run only files you trust; YAML files run nothing but the Python files they name as a `_base_`. A
-top-level name that begins with `_` is the file's own helper, no key.
+A config is a Python (or YAML) file of plain data, found and read by `wtal_bench.recipes`, with the sections `method`,
+`variant`, `model`, `train`, `test`, `data`, `runtime`; every key of the last four is an attribute of the class of that
+name below, every key of `model` an argument of a component. An unknown key anywhere is an error that names the nearest
+one. A config is a program as far as Python files go: run only files you trust; YAML files run nothing but the Python
+files they name as a `_base_`. A top-level name that begins with `_` is the file's own helper, no key.
 """
 
 from __future__ import annotations
 
 import ast
 import dataclasses
-import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.recipes import anchor, find, read_tree
 
 SELECTIONS = ("last", "val_holdout", "best_on_test")
 
@@ -45,7 +45,7 @@ class Train:
         ema: momentum of an exponential moving average of the weights used at test, or None.
         pairs: None, or dict(source="dataset"|"in_batch") for losses that compare two videos.
         init_from: None, or where training starts from: a checkpoint (.pth), a run's folder, a record id under
-            `leaderboard/records`, or dict(config="configs/....py") to train that first.
+            `leaderboard/records`, or dict(config="RECIPE") to train that first.
         selection: "last" epoch; "val_holdout": best epoch by video-level classification on a held-out part of the
             training videos; "best_on_test": best epoch by test mAP (what most papers report; never ranked with the
             others).
@@ -216,54 +216,24 @@ SECTIONS: dict[str, type] = {"train": Train, "test": Test, "data": Data, "runtim
 TOP_LEVEL = ("method", "variant", "model", *SECTIONS)
 
 
-def load_config(path: str | Path, options: Iterable[str] = ()) -> RunConfig:
+def load_config(name: str | Path, options: Iterable[str] = (), named_by: Path | None = None) -> RunConfig:
     """Read a config file, apply `--cfg-options`, and check every key outside `model`.
 
     Args:
-        path: a .py, .yaml or .json config; `_base_` files are merged below it.
+        name: a .py, .yaml or .json config, found by the rule of `wtal_bench.recipes`.
         options: texts "dotted.key=value".
+        named_by: the file that names it; None for the command line.
 
     Raises:
         ConfigError: missing file, syntax error, unknown key, wrong type; the text names file and key path.
     """
+    path = find(name, named_by)
     tree = read_tree(path)
     for option in options:
         apply_option(tree, option, str(path))
+        if option.startswith("train.init_from"):
+            anchor(tree, None, path)
     return check_config(tree, str(path))
-
-
-def read_tree(path: str | Path) -> dict[str, Any]:
-    """Read a config file with its bases into nested dicts.
-
-    Raises:
-        ConfigError: it is not there, or cannot be read.
-    """
-    from mmengine.config import Config
-
-    path = Path(path)
-    if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise ConfigError(f"no config file {path}.{did_you_mean(path.name, near)} Configs there: {listing(near)}.")
-    _read_yaml_as_data()
-    try:
-        config = Config.fromfile(str(path), import_custom_modules=False, lazy_import=False)
-    except Exception as error:  # the file is a program: it may fail in any way
-        raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
-    return config.to_dict()
-
-
-@functools.cache
-def _read_yaml_as_data() -> None:
-    """Replace mmengine's YAML reader, which would run any Python a YAML file names."""
-    import yaml
-    from mmengine.fileio import register_handler
-    from mmengine.fileio.handlers import YamlHandler
-
-    class PlainYaml(YamlHandler):
-        def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
-            return yaml.safe_load(file)
-
-    register_handler(["yaml", "yml"])(PlainYaml)
 
 
 def apply_option(tree: dict[str, Any], option: str, where: str) -> None:

@@ -226,10 +226,9 @@ def _parent_config(config: RunConfig) -> RunConfig:
     source = config.train.init_from
     if set(source) - {"config", "options"} or "config" not in source:
         raise ConfigError(
-            f"{config.path}: train.init_from is a dict(config='configs/....py', options=['train.epochs=10']), got "
-            f"{source!r}."
+            f"{config.path}: train.init_from is a dict(config='RECIPE', options=['train.epochs=10']), got {source!r}."
         )
-    parent = load_config(source["config"], source.get("options", ()))
+    parent = load_config(source["config"], source.get("options", ()), named_by=Path(config.path))
     parent.runtime = config.runtime
     return parent
 
@@ -255,7 +254,7 @@ def _run_of_record(name: str, where: str) -> Path:
     if not found:
         raise ConfigError(
             f"{where}={name!r} is no checkpoint, no run's folder and no record id of a run under work_dirs/. A record "
-            "on the leaderboard keeps no weights: name the run's folder, or dict(config='configs/....py') to train it."
+            "on the leaderboard keeps no weights: name the run's folder, or dict(config='RECIPE') to train it."
         )
     return found[-1].parents[1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wtal_bench.leaderboard.build import find_folder
-from wtal_bench.leaderboard.published import published_for, read_published
+from wtal_bench.leaderboard.published import published_file, published_for, read_published
 from wtal_bench.leaderboard.rounding import percent
 from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.protocols import OWN, get_protocol
@@ -76,7 +76,7 @@ def _alarms(record: dict[str, Any]) -> list[str]:
 
 def _published(record: dict[str, Any]) -> list[str]:
     protocol = get_protocol(record["protocol"]["name"])
-    file = find_folder() / "published.csv"
+    file = published_file(find_folder())
     if protocol.synthetic or not file.is_file():
         return []
     row = published_for(read_published(file), record["method"], protocol.dataset)

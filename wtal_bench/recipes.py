@@ -1,0 +1,243 @@
+"""Recipes (configs): where a name of one leads, and a file with its bases as nested dicts.
+
+One rule holds for every place that names a recipe: `_base_`, `train.init_from.config`, an ablation's `base` and
+`instead`, and the command line. A name is looked up
+
+1. as a path beside the file that names it (for the command line: in the current folder, then in its `configs/`);
+2. among the shipped recipes, which are `configs/` of the repository and travel inside the wheel. A leading `configs/`
+   may be left out or not. `wtal::NAME` looks here alone.
+
+The suffix may be left out. So `ecm_thumos`, `configs/ecm_thumos.py` and `wtal::ecm_thumos.py` are one recipe, unless a
+file of one's own is nearer; what was read is said (`describe`).
+
+mmengine's `Config` could not do it: it knows step 1 alone (its `pkg::` names need setuptools at run time), refuses two
+bases that share a section (a method and a data set), and reads YAML with a loader that runs code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import itertools
+import json
+import os
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.files import shipped
+from wtal_bench.options import merged
+
+SCOPE = "wtal::"
+FOLDER = "configs"
+SUFFIXES = (".py", ".yaml", ".yml", ".json")
+BASES = "_base_"
+
+
+def find(name: str | Path, named_by: Path | None = None, key: str = "") -> Path:
+    """Where a name leads, by the rule above.
+
+    Args:
+        name: as written.
+        named_by: the file that names it; None for the command line.
+        key: where in that file, for the error's text.
+
+    Raises:
+        ConfigError: nowhere; the text says where was looked and what is near.
+    """
+    for path in _candidates(str(name), named_by):
+        if os.path.isfile(path):  # pathlib's own raises for a name no file can have
+            return path
+    by = "" if named_by is None else f"{named_by}: "
+    by += f"{key}: " if key else ""
+    places = "" if str(name).startswith(SCOPE) else f"{_beside(named_by)}, then "
+    raise ConfigError(
+        f"{by}no recipe {str(name)!r}.{_nearest(str(name), named_by)} Looked in {places}the shipped recipes "
+        f"({shipped(FOLDER)}); `wtal-bench list --configs` shows those."
+    )
+
+
+def name_of(path: Path) -> str | None:
+    """The name under which a file is shipped, e.g. "wtal::ecm_thumos.py", or None."""
+    whole, root = path.resolve(), shipped(FOLDER)
+    return f"{SCOPE}{whole.relative_to(root).as_posix()}" if whole.is_relative_to(root) else None
+
+
+def describe(path: str | Path) -> str:
+    """Which file was read, in words; a file that hides a shipped recipe of its name is told from it."""
+    path = Path(path)
+    name = name_of(path)
+    if name is not None:
+        return f"{name} ({path})"
+    hidden = [f"{SCOPE}{other}" for other in shipped_names() if PurePosixPath(other).name == path.name]
+    return f"{path}, not the shipped {listing(hidden)}" if hidden else str(path)
+
+
+def _beside(named_by: Path | None) -> str:
+    if named_by is None:
+        return f"the current folder ({Path.cwd()})"
+    return str(named_by.parent.absolute())
+
+
+def _candidates(name: str, named_by: Path | None) -> Iterator[Path]:
+    inner = name.removeprefix(SCOPE)
+    if inner == name:
+        folders = [Path(), Path(FOLDER)] if named_by is None else [named_by.parent]
+        for folder in folders:
+            yield from _spelt(folder / Path(inner).expanduser())
+    inside = PurePosixPath(os.path.normpath(inner).replace(os.sep, "/"))
+    if inside.parts and not (inside.is_absolute() or inside.parts[0] == ".."):
+        parts = inside.parts[1:] if inside.parts[0] == FOLDER else inside.parts
+        yield from _spelt(shipped(FOLDER).joinpath(*parts))
+
+
+def _spelt(path: Path) -> Iterator[Path]:
+    yield path
+    if path.name and path.suffix not in SUFFIXES:
+        yield from (path.with_name(path.name + suffix) for suffix in SUFFIXES)
+
+
+def _nearest(name: str, named_by: Path | None) -> str:
+    """The recipes whose names are nearest: shipped ones, and those in the folder where was looked first."""
+    inner = Path(name.removeprefix(SCOPE))
+    known = {PurePosixPath(text).stem: SCOPE + text for text in reversed(shipped_names())}
+    folder = (Path() if named_by is None else named_by.parent) / inner.parent
+    if not name.startswith(SCOPE) and folder.is_dir():
+        known |= {path.stem: path.name for path in folder.iterdir() if path.suffix in SUFFIXES}
+    near = [known[stem] for stem in difflib.get_close_matches(inner.stem, known, n=4)]
+    if not near:
+        return ""
+    return f" Did you mean {near[0]!r}?" + (f" Also near: {listing(near[1:])}." if near[1:] else "")
+
+
+# ---- reading ----
+
+
+def read_tree(name: str | Path, named_by: Path | None = None) -> dict[str, Any]:
+    """Read a recipe with its bases into nested dicts.
+
+    Later bases are merged over earlier ones, the file itself over all of them: dicts key by key, everything else is
+    replaced; `_delete_=True` in a dict drops what lay below it. Python files are run, YAML and JSON are data. What
+    begins with `_` at the top is a file's own.
+
+    Raises:
+        ConfigError: it is not there, cannot be read, or is its own base.
+    """
+    path = find(name, named_by)
+    return _read(path, path, ())
+
+
+def _read(path: Path, top: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in above:
+        hint = f" The shipped one of that name is {SCOPE}{path.name}." if path.name in shipped_names() else ""
+        raise ConfigError(f"{path} is its own {BASES}.{hint}")
+    own = _own(path)
+    bases = own.get(BASES, ())
+    bases = [bases] if isinstance(bases, str) else bases
+    if not (isinstance(bases, (list, tuple)) and all(isinstance(base, str) for base in bases)):
+        raise ConfigError(f"{path}: {BASES} is the name of a recipe or a list of such names, got {bases!r}.")
+    tree: dict[str, Any] = {}
+    for base in bases:
+        tree = merged(tree, _read(find(base, path, BASES), top, (*above, path.resolve())))
+    own = {key: value for key, value in own.items() if not str(key).startswith("_")}
+    anchor(own, path, top)
+    return merged(tree, own)
+
+
+def anchor(tree: Mapping[str, Any], named_by: Path | None, top: Path) -> None:
+    """Rewrite `train.init_from.config`, in place, so that it leads from the recipe `top` to what its namer meant.
+
+    The text is the same on every machine: `wtal::NAME` for a shipped recipe, else the path relative to `top`.
+
+    Raises:
+        ConfigError: it leads nowhere.
+    """
+    train = tree.get("train")
+    source = train.get("init_from") if isinstance(train, Mapping) else None
+    if isinstance(source, dict) and isinstance(source.get("config"), str):
+        found = find(source["config"], named_by, "train.init_from.config")
+        beside = Path(os.path.relpath(found.resolve(), top.resolve().parent)).as_posix()
+        source["config"] = name_of(found) or beside
+
+
+def _own(path: Path) -> dict[str, Any]:
+    """What one file says, its bases unread."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = _parse(text, path)
+    except Exception as error:  # a Python file is a program: it may fail in any way
+        raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} cannot be read: it holds a {type(tree).__name__}, not sections by name.")
+    return tree
+
+
+def _parse(text: str, path: Path) -> Any:
+    if path.suffix == ".py":
+        names: dict[str, Any] = {"__file__": str(path), "__name__": path.stem}
+        exec(compile(text, str(path), "exec"), names)
+        code = (types.ModuleType, types.FunctionType)
+        return {key: value for key, value in names.items() if not (key.startswith("__") or isinstance(value, code))}
+    if path.suffix == ".json":
+        return json.loads(text)
+    if path.suffix in (".yaml", ".yml"):
+        import yaml
+
+        return yaml.safe_load(text)
+    raise ValueError(f"a recipe is one of {listing(SUFFIXES)}")
+
+
+# ---- listing ----
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A shipped recipe.
+
+    Attributes:
+        name: as the command line takes it, without the suffix.
+        method, protocol: what it says itself; an ablation file has a number of rows instead of a protocol.
+        header: the comment it begins with, on one line.
+    """
+
+    name: str
+    method: str
+    protocol: str
+    header: str
+
+
+def shipped_names() -> list[str]:
+    """Path below `configs/` of every shipped recipe that can be run, sorted; `_base_/` holds none."""
+    folder = shipped(FOLDER)
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    return sorted(path.as_posix() for path in found if path.parts[0] != BASES)
+
+
+def shipped_recipes(pattern: str = "*") -> list[Recipe]:
+    """The shipped recipes whose name fits a pattern ("*", "?" and "[...]" as in a shell), or holds a plain text.
+
+    Raises:
+        ConfigError: none does.
+    """
+    wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    names = {os.path.splitext(name)[0]: name for name in shipped_names()}
+    fitting = [name for name in names if fnmatch.fnmatchcase(name, wanted)]
+    if not fitting:
+        raise ConfigError(f"no shipped recipe fits {pattern!r}.{did_you_mean(pattern, names)}")
+    return [_recipe(name, shipped(FOLDER) / names[name]) for name in fitting]
+
+
+def _recipe(name: str, path: Path) -> Recipe:
+    tree = read_tree(path)
+    rows = tree.get("rows")
+    what = tree["data"]["protocol"] if rows is None else f"{len(rows)} rows"
+    return Recipe(name, tree["method"], what, _header(path))
+
+
+def _header(path: Path) -> str:
+    """The comment a file begins with, on one line."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.lstrip("# ") for line in lines)
