@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.plugins.test_fac_net import CHANNELS, CLASSES, CROSS_ENTROPY, WIDTH, make_batch, member, videos_of
-from wtal_bench import registry
+from wtal_bench import plugins
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs
 from wtal_bench.modeling.build import build_model
@@ -36,11 +36,11 @@ class LinearHost(nn.Module, Head):
 
 @pytest.fixture(autouse=True)
 def host_component(monkeypatch):
-    registry.registry("head")  # loads the plugins
-    with registry.snapshot():
+    plugins.registry("head")  # loads the plugins
+    with plugins.snapshot():
         from wtal_bench.interfaces import ComponentInfo
 
-        registry.registry("head").add(ComponentInfo("head", "TestHost", f"{__name__}:LinearHost"))
+        plugins.registry("head").add(ComponentInfo("head", "TestHost", f"{__name__}:LinearHost"))
         yield
 
 
