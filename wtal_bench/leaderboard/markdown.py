@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from wtal_bench.leaderboard.published import PublishedRow
-from wtal_bench.leaderboard.rounding import exact_percent
 from wtal_bench.leaderboard.rows import Row, Score, Section
 from wtal_bench.leaderboard.tables import LEGEND, Cell, Document, Line, Part, Table, all_rows
+from wtal_bench.text import exact_percent
 
 CSV_COLUMNS = (
     *(

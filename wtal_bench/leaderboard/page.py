@@ -17,9 +17,9 @@ from importlib.resources import files
 from typing import Any
 
 from wtal_bench.leaderboard.published import PublishedRow, normal_name
-from wtal_bench.leaderboard.rounding import spread
 from wtal_bench.leaderboard.rows import Row, Section
 from wtal_bench.leaderboard.tables import LEGEND, Cell, Chapter, Document, Line, Part, Table
+from wtal_bench.text import spread
 
 _FILTERS = (("protocol", "Protocol"), ("supervision", "Supervision"), ("selection", "Checkpoint"), ("source", "Source"))
 _WORDY = ("printed in", "variant")

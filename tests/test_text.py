@@ -1,10 +1,10 @@
-"""One rounding rule, on the decimal text of the number."""
+"""One rounding rule, on the decimal text of the number; one table of text."""
 
 from __future__ import annotations
 
 import pytest
 
-from wtal_bench.leaderboard.rounding import exact_percent, fixed, percent, signed, spread
+from wtal_bench.text import exact_percent, fixed, percent, signed, spread, table
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from wtal_bench.leaderboard.rounding import exact_percent, fixed, percent, signe
         (0.0, "0.00"),
         (1.0, "100.00"),
         (None, "-"),
+        (float("nan"), "-"),
     ],
 )
 def test_percent(fraction, text):
@@ -35,3 +36,13 @@ def test_percent_neither_loses_nor_adds_digits():
     assert str(exact_percent(0.07)) == "7"
     assert 0.07 * 100 != 7
     assert fixed(37.45, 1) == "37.5"
+
+
+def test_a_table_sets_words_flush_left_and_numbers_flush_right():
+    assert table(["method", "mAP", ""], [["a", "5.00", "best"], ["longer name", "12.50", ""]], left=(0, 2)) == [
+        "method         mAP",
+        "a             5.00  best",
+        "longer name  12.50",
+    ]
+    assert table([], [["a", "1"], ["b", "22"]]) == ["a   1", "b  22"]
+    assert table(["name", "mAP"], []) == ["name  mAP"]
