@@ -7,7 +7,6 @@ import json
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.check import check_data
-from wtal_bench.data.progress import track
 from wtal_bench.data.store import FeatureStore
 
 SUMMARY = "check a feature store against its annotations"
@@ -39,7 +38,6 @@ def run(args: argparse.Namespace) -> int:
         subsets=args.subset,
         checksums=not args.no_checksums,
         examples=args.examples,
-        track=track,
     )
     print(json.dumps(report.as_dict(), indent=1) if args.json else report.text())
     return 1 if report.errors else 0

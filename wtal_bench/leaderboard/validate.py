@@ -21,6 +21,8 @@ from wtal_bench.leaderboard.identity import hash_config, record_id
 SCHEMA = 1
 SOURCES = ("measured", "external")
 SELECTIONS = ("last", "val_holdout", "best_on_test")
+"""How a checkpoint may be picked: a config asks for one, its record says which."""
+
 SUPERVISIONS = ("weak", "extra_weak", "point", "full")
 
 BESIDE_DETECTION = ("classification_mAP", "frame_accuracy")

@@ -19,9 +19,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.leaderboard.validate import SELECTIONS
 from wtal_bench.recipes import anchor, find, read_tree
-
-SELECTIONS = ("last", "val_holdout", "best_on_test")
 
 
 @dataclass
