@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -102,6 +103,20 @@ def move_into_place(staging: Path, folder: Path, *, replace: bool, same: Callabl
             raise
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one strict JSON text of `value`: sorted keys, no spaces, no NaN.
+
+    Raises:
+        TypeError, ValueError: `value` holds something JSON cannot, or NaN / Infinity.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 (hex) of the canonical JSON of `value`: equal values have equal ones, on every machine."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 class JsonError(ValueError):

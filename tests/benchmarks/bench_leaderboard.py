@@ -18,7 +18,7 @@ import numpy as np
 
 from wtal_bench.leaderboard.build import build as build_board
 from wtal_bench.leaderboard.build import render, stale
-from wtal_bench.leaderboard.identity import hash_config, record_folder, record_id
+from wtal_bench.leaderboard.identity import config_hash, record_folder, record_id
 from wtal_bench.leaderboard.markdown import to_csv, to_markdown
 from wtal_bench.leaderboard.page import to_html
 from wtal_bench.leaderboard.published import read_published
@@ -83,8 +83,8 @@ def write_one(root: Path, protocol: Protocol, number: int, seeds: int, kilobytes
     content = random.bytes(1000 * kilobytes)
     sha256 = hashlib.sha256(content).hexdigest()
     seed, method = number % seeds, f"method {number // seeds}"
-    config = {"model": method, "seed": seed}
-    variants = {name: table(protocol, random) for name in protocol.variants}
+    config = {"model": method}
+    variants = {preset.name: {"hash": preset.hash, **table(protocol, random)} for preset in protocol.presets}
     span = list(protocol.averages)[-1]
     record: dict[str, Any] = {
         "schema": SCHEMA,
@@ -95,7 +95,7 @@ def write_one(root: Path, protocol: Protocol, number: int, seeds: int, kilobytes
         "supervision": "weak",
         "components": [{"kind": "head", "name": "x.Head", "plugin": "x", "version": "0.1"}],
         "config": config,
-        "config_hash": hash_config(config),
+        "config_hash": config_hash(config),
         "features": {"manifest_hash": "a" * 64, "extractor": "I3D", "synthetic": protocol.synthetic},
         "annotations": {"sha256": "b" * 64},
         "seed": seed,

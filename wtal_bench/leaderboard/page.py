@@ -198,11 +198,11 @@ def _row(section: Section, row: Row, block: str) -> dict[str, Any]:
 
 
 def _evaluator(row: Row, evaluator: str) -> dict[str, list[float | None]]:
-    scores = row.per_tiou(evaluator)
+    scores, classes = row.per_tiou(evaluator), row.per_class(evaluator)
     return {
         "mean": [_short(score.mean) for score in scores],
         "std": [_short(score.std) for score in scores],
-        "classes": [_short(value) for value in row.per_class(evaluator).values()],
+        "classes": [_short(classes.get(name)) for name in row.per_class(row.main)],
     }
 
 

@@ -16,6 +16,10 @@ import torch
 import wtal_bench
 from wtal_bench.interfaces import Component
 from wtal_bench.plugins import registries
+from wtal_bench.running.config import RunConfig
+
+SCIENCE = ("method", "variant", "model", "train", "test", "data")
+"""Config sections that make a result what it is."""
 
 PACKAGES = ("torch", "numpy", "scipy", "mmengine-lite", "pandas")
 
@@ -58,6 +62,20 @@ def git_state() -> dict[str, Any]:
     # generated tables and filed records change no number
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!leaderboard")
     return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+
+
+def record_config(config: RunConfig) -> dict[str, Any]:
+    """A record's `config`: what of the resolved config makes the result what it is, the same on every machine.
+
+    `identity.config_hash` of it stands in the record and in the checkpoints of the run.
+    """
+    resolved = config.resolved()
+    science = {key: resolved[key] for key in SCIENCE}
+    if isinstance(resolved["train"]["init_from"], str):
+        # a path differs from seed to seed and machine to machine; the parent's record id says what it was
+        science["train"] = {**resolved["train"], "init_from": "parent"}
+    science["data"] = {key: resolved["data"][key] for key in ("protocol", "synthetic", "missing")}
+    return {**science, "precision": config.runtime.precision}
 
 
 def component_list(components: Iterable[tuple[str, Component]]) -> list[dict[str, str]]:
