@@ -11,7 +11,6 @@ that every record keeps.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.locate import ANNOTATIONS, find_annotations
 from wtal_bench.errors import DataError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import (
     PRESETS,
@@ -108,6 +108,11 @@ class Protocol:
     def headline(self) -> str:
         """The average that ranks."""
         return list(self.averages)[-1]
+
+    @property
+    def annotation_names(self) -> tuple[str, ...]:
+        """The names its annotation file may have."""
+        return (ANNOTATIONS, *([self.annotation_file] if self.annotation_file else []))
 
     @property
     def synthetic(self) -> bool:
@@ -251,15 +256,15 @@ def locate_annotations(protocol: Protocol, path: str | Path | None = None) -> Pa
 
     Args:
         protocol: what is scored.
-        path: a file, or a folder that holds the protocol's file. Default: `$WTAL_DATA`, `data/` of the working folder
-            and of the checkout, `../shared/data`.
+        path: a file, or a folder that holds one. Default: where `data.locate` looks.
 
     Raises:
         DataError: no such file; the text lists the places looked at.
     """
     if path is not None:
         path = Path(path).expanduser()
-        path = path / (protocol.annotation_file or "annotations.json") if path.is_dir() else path
+        if path.is_dir():
+            return find_annotations(protocol.dataset, protocol.annotation_names, folder=path)
         if not path.is_file():
             raise DataError(f"there is no annotation file {path}. Give the JSON file of {protocol.dataset}.")
         return path
@@ -267,18 +272,7 @@ def locate_annotations(protocol: Protocol, path: str | Path | None = None) -> Pa
         from wtal_bench.data.synthetic import synthetic_annotations
 
         return synthetic_annotations(protocol.profile, protocol.world)
-    checkout = Path(__file__).resolve().parents[1]
-    roots = [os.environ.get("WTAL_DATA"), "data", checkout / "data", checkout.parent / "shared" / "data"]
-    names = (protocol.annotation_file, f"{protocol.dataset}/{protocol.annotation_file}",
-             f"{protocol.dataset}/annotations.json")  # fmt: skip
-    places = [Path(root).expanduser() / name for root in roots if root for name in names]
-    for place in places:
-        if place.is_file():
-            return place
-    raise DataError(
-        f"the annotations of {protocol.dataset} are not at {listing(places)}. Give the file with --annotations, or "
-        "its folder in the environment variable WTAL_DATA."
-    )
+    return find_annotations(protocol.dataset, protocol.annotation_names)
 
 
 def load_annotations(protocol: Protocol, path: str | Path | None = None) -> Annotations:

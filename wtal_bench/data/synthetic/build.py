@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.progress import track
 from wtal_bench.data.store import StoredVideo, write_store
-from wtal_bench.data.synthetic.folders import ANNOTATIONS, FEATURES, cache_folder, locked, make_folder, problem_with
+from wtal_bench.data.synthetic.folders import cache_folder, locked, make_folder, problem_with
 from wtal_bench.data.synthetic.profiles import (
     FPS,
     GENERATOR,

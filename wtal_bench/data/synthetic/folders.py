@@ -14,12 +14,10 @@ from typing import Any
 
 from filelock import FileLock
 
+from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import DataError
 from wtal_bench.files import move_into_place, sibling
-
-FEATURES, ANNOTATIONS = "features", "annotations.json"
-"""What a data set's folder holds: a feature store and an annotation file."""
 
 _LOG = logging.getLogger("wtal_bench")
 

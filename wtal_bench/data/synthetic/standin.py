@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations, VideoAnnotation
+from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.data.progress import track
 from wtal_bench.data.store import StoredVideo
 from wtal_bench.data.synthetic.appearance import Look, World
 from wtal_bench.data.synthetic.build import write_dataset_features
-from wtal_bench.data.synthetic.folders import ANNOTATIONS, make_folder
+from wtal_bench.data.synthetic.folders import make_folder
 from wtal_bench.data.synthetic.profiles import (
     FPS,
     GENERATOR,
