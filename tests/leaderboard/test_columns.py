@@ -118,7 +118,7 @@ def test_old_and_new_rows_stand_in_one_table(filed, world, revise, tmp_path):
     add_evaluator(revise)
     run = world_after(world).write(tmp_path / "run", seed=5, noise=0.1, method="newcomer")
     file_measured(filed / "records", run, world.path)
-    assert averages(filed, NEW)["method 0"] == ""
+    assert averages(filed, NEW)["method 0"] == ""  # a line of the CSV, without a number
     assert float(averages(filed, NEW)["newcomer"]) > 0
     text = render(filed)
     lines = [line for line in text["README.md"].splitlines() if line.startswith("| 2 | method 0 |")]

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wtal_bench.errors import RecordError
 from wtal_bench.files import write_text
 from wtal_bench.leaderboard.filing import complete
-from wtal_bench.leaderboard.markdown import to_csv, to_markdown
+from wtal_bench.leaderboard.markdown import to_markdown
 from wtal_bench.leaderboard.page import to_html
 from wtal_bench.leaderboard.published import read_published
 from wtal_bench.leaderboard.record import StoredRecord, load_records
 from wtal_bench.leaderboard.rows import build_sections
 from wtal_bench.leaderboard.tables import build_document
+from wtal_bench.leaderboard.tidy import records_frame, to_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONTEXT = 60
 """Characters shown on both sides of a difference."""
@@ -38,6 +43,18 @@ def find_folder(folder: str | Path | None = None) -> Path:
 def is_leaderboard(folder: Path) -> bool:
     """Whether a folder holds records or published numbers."""
     return (folder / "records").is_dir() or (folder / "published.csv").is_file()
+
+
+def frame(folder: str | Path | None = None) -> pd.DataFrame:
+    """Return the filed records as one tidy table: a row a record, evaluator and threshold (columns: see `tidy`).
+
+    Args:
+        folder: the leaderboard's folder; None as `find_folder`.
+
+    Raises:
+        RecordError: there is no leaderboard, or a record breaks a rule.
+    """
+    return records_frame(build_sections(_records(find_folder(folder))))
 
 
 def render(folder: str | Path) -> dict[str, str]:
@@ -65,7 +82,7 @@ def _render(folder: Path, records: list[StoredRecord]) -> dict[str, str]:
     document = build_document(sections, published)
     return {
         "README.md": to_markdown(document),
-        "leaderboard.csv": to_csv(sections, published),
+        "leaderboard.csv": to_csv(records_frame(sections), published),
         "index.html": to_html(document, sections, published),
     }
 
