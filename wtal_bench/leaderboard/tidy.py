@@ -50,8 +50,8 @@ def records_frame(sections: Iterable[Section]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [line for section in sections for row in all_rows(section) for line in _lines(section, row)]
-    table = pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
-    return table.astype({"rank": "Int64", "seed": "Int64", "value": "float64"})
+    table = pd.DataFrame(rows, columns=list(FRAME_COLUMNS), dtype=object)  # a seed must not pass through a float
+    return table.astype({"rank": "Int64", "seed": "Int64", "value": "float64"}).infer_objects()
 
 
 def to_csv(records: pd.DataFrame, published: Sequence[PublishedRow]) -> str:
