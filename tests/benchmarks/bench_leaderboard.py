@@ -18,7 +18,7 @@ import numpy as np
 
 from wtal_bench.leaderboard.build import build as build_board
 from wtal_bench.leaderboard.build import render, stale
-from wtal_bench.leaderboard.identity import config_hash, record_folder, record_id
+from wtal_bench.leaderboard.identity import hash_config, record_folder, record_id
 from wtal_bench.leaderboard.markdown import to_markdown
 from wtal_bench.leaderboard.page import to_html
 from wtal_bench.leaderboard.published import read_published
@@ -100,7 +100,7 @@ def write_one(root: Path, protocol: Protocol, number: int, seeds: int, kilobytes
         "supervision": "weak",
         "components": [{"kind": "head", "name": "x.Head", "plugin": "x", "version": "0.1"}],
         "config": config,
-        "config_hash": config_hash(config),
+        "config_hash": hash_config(config),
         "features": {"manifest_hash": "a" * 64, "extractor": "I3D", "synthetic": protocol.synthetic},
         "annotations": {"sha256": "b" * 64},
         "seed": seed,

@@ -10,7 +10,7 @@ import pytest
 from wtal_bench.errors import RecordError
 from wtal_bench.evaluation import read_detections
 from wtal_bench.leaderboard import record as record_module
-from wtal_bench.leaderboard.identity import canonical, config_hash, record_id, slug
+from wtal_bench.leaderboard.identity import canonical, hash_config, record_id, slug
 from wtal_bench.leaderboard.record import load_record, load_records, read_record
 
 
@@ -44,8 +44,8 @@ def test_an_id_is_readable_and_ignores_time_and_cost(world):
 
 def test_the_config_hash_is_of_the_settings_whatever_their_order():
     base = {"model": {"width": 8}, "train": {"lr": 1.0}}
-    assert config_hash(base) == config_hash({"train": {"lr": 1.0}, "model": {"width": 8}})
-    assert config_hash(base) != config_hash({**base, "train": {"lr": 2.0}})
+    assert hash_config(base) == hash_config({"train": {"lr": 1.0}, "model": {"width": 8}})
+    assert hash_config(base) != hash_config({**base, "train": {"lr": 2.0}})
 
 
 def test_canonical_json_refuses_what_is_no_json():

@@ -33,11 +33,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
+def hash_config(config: Mapping[str, Any]) -> str:
     """Hash a record's `config`: the settings that make an experiment what it is.
 
-    The section holds neither seed nor machine (`running.provenance.record_config`), so runs that differ in those alone
-    share the hash, hence a row of the leaderboard; a run's checkpoints carry the same one.
+    The section holds neither seed nor machine (`running.provenance.recorded_config`), so runs that differ in those
+    alone share the hash, hence a row of the leaderboard; a run's checkpoints carry the same one.
     """
     return digest(config)
 

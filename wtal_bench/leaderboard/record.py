@@ -14,7 +14,7 @@ from typing import Any
 from wtal_bench.errors import RecordError
 from wtal_bench.evaluation import write_detections
 from wtal_bench.files import parse_json, write_json
-from wtal_bench.leaderboard.identity import config_hash, record_id
+from wtal_bench.leaderboard.identity import hash_config, record_id
 from wtal_bench.leaderboard.validate import SCHEMA, check_record, duplicate_problems, file_problems, filing_problems
 from wtal_bench.structures import Detections
 
@@ -64,7 +64,7 @@ def write_record(
     stored = store_detections(folder, videos, classes, record["protocol"]["name"])
     created = datetime.now(timezone.utc).replace(microsecond=0).isoformat()
     whole = {"variant": "", "parent": None, "created": created, **record, "schema": SCHEMA, "detections": stored}
-    whole["config_hash"] = config_hash(whole.get("config") or {})
+    whole["config_hash"] = hash_config(whole.get("config") or {})
     whole["id"] = record_id(whole)
     path = Path(folder) / f"{whole['id']}.json"
     check_record(whole, f"{path} (its detections are kept as {stored['file']})")

@@ -17,7 +17,7 @@ from typing import Any
 
 from wtal_bench.errors import RecordError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import PRESETS
-from wtal_bench.leaderboard.identity import config_hash, record_id
+from wtal_bench.leaderboard.identity import hash_config, record_id
 
 SCHEMA = 2
 SOURCES = ("measured", "external")
@@ -227,8 +227,8 @@ def _hashes(record: Mapping[str, Any]) -> Iterator[str]:
     for key, value in needed.items():
         if not _is_sha256(value):
             yield f"{key} is {_short(value)}; needed: a SHA-256 (64 hex digits); a row says what it was made from"
-    if record["config_hash"] != config_hash(record["config"]):
-        yield "config_hash is not the hash of config (`identity.config_hash`); leave it to `write_record`"
+    if record["config_hash"] != hash_config(record["config"]):
+        yield "config_hash is not the hash of config (`identity.hash_config`); leave it to `write_record`"
     if record["detections"].get("file") != f"{record['detections'].get('sha256')}.json.gz":
         yield "detections.file must be '<detections.sha256>.json.gz': detections are stored under their own hash"
     for key in ("videos", "count"):

@@ -15,6 +15,7 @@ import torch
 
 import wtal_bench
 from wtal_bench.interfaces import Component
+from wtal_bench.leaderboard.identity import hash_config
 from wtal_bench.plugins import registries
 from wtal_bench.running.config import RunConfig
 
@@ -64,11 +65,8 @@ def git_state() -> dict[str, Any]:
     return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
 
 
-def record_config(config: RunConfig) -> dict[str, Any]:
-    """A record's `config`: what of the resolved config makes the result what it is, the same on every machine.
-
-    `identity.config_hash` of it stands in the record and in the checkpoints of the run.
-    """
+def recorded_config(config: RunConfig) -> dict[str, Any]:
+    """What of a config makes a result what it is: the record holds it, and the config hash is of it."""
     resolved = config.resolved()
     science = {key: resolved[key] for key in SCIENCE}
     if isinstance(resolved["train"]["init_from"], str):
@@ -76,6 +74,11 @@ def record_config(config: RunConfig) -> dict[str, Any]:
         science["train"] = {**resolved["train"], "init_from": "parent"}
     science["data"] = {key: resolved["data"][key] for key in ("protocol", "synthetic", "missing")}
     return {**science, "precision": config.runtime.precision}
+
+
+def config_hash(config: RunConfig) -> str:
+    """The one hash of a config: in its checkpoints and in its record."""
+    return hash_config(recorded_config(config))
 
 
 def component_list(components: Iterable[tuple[str, Component]]) -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ from wtal_bench.running.config import RunConfig, load_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.loader import Request
 from wtal_bench.running.picture import draw_video
-from wtal_bench.running.provenance import component_list, environment, git_state, record_config
+from wtal_bench.running.provenance import component_list, environment, git_state, recorded_config
 from wtal_bench.running.runner import Session, build_runner, check_model, pick_device
 from wtal_bench.running.workdir import CONFIG, WorkDir
 
@@ -116,7 +116,7 @@ def describe(session: Session, cost: dict[str, Any], parent: str | None) -> dict
         "variant": config.variant,
         "supervision": "weak",
         "components": component_list(session.model.components()),
-        "config": record_config(config),
+        "config": recorded_config(config),
         "features": {
             "manifest_hash": opened.store.manifest_hash,
             "extractor": manifest["extractor"],
