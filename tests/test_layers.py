@@ -24,13 +24,14 @@ except ImportError:  # Python 3.10, where pytest brings it
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
-VOCABULARY = {"errors", "files", "options", "structures", "interfaces"}
+VOCABULARY = {"errors", "files", "text", "options", "structures", "interfaces"}
 COMPONENTS = VOCABULARY | {"registry", "plugins"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "options": {"errors"},
     "recipes": {"errors", "files", "options"},
+    "text": set(),
     "structures": {"errors"},
     "interfaces": {"structures"},
     "registry": {"errors", "interfaces"},
@@ -64,8 +65,8 @@ PLUGINS_MAY_IMPORT = {
     "numpy",
     "scipy",
 }
-TORCH_FREE = ("errors", "files", "options", "recipes", "structures", "interfaces", "registry", "plugins", "builtin")
-TORCH_FREE += ("cli", "decoding", "evaluation", "leaderboard", "protocols", "data.annotations")
+TORCH_FREE = ("errors", "files", "text", "options", "recipes", "structures", "interfaces", "registry", "plugins")
+TORCH_FREE += ("builtin", "cli", "decoding", "evaluation", "leaderboard", "protocols", "data.annotations")
 
 
 @functools.cache

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, asdict, replace
 
 import pytest
 
 from tests.helpers import shared_file
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.errors import DataError, WtalError
+from wtal_bench.evaluation import PRESETS, Rules
 from wtal_bench.protocols import PROTOCOLS, get_protocol, load_annotations, locate_annotations
 from wtal_bench.structures import Detections
 
 HASHES = {
-    "thumos14/v1": "a488217bdeddf2517459eedbe8d9470c0ff3dc5e6b502a1c38fd3b40d20ddd81",
-    "activitynet12/v1": "f696fb40fd970ccd61d1dffa4798083f6b62b9c619ca90f6995d01e5131ae71f",
-    "activitynet13/v1": "b141f7ec549b2198073a25fa362ac19726d72aac0bc592cc9550e67e7f73268b",
-    "synthetic/v1": "93ce3e0fcf8cdc208274a9ad31388f568c010cb4c1c895bb96531589dc2dbd5f",
-    "synthetic_tiny/v1": "61d40e45af7881a1f1a27709920cd8d97ab5c1291b70ac96ab63728eea77c05c",
-    "synthetic_full/v1": "db7389922c76da97d6b98e655c4bf7a12531bdf22849ca9ba31432a32feec4a0",
-    "synthetic_anet/v1": "9ddf9efe23f8a950680dd134a673256f032c50fdf9330efca17b3d86387ee079",
+    "thumos14/v1": "d3bddb45ce5612417482a9161df28eb10e1d28e750895f997a992746be335eeb",
+    "activitynet12/v1": "8511cf23dd368267caf7b37676c85ba56db5dbf19db7388f2df6b31728deff0b",
+    "activitynet13/v1": "289a62db3f259bdc1aa5bcde94359a52be72394e21bfbca1b2ec91381131738b",
+    "synthetic/v1": "0806c63e760ea7735028de90e27a932e00caea27e5f68d77ecb600309d3c401f",
+    "synthetic_tiny/v1": "18e96cdbab69c1a3293d64d0f1caf30eb83fcb0666893a35410c9a1086220798",
+    "synthetic_full/v1": "f016e2d484d8957ef2831328e2c83e089ad7ed9eacd699bf0ed07a7969097d56",
+    "synthetic_anet/v1": "7c259ac4b1bf44b62d549f2f12a2f3d3a2e89f064cae515c36a8af7cce258d18",
 }
 """A failure here means that a published number would change its meaning: make a new version instead."""
+
+EVALUATORS = {
+    "activitynet": "4547f00a92b4a2033f1cc9d148b3cde9363d2bb89aeb3070392ee27d7ba31781",
+    "thumos_seconds_212": "ec40e7ca14f4d7ba9d2198b0c80843a9d220e2e69efe5812c75b510d78efe90b",
+    "thumos_seconds_210": "4803553594351149690c5bf919014fa6cea1ae9f44035563e7e810eb03fb5166",
+    "thumos_snippet": "9ae3eb968c9aab9f66ff332da4239c281a1c6caf58569eff741eeeb2ba659c65",
+    "wtalc": "d777c27ba25d7c6fe2dc22f90c3e2c8b79f970666d58328982124d4b35d503e2",
+}
+"""A failure here means that an evaluator would score otherwise under its old name: give the new rule a new name."""
 
 REAL = {
     "thumos14/v1": "thumos14.json",
@@ -44,6 +54,47 @@ def annotations(protocol, subset=None, videos=("v", "w")):
 
 def test_every_hash_is_pinned():
     assert {name: protocol.hash for name, protocol in PROTOCOLS.items()} == HASHES
+
+
+def test_every_evaluator_is_pinned():
+    assert {name: preset.hash for name, preset in PRESETS.items()} == EVALUATORS
+    # a hash leaves out switches at their defaults, so the defaults are part of what is pinned
+    assert asdict(Rules()) == {
+        "grid": None,
+        "ambiguous": None,
+        "matching": "official",
+        "ap": "interpolated",
+        "ties": "last_first",
+        "instance_ties": "last_first",
+        "videos": "all",
+        "empty_class": "zero",
+    }
+
+
+def test_the_hash_of_an_evaluator_covers_its_rule_and_not_its_name():
+    preset = PRESETS["wtalc"]
+    assert replace(preset, name="other", title="another line").hash == preset.hash
+    others = [replace(preset, rules=replace(preset.rules, ap="interpolated")), replace(preset, exclude=("v",))]
+    assert len({preset.hash, *(other.hash for other in others)}) == 3
+
+
+def test_the_hash_of_a_protocol_covers_the_ranking_rule_alone():
+    protocol = get_protocol("thumos14/v1")
+    assert replace(protocol, variants=(*protocol.variants, "activitynet")).hash == protocol.hash
+    assert replace(protocol, variants=protocol.variants[:1]).hash == protocol.hash
+    changed = {
+        "the evaluator that ranks": replace(protocol, variants=protocol.variants[::-1]),
+        "thresholds": replace(protocol, tious=protocol.tious[1:]),
+        "averages": replace(protocol, averages={"0.1:0.7": protocol.tious}),
+        "order of averages": replace(protocol, averages=dict(reversed(protocol.averages.items()))),
+        "classes": replace(protocol, classes=protocol.classes[::-1]),
+        "subset": replace(protocol, subset="train"),
+        "videos": replace(protocol, splits={}),
+        "name": replace(protocol, name="thumos14/v2"),
+    }
+    hashes = {what: other.hash for what, other in changed.items()}
+    assert protocol.hash not in hashes.values()
+    assert len(set(hashes.values())) == len(hashes)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -110,6 +161,9 @@ def test_score_gives_plain_json_of_every_evaluator():
     assert (report["main"], list(report["variants"])) == (protocol.main, list(protocol.variants))
     main = report["variants"][protocol.main]
     assert main["tious"] == list(protocol.tious)
+    assert {name: table["hash"] for name, table in report["variants"].items()} == {
+        preset.name: preset.hash for preset in protocol.presets
+    }
     assert main["mAP"] == [1, 1, 1, 1, 1, 1, 0.5]
     assert main["ap"] == {protocol.classes[1]: main["mAP"]}
     assert main["averages"] == {"0.1:0.5": 1.0, "0.3:0.7": 0.9, "0.1:0.7": pytest.approx(6.5 / 7)}
@@ -174,7 +228,6 @@ def test_annotations_are_found_where_they_are_told_to_be(tmp_path, monkeypatch):
 
 def test_missing_annotations_name_the_places_looked_at(tmp_path, monkeypatch):
     monkeypatch.setenv("WTAL_DATA", str(tmp_path / "here"))
-    monkeypatch.setattr("wtal_bench.protocols.__file__", str(tmp_path / "checkout" / "wtal_bench" / "protocols.py"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"annotations of thumos14 are not at .*here.thumos14\.json.*--annotations"):
+    with pytest.raises(DataError, match=r"(?s)thumos14: annotations not found.*here.thumos14\.json.*--annotations"):
         locate_annotations(get_protocol("thumos14/v1"))

@@ -1,12 +1,15 @@
-"""Writing files so that a crash, a full disk or a second process never leaves half of one."""
+"""Files and folders that are never half there, whatever crashes, fills up or comes second; JSON read strictly."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -66,3 +69,83 @@ def shipped(name: str) -> Path:
     beside = Path(__file__).resolve().parents[1]
     packed = beside / f"wtal_{name}"
     return packed if packed.is_dir() else beside / name
+
+
+def sibling(folder: Path) -> Path:
+    """Return a fresh hidden name beside a folder, where a rename to it stays within one file system."""
+    return folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}"
+
+
+def move_into_place(staging: Path, folder: Path, *, replace: bool, same: Callable[[], bool]) -> None:
+    """Give a finished folder, made under the name `sibling` gave, its own name in one step.
+
+    Args:
+        staging: the finished folder; it stays where `folder` turns out to be there already.
+        folder: where it goes.
+        replace: throw away what lies there.
+        same: whether what lies at `folder` is as good, because another process was faster; then it stays.
+
+    Raises:
+        OSError: something else lies there, or the disk refuses; what lay there is left as it was.
+    """
+    old = None
+    if replace and folder.exists():
+        if same():
+            return
+        old = sibling(folder)
+        os.replace(folder, old)
+    try:
+        os.rename(staging, folder)
+    except OSError:
+        if not (folder.exists() and same()):
+            if old is not None and not folder.exists():
+                os.rename(old, folder)
+            raise
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one strict JSON text of `value`: sorted keys, no spaces, no NaN.
+
+    Raises:
+        TypeError, ValueError: `value` holds something JSON cannot, or NaN / Infinity.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 (hex) of the canonical JSON of `value`: equal values have equal ones, on every machine."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+class JsonError(ValueError):
+    """A text is no JSON this harness reads; says why, as a clause that a sentence with the place can go on with."""
+
+
+def parse_json(content: str | bytes, *, nan: bool = False) -> Any:
+    """Read JSON strictly: no key twice in one object and, unless `nan`, no NaN or Infinity.
+
+    Raises:
+        JsonError: saying what is wrong; the caller adds which file it is.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) != len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise JsonError(f"the key {twice!r} stands twice in one JSON object; keep one of the two")
+        return value
+
+    def not_finite(word: str) -> float:
+        if nan:
+            return float(word)
+        raise JsonError(f"it holds {word}, which is no JSON number: numbers must be finite, null is an undefined one")
+
+    try:
+        return json.loads(content, object_pairs_hook=unique, parse_constant=not_finite)
+    except JsonError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise JsonError(f"it is not valid JSON ({error}); it may be cut off: copy it again") from error

@@ -1,16 +1,16 @@
 """What a number means: data set, videos, classes, thresholds and evaluators, under a name that never changes meaning.
 
-A protocol is frozen. Its hash covers everything below and stands in every record, so a row cannot drift when the code
-does: a changed protocol gets a new version, old rows keep theirs. `protocol.score` gives the numbers of all its
-evaluators at once, because the field publishes on several scales (42.4 in seconds is 43.6 in the snippet loops for
-the same detections).
+A protocol's ranking rule is frozen: split, classes, thresholds, averages and the evaluator that ranks. Its hash covers
+those and stands in every record, so a row cannot drift when the code does: a changed rule gets a new version, old rows
+keep theirs. `protocol.score` gives the numbers of all its evaluators at once, because the field publishes on several
+scales (42.4 in seconds is 43.6 in the snippet loops for the same detections). Each evaluator has a hash of its own, so
+one that does not rank may join a protocol without a new version: it is a further column, scored from the detections
+that every record keeps.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.locate import ANNOTATIONS, find_annotations
 from wtal_bench.errors import DataError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import (
     PRESETS,
@@ -29,6 +30,7 @@ from wtal_bench.evaluation import (
     GroundTruth,
     Preset,
 )
+from wtal_bench.files import digest
 from wtal_bench.structures import Detections
 
 
@@ -108,6 +110,11 @@ class Protocol:
         return list(self.averages)[-1]
 
     @property
+    def annotation_names(self) -> tuple[str, ...]:
+        """The names its annotation file may have."""
+        return (ANNOTATIONS, *([self.annotation_file] if self.annotation_file else []))
+
+    @property
     def synthetic(self) -> bool:
         """Whether the videos are generated."""
         return self.profile is not None
@@ -119,7 +126,7 @@ class Protocol:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) over everything that can change a number."""
+        """SHA-256 (hex) over the ranking rule; evaluators that do not rank have their own (`Preset.hash`)."""
         content = {
             "name": self.name,
             "subset": self.subset,
@@ -127,12 +134,11 @@ class Protocol:
             "classes": self.classes,
             "tious": self.tious,
             "averages": dict(self.averages),
-            "evaluators": [{"name": p.name, "rules": asdict(p.rules), "exclude": p.exclude} for p in self.presets],
+            "ranked_by": [self.main, self.presets[0].hash, self.headline],
             "splits": {name: asdict(split) for name, split in self.splits.items()},
             "generated": [self.profile, self.world, self.generator],
         }
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest(content)
 
     def ground_truth(self, annotations: Annotations) -> GroundTruth:
         """The annotated instances of the evaluated subset.
@@ -184,9 +190,10 @@ class Protocol:
         """Score detections (seconds) with every evaluator.
 
         Returns:
-            {"main": name, "variants": {name: {"tious": [...], "mAP": [...], "ap": {class: [...]}, "averages":
-            {name: mean}, "videos": n, "instances": n, "detections": n, "ignored": n}}}; unrounded fractions, None
-            where undefined; `ignored` rows took no part (unknown class, Ambiguous filter, video left out).
+            {"main": name, "variants": {name: {"hash": of the evaluator, "tious": [...], "mAP": [...], "ap": {class:
+            [...]}, "averages": {name: mean}, "videos": n, "instances": n, "detections": n, "ignored": n}}}; unrounded
+            fractions, None where undefined; `ignored` rows took no part (unknown class, Ambiguous filter, video left
+            out).
 
         Raises:
             DataError: as `evaluate`.
@@ -196,10 +203,11 @@ class Protocol:
 
     def report(self, results: Mapping[str, EvaluationResult]) -> dict[str, Any]:
         """What `score` returns, from results at hand."""
-        return {"main": self.main, "variants": {name: self._table(result) for name, result in results.items()}}
+        return {"main": self.main, "variants": {name: self._table(name, result) for name, result in results.items()}}
 
-    def _table(self, result: EvaluationResult) -> dict[str, Any]:
+    def _table(self, name: str, result: EvaluationResult) -> dict[str, Any]:
         return {
+            "hash": PRESETS[name].hash,
             "tious": list(self.tious),
             "mAP": _numbers(result.mAP),
             "ap": {name: _numbers(row) for name, row in zip(result.classes, result.ap)},
@@ -248,15 +256,15 @@ def locate_annotations(protocol: Protocol, path: str | Path | None = None) -> Pa
 
     Args:
         protocol: what is scored.
-        path: a file, or a folder that holds the protocol's file. Default: `$WTAL_DATA`, `data/` of the working folder
-            and of the checkout, `../shared/data`.
+        path: a file, or a folder that holds one. Default: where `data.locate` looks.
 
     Raises:
         DataError: no such file; the text lists the places looked at.
     """
     if path is not None:
         path = Path(path).expanduser()
-        path = path / (protocol.annotation_file or "annotations.json") if path.is_dir() else path
+        if path.is_dir():
+            return find_annotations(protocol.dataset, protocol.annotation_names, folder=path)
         if not path.is_file():
             raise DataError(f"there is no annotation file {path}. Give the JSON file of {protocol.dataset}.")
         return path
@@ -264,18 +272,7 @@ def locate_annotations(protocol: Protocol, path: str | Path | None = None) -> Pa
         from wtal_bench.data.synthetic import synthetic_annotations
 
         return synthetic_annotations(protocol.profile, protocol.world)
-    checkout = Path(__file__).resolve().parents[1]
-    roots = [os.environ.get("WTAL_DATA"), "data", checkout / "data", checkout.parent / "shared" / "data"]
-    names = (protocol.annotation_file, f"{protocol.dataset}/{protocol.annotation_file}",
-             f"{protocol.dataset}/annotations.json")  # fmt: skip
-    places = [Path(root).expanduser() / name for root in roots if root for name in names]
-    for place in places:
-        if place.is_file():
-            return place
-    raise DataError(
-        f"the annotations of {protocol.dataset} are not at {listing(places)}. Give the file with --annotations, or "
-        "its folder in the environment variable WTAL_DATA."
-    )
+    return find_annotations(protocol.dataset, protocol.annotation_names)
 
 
 def load_annotations(protocol: Protocol, path: str | Path | None = None) -> Annotations:

@@ -19,12 +19,13 @@ import numpy as np
 from wtal_bench.leaderboard.build import build as build_board
 from wtal_bench.leaderboard.build import render, stale
 from wtal_bench.leaderboard.identity import hash_config, record_folder, record_id
-from wtal_bench.leaderboard.markdown import to_csv, to_markdown
+from wtal_bench.leaderboard.markdown import to_markdown
 from wtal_bench.leaderboard.page import to_html
 from wtal_bench.leaderboard.published import read_published
 from wtal_bench.leaderboard.record import load_records
 from wtal_bench.leaderboard.rows import build_sections
 from wtal_bench.leaderboard.tables import build_document
+from wtal_bench.leaderboard.tidy import records_frame, to_csv
 from wtal_bench.leaderboard.validate import SCHEMA
 from wtal_bench.protocols import Protocol, get_protocol
 
@@ -67,8 +68,12 @@ def report(folder: Path) -> None:
     sections, published = build_sections(records), read_published(folder / "published.csv")
     document = build_document(sections, published)
     seconds["  rows, tables, comparisons"] = time.perf_counter() - began
-    for label, write in (("README", lambda: to_markdown(document)), ("csv", lambda: to_csv(sections, published)),
-                         ("page", lambda: to_html(document, sections, published))):  # fmt: skip
+    writers = {
+        "README": lambda: to_markdown(document),
+        "frame, csv": lambda: to_csv(records_frame(sections), published),
+        "page": lambda: to_html(document, sections, published),
+    }
+    for label, write in writers.items():
         began = time.perf_counter()
         write()
         seconds[f"  {label}"] = time.perf_counter() - began
@@ -83,8 +88,8 @@ def write_one(root: Path, protocol: Protocol, number: int, seeds: int, kilobytes
     content = random.bytes(1000 * kilobytes)
     sha256 = hashlib.sha256(content).hexdigest()
     seed, method = number % seeds, f"method {number // seeds}"
-    config = {"model": method, "seed": seed}
-    variants = {name: table(protocol, random) for name in protocol.variants}
+    config = {"model": method}
+    variants = {preset.name: {"hash": preset.hash, **table(protocol, random)} for preset in protocol.presets}
     span = list(protocol.averages)[-1]
     record: dict[str, Any] = {
         "schema": SCHEMA,

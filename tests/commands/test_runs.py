@@ -13,6 +13,7 @@ from wtal_bench.cli import main
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.evaluation import read_detections
+from wtal_bench.leaderboard.identity import hash_config
 from wtal_bench.protocols import get_protocol
 from wtal_bench.running.checkpoint import read_checkpoint
 from wtal_bench.running.config import check_config
@@ -77,6 +78,7 @@ def test_train_leaves_what_it_says_and_says_what_it_leaves(dataset, here, capsys
     resolved = json.loads((here / "run" / "config.json").read_text())
     assert resolved == check_config(json.loads(path.read_text()), str(path)).resolved()
     meta = read_checkpoint(here / "run" / "last.pth")["meta"]
+    assert meta["config_hash"] == record["config_hash"] == hash_config(record["config"])
     assert (meta["method"], meta["protocol"], meta["epoch"], meta["iter"]) == ("ecm", "synthetic_tiny/v1", 1, 3)
     assert sorted(item.name for item in here.iterdir()) == ["my.json", "run"]
 

@@ -142,8 +142,8 @@ def test_damaged_files_are_explained(tmp_path):
         "is empty": put(tmp_path, b"", "empty.json"),
         "damaged gzip": put(tmp_path, whole[: len(whole) // 2], "cut.json.gz"),
         "does not begin like a gzip": put(tmp_path, b"xx" + whole[2:], "head.json.gz"),
-        "not JSON": put(tmp_path, '{"videos": {"v": [', "cut.json"),
-        "is not JSON": put(tmp_path, b"\xff\xfe\x00", "binary.json"),
+        "not valid JSON": put(tmp_path, '{"videos": {"v": [', "cut.json"),
+        "is not valid JSON": put(tmp_path, b"\xff\xfe\x00", "binary.json"),
         "stands twice": put(tmp_path, '{"videos": {"v": [], "v": []}}', "twice.json"),
         "cannot read detection file": tmp_path / "nowhere.json",
     }

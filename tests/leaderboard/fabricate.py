@@ -72,7 +72,7 @@ class World:
             "method": "ecm",
             "supervision": "weak",
             "components": [{"kind": "head", "name": "ecm.Post", "plugin": "ecm", "version": "0.1.0"}],
-            "config": {"model": {"width": 8}, "seed": seed},
+            "config": {"model": {"width": 8}},
             "features": {"manifest_hash": sha("i3d"), "extractor": "I3D", "synthetic": self.protocol.synthetic},
             "annotations": {"sha256": self.annotations.sha256},
             "seed": seed,

@@ -42,7 +42,7 @@ def test_one_seed_has_no_spread(world, board):
 
 def test_other_settings_and_other_plugin_versions_are_other_rows(world, board):
     world.file(board)
-    world.file(board, seed=1, config={"model": {"width": 16}, "seed": 1})
+    world.file(board, seed=1, config={"model": {"width": 16}})
     parts = [{"kind": "head", "name": "ecm.Post", "plugin": "ecm", "version": "0.2.0"}]
     world.file(board, seed=2, components=parts)
     assert [len(row.records) for row in sections(board)[0].blocks[0].rows] == [1, 1, 1]

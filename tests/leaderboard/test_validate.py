@@ -40,7 +40,8 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 MAIN = "metrics/variants/thumos_seconds_212"
 
 BROKEN = {
-    "schema of the future": (change("schema", 2), "schema is 2"),
+    "schema of the future": (change("schema", 3), "schema is 3"),
+    "schema of the past": (change("schema", 1), "schema is 1"),
     "missing key": (change("seed", ...), "seed is missing"),
     "unknown key": (change("selektion", "last"), "Did you mean 'selection'"),
     "wrong type": (change("config", []), "config is \\[\\]"),
@@ -78,7 +79,11 @@ BROKEN = {
     "too few values": (change(f"{MAIN}/mAP", [0.1]), "7 values, one a tIoU"),
     "unknown class": (change(f"{MAIN}/ap/Juggling", [0.1] * 7), "Juggling"),
     "counts": (change(f"{MAIN}/videos", None), "videos is None"),
-    "evaluator missing": (change("metrics/variants/wtalc", ...), "metrics.variants has"),
+    "ranking evaluator missing": (change(MAIN, ...), "needed: thumos_seconds_212, by which thumos14/v1 is ranked"),
+    "ranking evaluator changed": (change(f"{MAIN}/hash", "0" * 64), "score the detections again"),
+    "evaluator nobody has": (change("metrics/variants/wtalk", {}), "no such evaluator. Did you mean 'wtalc'"),
+    "column without its evaluator": (change("metrics/variants/wtalc/hash", ...), "wtalc.hash is None"),
+    "column that is no table": (change("metrics/variants/wtalc", 0.4), "wtalc.is 0.4"),
     "other main evaluator": (change("metrics/main", "wtalc"), "leads with 'thumos_seconds_212'"),
     "unknown metric": (change("metrics/accuracy", 0.9), "metrics holds accuracy"),
     "classification mAP": (change("metrics/classification_mAP", 96.0), "null or within 0..1"),

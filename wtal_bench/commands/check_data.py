@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.check import check_data
-from wtal_bench.data.progress import track
+from wtal_bench.data.locate import FEATURES, find_features
 from wtal_bench.data.store import FeatureStore
+from wtal_bench.data.synthetic import ensure_synthetic
+from wtal_bench.errors import ConfigError
+from wtal_bench.protocols import Protocol, get_protocol, load_annotations
 
 SUMMARY = "check a feature store against its annotations"
-EXAMPLE = "wtal-bench check-data data/thumos14/features --annotations data/thumos14/thumos14.json"
+EXAMPLE = """\
+wtal-bench check-data --protocol thumos14/v1
+  wtal-bench check-data data/mine/features --annotations data/mine/annotations.json"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("features", help="folder of the feature store")
-    parser.add_argument("--annotations", help="annotation file they are for (default: check the features alone)")
+    parser.add_argument("features", nargs="?", help="folder of the feature store (default: the protocol's)")
+    parser.add_argument(
+        "--protocol", help="check what `train` and `evaluate` find for this protocol, and that its videos are there"
+    )
+    parser.add_argument(
+        "--annotations", help="annotation file they are for (default: the protocol's, else check the features alone)"
+    )
     parser.add_argument(
         "--subset",
         action="append",
         default=[],
-        help="subset that must have features; may be repeated (default: all)",
+        help="subset that must have features; may be repeated (default: the protocol's, else all)",
     )
     parser.add_argument("--no-checksums", action="store_true", help="do not read the features, look at the index only")
     parser.add_argument("--examples", type=int, default=5, help="videos named in each line (default: %(default)s)")
@@ -31,15 +42,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; return 1 when it holds errors, else 0."""
-    store = FeatureStore.open(args.features)
-    annotations = Annotations.load(args.annotations) if args.annotations else None
+    protocol = get_protocol(args.protocol) if args.protocol else None
+    store = FeatureStore.open(args.features or _features(protocol))
+    if protocol is not None:
+        annotations = load_annotations(protocol, args.annotations)
+        protocol.ground_truth(annotations)  # refuses another class list
+    else:
+        annotations = Annotations.load(args.annotations) if args.annotations else None
     report = check_data(
         store,
         annotations,
-        subsets=args.subset,
+        subsets=args.subset or ((protocol.train_subset, protocol.subset) if protocol else ()),
         checksums=not args.no_checksums,
         examples=args.examples,
-        track=track,
     )
+    if protocol is not None:
+        report.warnings += protocol.split_notes(annotations)
     print(json.dumps(report.as_dict(), indent=1) if args.json else report.text())
     return 1 if report.errors else 0
+
+
+def _features(protocol: Protocol | None) -> Path:
+    if protocol is None:
+        raise ConfigError("give the folder of a feature store, or --protocol to check what `train` finds.")
+    if protocol.synthetic:
+        return ensure_synthetic(protocol.profile, protocol.world) / FEATURES
+    return find_features(protocol.dataset)

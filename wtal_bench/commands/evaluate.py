@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wtal_bench.data.annotations import Annotations
@@ -25,6 +25,7 @@ from wtal_bench.evaluation import (
 )
 from wtal_bench.files import write_json
 from wtal_bench.protocols import PROTOCOLS, Protocol, get_protocol, load_annotations
+from wtal_bench.text import percent, signed, table
 
 SUMMARY = "score a detection file by every evaluator of a protocol"
 EXAMPLE = "python tools/evaluate.py detections.json.gz --protocol thumos14/v1 --per-class --json scores.json"
@@ -90,10 +91,10 @@ def _refuse_strangers(file: DetectionFile, annotations: Annotations, protocol: P
 def _results(
     protocol: Protocol, file: DetectionFile, truth: GroundTruth, strict_official: bool
 ) -> dict[str, EvaluationResult]:
-    table = file.table()
+    rows = file.table()
     return {
         preset.name: preset.evaluate(
-            table, truth, protocol.tious, strict_official=strict_official and preset.rules.grid is None
+            rows, truth, protocol.tious, strict_official=strict_official and preset.rules.grid is None
         )
         for preset in protocol.presets
         if not strict_official or preset.rules.grid is None
@@ -109,8 +110,8 @@ def _overview(
     rows = [
         [
             f"{name} *" if name == protocol.main else name,
-            *map(_percent, result.mAP),
-            *(_percent(result.average_over(protocol.averages[span])) for span in spans),
+            *map(percent, result.mAP),
+            *(percent(result.average_over(protocol.averages[span])) for span in spans),
             str(result.counts.videos),
             str(result.counts.instances),
             str(result.counts.ignored + unknown),
@@ -124,7 +125,7 @@ def _overview(
             f"videos ({unknown} of unknown classes)",
             f"{protocol.name} ({protocol.hash[:12]}) on {annotations.path or annotations.version}; mAP in percent",
             "",
-            *_table(head, rows),
+            *table(head, rows),
             "",
             f"* ranks; the last average is the one. {len(protocol.classes)} classes.",
             *titles,
@@ -147,10 +148,10 @@ def _per_class(protocol: Protocol, result: EvaluationResult, name: str) -> str:
     detections = [end - begin for begin, end in zip(matches.class_bounds(), matches.class_bounds()[1:])]
     head = [f"AP, {name}", *(f"{tiou:g}" for tiou in protocol.tious), "average", "instances", "detections"]
     rows = [
-        [label, *map(_percent, ap), _percent(ap.mean()), str(instances[index]), str(detections[index])]
+        [label, *map(percent, ap), percent(ap.mean()), str(instances[index]), str(detections[index])]
         for index, (label, ap) in enumerate(zip(result.classes, result.ap))
     ]
-    return "\n".join(_table(head, rows))
+    return "\n".join(table(head, rows))
 
 
 def _analyse(
@@ -173,20 +174,20 @@ def _errors(analysis: ErrorAnalysis, name: str) -> str:
         [
             kind,
             str(analysis.counts[kind]),
-            _percent(first[kind]),
-            _percent(last[kind]),
-            f"+{100 * analysis.gains[kind]:.2f}" if kind in analysis.gains else "",
+            percent(first[kind]),
+            percent(last[kind]),
+            signed(analysis.gains[kind]) if kind in analysis.gains else "",
         ]
         for kind in KINDS
     ]
     head = [f"errors at tIoU {analysis.tiou:g}", "all", "% of top 1G", f"% of top {len(analysis.breakdown)}G"]
     blocks = [f"errors under {name}; G = instances of the class; gain = mAP if all of a kind were deleted", ""]
-    blocks += _table([*head, "gain"], kinds)
+    blocks += table([*head, "gain"], kinds)
     for title, unit, buckets in (
         ("length", " s", analysis.by_length),
         ("instances in the video", "", analysis.by_count),
     ):
-        blocks += ["", *_table([f"by {title}", "instances", "mAP", "normalised", "found %"],
+        blocks += ["", *table([f"by {title}", "instances", "mAP", "normalised", "found %"],
                                [_bucket_row(bucket, unit) for bucket in buckets])]  # fmt: skip
     return "\n".join(blocks)
 
@@ -197,7 +198,7 @@ def _bucket_row(bucket: Bucket, unit: str) -> list[str]:
     else:
         span = f"to {bucket.up_to:g}" if bucket.above is None else f"{bucket.above:g} to {bucket.up_to:g}"
     shares = (bucket.mAP, bucket.normalized_mAP, bucket.found)
-    return [f"{bucket.name}, {span}{unit}", str(bucket.instances), *map(_percent, shares)]
+    return [f"{bucket.name}, {span}{unit}", str(bucket.instances), *map(percent, shares)]
 
 
 def _report(
@@ -224,16 +225,3 @@ def _report(
         "errors": None if analysis is None else analysis.as_dict(),
         "notes": list(notes),
     }
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{100 * value:.2f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(head, *rows)]
-    return [
-        "  ".join(cell.ljust(width) if place == 0 else cell.rjust(width)
-                  for place, (cell, width) in enumerate(zip(row, widths))).rstrip()
-        for row in (head, *rows)
-    ]  # fmt: skip

@@ -7,7 +7,6 @@ import sys
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.importers.features import import_features
-from wtal_bench.data.progress import track
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.plugins import registry
 from wtal_bench.structures import FeatureSource
@@ -79,7 +78,6 @@ def run(args: argparse.Namespace) -> int:
         window=args.window,
         dtype=args.dtype,
         overwrite=args.overwrite,
-        track=track,
     )
     store = result.store
     print(f"{store.folder}: {len(store)} videos, {store.lengths.sum()} snippets, manifest hash {store.manifest_hash}")

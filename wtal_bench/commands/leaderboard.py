@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from wtal_bench.errors import RecordError
+from wtal_bench.errors import RecordError, listing
 from wtal_bench.leaderboard.build import build, find_folder, stale
 from wtal_bench.leaderboard.validate import SELECTIONS, SUPERVISIONS, unranked_reason
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         failed |= _check(folder)
     elif args.action == "build":
-        print("\n".join(f"wrote {path}" for path in build(folder)))
+        print("\n".join(f"wrote {path}" for path in build(folder, args.annotations)))
     if args.verify:
         failed |= _verify(folder, args.annotations)
     return int(failed)
@@ -80,7 +80,7 @@ def file_record(path: str | Path, folder: str | Path | None = None, annotations:
     """
     target = find_folder(folder)
     text = _file_measured(target, path, annotations, replace=False)
-    build(target)
+    build(target, [annotations] if annotations else ())
     return f"{text}\nrebuilt {target}"
 
 
@@ -93,7 +93,7 @@ def _common(parser: argparse.ArgumentParser, inherit: bool = False) -> None:
         "--annotations",
         action="append",
         metavar="FILE",
-        help="annotation file to score with (default: WTAL_DATA, ../shared/data, or made again if synthetic)",
+        help="annotation file to score with (default: found as `evaluate` finds it)",
         **(default or {"default": []}),
     )
 
@@ -114,7 +114,7 @@ def _add(folder: Path, args: argparse.Namespace) -> int:
     finally:
         # a file that is refused must not leave the tables behind those that were filed before it
         if filed and not args.no_build:
-            build(folder)
+            build(folder, args.annotations)
             print(f"rebuilt {folder}")
     return 0
 
@@ -176,6 +176,8 @@ def _verify(folder: Path, annotations: list[str]) -> bool:
     for item in found:
         if item.state != "same":
             print(f"{item.state}: {item.record}: {item.why}", file=sys.stderr)
+        if item.lacks:
+            print(f"{item.record} has no column {listing(item.lacks)}; `leaderboard build` adds it", file=sys.stderr)
     count = Counter(item.state for item in found)
     print(
         f"{len(found)} records: {count['same']} scored again with equal numbers, {count['differs']} differ, "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.data.synthetic.build import generate
-from wtal_bench.data.synthetic.folders import ANNOTATIONS, FEATURES
 from wtal_bench.data.synthetic.profiles import PROFILES
 from wtal_bench.data.synthetic.standin import stand_in
 from wtal_bench.errors import DataError

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.recipes import describe
+from wtal_bench.text import percent, table
 
 SUMMARY = "Run the named variants of an ablation file and print them beside the published values."
 EXAMPLE = "python tools/sweep.py configs/ablations/ecm.yaml --base configs/ecm_synthetic.py --seeds 0 1 2"
@@ -36,26 +37,23 @@ def run(args: argparse.Namespace) -> int:
                 )
         rows = [row for row in rows if row.name in args.rows]
     print(f"rows of {describe(rows[0].file)}")
-    width = max(len(row.name) for row in rows)
     if args.list:
-        for row in rows:
-            print(f"{row.name:{width}}  {_published(row):18}  {row.paper_row}")
+        print("\n".join(table([], [[row.name, _published(row), row.paper_row] for row in rows], left=(0, 1, 2))))
         return 0
     configs = [(row, row.config(args.base)) for row in rows]  # every row is checked before the first trains
     lines = []
     for row, config in configs:
         values = [_train(config, seed, Path(args.work_dir) / rows[0].file.stem / row.name) for seed in args.seeds]
-        shown = ", ".join(f"{100 * value:.2f}" for value in values)
-        lines.append(f"{row.name:{width}}  {shown:24}  published {_published(row)}")
-        print(lines[-1], flush=True)
-    print("\naverage mAP (%) per seed\n" + "\n".join(lines))
+        lines.append([row.name, ", ".join(map(percent, values)), f"published {_published(row)}"])
+        print(*lines[-1], sep="  ", flush=True)
+    print("\naverage mAP (%) per seed", *table([], lines, left=(0, 1, 2)), sep="\n")
     return 0
 
 
 def _train(config, seed: int, folder: Path) -> float:
     import copy
-    import json
 
+    from wtal_bench.leaderboard.record import read_record
     from wtal_bench.leaderboard.rows import span_order
     from wtal_bench.running.run import train
     from wtal_bench.running.workdir import WorkDir
@@ -65,7 +63,7 @@ def _train(config, seed: int, folder: Path) -> float:
     folder = folder / f"seed{seed}"
     done = sorted((folder / "record").glob("*.json"))
     if done:
-        record = json.loads(done[-1].read_text(encoding="utf-8"))
+        record = read_record(done[-1])
     else:
         resume = (folder / "last.pth").is_file()
         work_dir = WorkDir(folder, resume=resume)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from wtal_bench.errors import DataError, did_you_mean, listing
+from wtal_bench.files import JsonError, parse_json
 
 _TOP_KEYS = ("version", "classes", "exclude", "videos")
 _VIDEO_KEYS = ("subset", "duration", "fps", "frames", "segments", "ambiguous", "labels")
@@ -130,20 +131,10 @@ class Annotations:
 
     @classmethod
     def _parse(cls, content: bytes, source: str, path: Path | None) -> Annotations:
-        def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-            unique = dict(pairs)
-            if len(unique) != len(pairs):
-                name = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-                raise DataError(f"{source}: the key {name!r} stands twice in one JSON object; keep one of the two.")
-            return unique
-
-        def not_finite(word: str) -> None:
-            raise DataError(f"{source}: holds {word}, which is no JSON number; times must be finite.")
-
         try:
-            value = json.loads(content, object_pairs_hook=no_duplicates, parse_constant=not_finite)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{source}: is not valid JSON ({error}); it may be cut off: copy it again.") from error
+            value = parse_json(content)
+        except JsonError as error:
+            raise DataError(f"{source}: {error}.") from error
         return _Reader(source).read(value, hashlib.sha256(content).hexdigest(), path)
 
     def subset(self, name: str, exclude: str | None = None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,10 +11,9 @@ import numpy as np
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.dataset import length_oddity
+from wtal_bench.data.progress import track
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import listing
-
-Track = Callable[[Iterable[int], int, str], Iterable[int]]
 
 
 @dataclass
@@ -45,7 +44,6 @@ def check_data(
     subsets: Sequence[str] = (),
     checksums: bool = True,
     examples: int = 5,
-    track: Track = lambda items, total, text: items,
 ) -> DataReport:
     """Compare features and annotations.
 
@@ -59,7 +57,6 @@ def check_data(
         subsets: subsets that must have features; empty = all, where one without any feature is only warned of.
         checksums: read all features; without it only their index is looked at.
         examples: how many videos each line names.
-        track: wraps the long loop to show progress.
 
     Raises:
         DataError: a subset the annotations do not have.

@@ -18,7 +18,6 @@ import json
 import math
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wtal_bench.errors import DataError, did_you_mean, listing
-from wtal_bench.files import write_json
+from wtal_bench.files import JsonError, move_into_place, parse_json, sibling, write_json
 from wtal_bench.structures import VideoMeta
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ class FeatureStore:
         _check_manifest(manifest, f"{folder / _MANIFEST}")
         if hashlib.sha256(content).hexdigest() != manifest.get("index_sha256"):
             raise _damaged(folder, f"{_INDEX} is not the one {_MANIFEST} was written with")
-        index = json.loads(content)
+        index = parse_json(content)
         _check_index(folder, index, manifest)
         _check_array(folder, manifest)
         return cls(folder, manifest, index, resident)
@@ -295,7 +294,7 @@ def write_store(
         raise DataError(f"{folder} is already there; choose another folder, or say that it may be overwritten.")
     if folder.exists() and not (folder / _MANIFEST).is_file():
         raise DataError(f"{folder} is there and is no feature store; it is not overwritten. Choose another folder.")
-    temporary = _sibling(folder)
+    temporary = sibling(folder)
     try:
         temporary.mkdir(parents=True)
         index = _write_features(temporary / _FEATURES, videos, manifest)
@@ -306,7 +305,14 @@ def write_store(
             "index_sha256": hashlib.sha256((temporary / _INDEX).read_bytes()).hexdigest(),
         }
         write_json(temporary / _MANIFEST, manifest)
-        _move_into_place(temporary, folder, overwrite)
+        # Two processes made the same store at once: the second finds the first one's, equal to the last bit.
+        written = (temporary / _MANIFEST).read_bytes()
+        move_into_place(
+            temporary,
+            folder,
+            replace=overwrite,
+            same=lambda: not overwrite and (folder / _MANIFEST).read_bytes() == written,
+        )
     except OSError as error:
         raise DataError(
             f"cannot write feature store {folder}: {error.strerror or error}. Check that the disk has room and the "
@@ -315,11 +321,6 @@ def write_store(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return FeatureStore.open(folder)
-
-
-def _sibling(folder: Path) -> Path:
-    """Return a fresh hidden name beside a folder, where a rename to it stays within one file system."""
-    return folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}"
 
 
 def _write_features(path: Path, videos: Iterable[StoredVideo], manifest: dict[str, Any]) -> dict[str, list]:
@@ -395,22 +396,6 @@ def _npy_header(kind: np.dtype, rows: int, width: int) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body.encode("latin1")
 
 
-def _move_into_place(temporary: Path, folder: Path, overwrite: bool) -> None:
-    if overwrite and folder.exists():
-        old = _sibling(folder)
-        os.replace(folder, old)
-        os.replace(temporary, folder)
-        shutil.rmtree(old, ignore_errors=True)
-        return
-    try:
-        os.rename(temporary, folder)
-    except OSError:
-        # Two processes made the same store at once: the second finds the first one's, equal to the last bit.
-        same = folder.exists() and (folder / _MANIFEST).read_bytes() == (temporary / _MANIFEST).read_bytes()
-        if not same:
-            raise
-
-
 def _read(folder: Path, name: str) -> bytes:
     if not folder.is_dir():
         raise DataError(
@@ -428,9 +413,9 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _read_json(folder: Path, name: str) -> Any:
     try:
-        return json.loads(_read(folder, name))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise _damaged(folder, f"{name} is not valid JSON ({error})") from error
+        return parse_json(_read(folder, name))
+    except JsonError as error:
+        raise _damaged(folder, f"{name}: {error}") from error
 
 
 def _damaged(folder: Path, what: str) -> DataError:

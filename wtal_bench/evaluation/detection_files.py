@@ -28,7 +28,7 @@ import numpy as np
 
 from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.evaluation.tables import AnnotationsLike, DetectionTable
-from wtal_bench.files import atomic_write
+from wtal_bench.files import JsonError, atomic_write, parse_json
 from wtal_bench.structures import Detections
 
 EXAMPLE = """\
@@ -231,27 +231,9 @@ def _parse(path: Path, raw: bytes) -> Any:
             "named .json."
         )
     try:
-        return json.loads(raw, object_pairs_hook=_unique_keys)
-    except _RepeatedKeyError as error:
-        raise DataError(
-            f"{path}: the key {error.args[0]!r} stands twice in one JSON object; only the last would be read. Join "
-            "the two, or rename one."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path} is not JSON ({error}); it may be cut off. A detection file looks like this:\n{EXAMPLE}"
-        ) from error
-
-
-class _RepeatedKeyError(Exception):
-    """A JSON object holds one key twice."""
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise _RepeatedKeyError(Counter(key for key, _ in pairs).most_common(1)[0][0])
-    return value
+        return parse_json(raw, nan=True)  # a NaN score is told with its video and row
+    except JsonError as error:
+        raise DataError(f"{path}: {error}. A detection file looks like this:\n{EXAMPLE}") from error
 
 
 def _wrong(path: Path, where: str, expected: str, found: Any) -> DataError:

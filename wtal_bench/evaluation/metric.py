@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from wtal_bench.errors import WtalError, did_you_mean, listing
 from wtal_bench.evaluation.average_precision import average_precision
 from wtal_bench.evaluation.matching import Counts, Matches, Rules, TieRule, match
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth
+from wtal_bench.files import digest
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,16 @@ class Preset:
     title: str
     rules: Rules = field(default_factory=Rules)
     exclude: tuple[str, ...] = ()
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) over everything that can change a number: the videos left out, and the switches.
+
+        A switch at its default is left out, so that one added later, off by default, changes no hash there is.
+        """
+        given = ((switch.name, getattr(self.rules, switch.name), switch.default) for switch in fields(self.rules))
+        rules = {name: value for name, value, default in given if value != default}
+        return digest({"rules": rules, "exclude": sorted(self.exclude)})
 
     def tables(self, detections: DetectionTable, ground_truth: GroundTruth) -> tuple[DetectionTable, GroundTruth]:
         """Both tables without the excluded videos."""

@@ -2,5 +2,9 @@
 
 One JSON a run is the only truth (`record`, `validate`); the tables are a pure function of the filed records and of
 `leaderboard/published.csv` (`published`, `rows`, `markdown`, `page`), and stored detections let anyone score a row
-again (`filing`).
+again (`filing`). `frame()` gives the records as one tidy pandas table.
 """
+
+from wtal_bench.leaderboard.build import frame
+
+__all__ = ["frame"]

@@ -1,17 +1,28 @@
-"""Regenerating the leaderboard: README.md, leaderboard.csv and index.html as a pure function of what is filed."""
+"""Regenerating the leaderboard: README.md, leaderboard.csv and index.html as a pure function of what is filed.
+
+Before it writes them, `build` adds the columns that records lack (`filing.complete`); `render` and `stale` score and
+change nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wtal_bench.errors import RecordError
 from wtal_bench.files import write_text
-from wtal_bench.leaderboard.markdown import to_csv, to_markdown
+from wtal_bench.leaderboard.filing import complete
+from wtal_bench.leaderboard.markdown import to_markdown
 from wtal_bench.leaderboard.page import to_html
 from wtal_bench.leaderboard.published import read_published
-from wtal_bench.leaderboard.record import load_records
+from wtal_bench.leaderboard.record import StoredRecord, load_records
 from wtal_bench.leaderboard.rows import build_sections
 from wtal_bench.leaderboard.tables import build_document
+from wtal_bench.leaderboard.tidy import records_frame, to_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONTEXT = 60
 """Characters shown on both sides of a difference."""
@@ -34,6 +45,18 @@ def is_leaderboard(folder: Path) -> bool:
     return (folder / "records").is_dir() or (folder / "published.csv").is_file()
 
 
+def frame(folder: str | Path | None = None) -> pd.DataFrame:
+    """Return the filed records as one tidy table: a row a record, evaluator and threshold (columns: see `tidy`).
+
+    Args:
+        folder: the leaderboard's folder; None as `find_folder`.
+
+    Raises:
+        RecordError: there is no leaderboard, or a record breaks a rule.
+    """
+    return records_frame(build_sections(_records(find_folder(folder))))
+
+
 def render(folder: str | Path) -> dict[str, str]:
     """Return the text of every generated file by name. Equal records and published numbers give equal bytes.
 
@@ -41,27 +64,45 @@ def render(folder: str | Path) -> dict[str, str]:
         RecordError: there is no leaderboard, or a record or `published.csv` breaks a rule.
     """
     folder = Path(folder)
+    return _render(folder, _records(folder))
+
+
+def _records(folder: Path) -> list[StoredRecord]:
     if not is_leaderboard(folder):
         raise RecordError(
             f"{folder} is no leaderboard: it holds neither records/ nor published.csv. Name the folder with --folder, "
             "or file a first row with `leaderboard add`."
         )
-    sections = build_sections(load_records(folder / "records"))
+    return load_records(folder / "records")
+
+
+def _render(folder: Path, records: list[StoredRecord]) -> dict[str, str]:
+    sections = build_sections(records)
     published = read_published(folder / "published.csv")
     document = build_document(sections, published)
     return {
         "README.md": to_markdown(document),
-        "leaderboard.csv": to_csv(sections, published),
+        "leaderboard.csv": to_csv(records_frame(sections), published),
         "index.html": to_html(document, sections, published),
     }
 
 
-def build(folder: str | Path) -> list[Path]:
-    """Write the generated files, each atomically; return their paths."""
-    paths = []
-    for name, text in render(folder).items():
-        write_text(Path(folder) / name, text)
-        paths.append(Path(folder) / name)
+def build(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[Path]:
+    """Add the columns that records lack, then write the generated files, each atomically; return what was written.
+
+    Args:
+        folder: the leaderboard's folder.
+        annotations: annotation files to score with where a column is lacking; others are found by themselves.
+
+    Raises:
+        RecordError: as `render`.
+    """
+    folder = Path(folder)
+    records = _records(folder)
+    paths = complete(records, annotations)
+    for name, text in _render(folder, _records(folder) if paths else records).items():
+        write_text(folder / name, text)
+        paths.append(folder / name)
     return paths
 
 

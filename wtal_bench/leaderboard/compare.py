@@ -20,9 +20,9 @@ from wtal_bench.evaluation import (
 )
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.record import StoredRecord, load_record, read_record
-from wtal_bench.leaderboard.rounding import percent, signed
 from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.protocols import Protocol, get_protocol
+from wtal_bench.text import percent, signed, table
 
 
 @dataclass(frozen=True)
@@ -200,14 +200,12 @@ def _result(side: Side, protocol: Protocol, truth: Annotations, evaluator: str) 
 
 
 def _table(head: str, rows: Sequence[tuple[str, float | None, float | None, Interval]]) -> list[str]:
-    width = max(len(head), *(len(name) for name, *_ in rows))
-    lines = [f"{head:{width}}  {'A':>6}  {'B':>6}  {'A - B':>7}  interval"]
+    lines = []
     for name, a, b, item in rows:
         bounds = f"[{signed(item.low)}, {signed(item.high)}]"
-        mark = "" if item.distinguishable else "  not distinguishable"
-        cells = f"{percent(a):>6}  {percent(b):>6}  {signed(item.difference):>7}"
-        lines.append(f"{name:{width}}  {cells}  {bounds:<16}{mark}".rstrip())
-    return lines
+        mark = "" if item.distinguishable else "not distinguishable"
+        lines.append([name, percent(a), percent(b), signed(item.difference), bounds, mark])
+    return table([head, "A", "B", "A - B", "interval", ""], lines, left=(0, 4, 5))
 
 
 def _class_lines(compared: Compared, top: int) -> list[str]:
@@ -227,6 +225,5 @@ def _video_lines(compared: Compared, top: int) -> list[str]:
     names = [name for name in names if compared.moved[name]]
     if not names:
         return []
-    width = max(map(len, names))
     head = f"what a video adds to the average mAP, A less B; the {len(names)} videos that moved most:"
-    return [head, *(f"{name:{width}}  {signed(compared.moved[name]):>7}" for name in names), ""]
+    return [head, *table([], [[name, signed(compared.moved[name])] for name in names]), ""]

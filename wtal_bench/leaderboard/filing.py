@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,15 +14,18 @@ from typing import Any
 from wtal_bench import __version__
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.progress import track
-from wtal_bench.errors import RecordError, WtalError
+from wtal_bench.errors import RecordError, WtalError, listing
 from wtal_bench.evaluation import DetectionTable, EvaluationResult, bootstrap_map, read_detections, resample_videos
 from wtal_bench.files import atomic_write, write_json
+from wtal_bench.leaderboard.columns import held, lacking, shown, with_columns
 from wtal_bench.leaderboard.identity import record_folder
 from wtal_bench.leaderboard.record import StoredRecord, load_record, load_records, read_record, write_record
 from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.leaderboard.validate import BESIDE_DETECTION, duplicate_problems, filing_problems
 from wtal_bench.protocols import Protocol, get_protocol, load_annotations
 from wtal_bench.structures import Detections
+
+_LOG = logging.getLogger("wtal_bench")
 
 RESAMPLES = 1000
 """Bootstrap replicates stored with a filed record."""
@@ -34,12 +38,22 @@ SCORE_TOLERANCE = 1e-12
 class Verification:
     """Whether a record's numbers follow from its stored detections.
 
-    `state` is "same", "differs" or "not verified"; `why` explains the last two.
+    `state` is "same", "differs" or "not verified"; `why` explains the last two. `lacks` names the evaluators of its
+    protocol for which it has no column (`complete` adds them); that is no fault of the record.
     """
 
     record: str
     state: str
     why: str = ""
+    lacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A record's stored detections under every evaluator of its protocol: the columns and their bootstrap."""
+
+    variants: dict[str, Any]
+    bootstrap: dict[str, Any]
 
 
 def bootstrap_block(
@@ -85,10 +99,10 @@ def file_measured(
     problems = filing_problems(stored.record)
     if problems:
         raise RecordError(f"{path} stays in its run's folder: {problems[0]}.")
-    verdict, block = _score_again(stored, _truth(stored.record["protocol"]["name"], annotations))
+    verdict, scored = _score_again(stored, _truth(stored.record["protocol"]["name"], annotations))
     if verdict.state == "differs":
         raise RecordError(f"{path} is refused: {verdict.why}. File what the detections give, not what was edited.")
-    record = {**stored.record, "bootstrap": block} if block else stored.record
+    record = stored.record if scored is None else with_columns(stored.record, scored.variants, scored.bootstrap)
     repeated = _repeated(root, record, replace)
     folder = record_folder(root, record)
     target = folder / record["detections"]["file"]
@@ -168,12 +182,10 @@ def verify(root: Path, annotations: Iterable[str | Path] = ()) -> Iterator[Verif
         annotations: annotation files to use; others are found by themselves. A record is scored on the file whose
             hash it names, or not at all.
     """
-    given = {item.sha256: item for item in map(Annotations.load, annotations)}
-    found = cache(_truth)
+    find = _finder(annotations)
     records = load_records(root)
     for stored in track(records, len(records), "scoring again"):
-        truth = given.get(stored.record["annotations"]["sha256"]) or found(stored.record["protocol"]["name"])
-        yield _score_again(stored, truth)[0]
+        yield _score_again(stored, find(stored))[0]
 
 
 def _truth(protocol: str, path: str | Path | None = None) -> Annotations | str:
@@ -186,8 +198,46 @@ def _truth(protocol: str, path: str | Path | None = None) -> Annotations | str:
         return str(error)
 
 
-def _score_again(stored: StoredRecord, truth: Annotations | str) -> tuple[Verification, dict[str, Any] | None]:
-    """Compare a record with its detections' scores; give the bootstrap block where it could be made."""
+def complete(records: Iterable[StoredRecord], annotations: Iterable[str | Path] = ()) -> list[Path]:
+    """Add the columns that filed records lack because their protocol has got further evaluators since.
+
+    Each comes from the record's stored detections; what it holds already must be borne out by them, and stays as it is.
+    A record whose annotations are not there keeps lacking the columns: the tables print `-`.
+
+    Args:
+        records: what is filed.
+        annotations: annotation files to use; others are found by themselves.
+
+    Returns:
+        The records rewritten.
+    """
+    wanting = [stored for stored in records if lacking(stored.record)]
+    find = _finder(annotations)
+    changed = []
+    for stored in track(wanting, len(wanting), "adding columns"):
+        verdict, scored = _score_again(stored, find(stored))
+        if verdict.state == "same":
+            write_json(stored.path, with_columns(stored.record, scored.variants, scored.bootstrap))
+            changed.append(stored.path)
+        else:
+            names = listing(lacking(stored.record))
+            _LOG.warning("%s gets no column %s (%s): %s", verdict.record, names, verdict.state, verdict.why)
+    return changed
+
+
+def _finder(annotations: Iterable[str | Path]) -> Callable[[StoredRecord], Annotations | str]:
+    """Look up what a record is scored on: the file whose hash it names among those given, else its protocol's own."""
+    given = {item.sha256: item for item in map(Annotations.load, annotations)}
+    found = cache(_truth)
+
+    def find(stored: StoredRecord) -> Annotations | str:
+        return given.get(stored.record["annotations"]["sha256"]) or found(stored.record["protocol"]["name"])
+
+    return find
+
+
+def _score_again(stored: StoredRecord, truth: Annotations | str) -> tuple[Verification, _Scored | None]:
+    """Compare a record with its detections' scores; give the scores where they could be made."""
     record, name = stored.record, stored.record["id"]
     protocol = get_protocol(record["protocol"]["name"])
     if isinstance(truth, str):
@@ -199,15 +249,22 @@ def _score_again(stored: StoredRecord, truth: Annotations | str) -> tuple[Verifi
     found = read_detections(stored.detections_path, protocol.classes, strict=True)
     results = protocol.evaluate(DetectionTable.from_videos(found.videos), truth)
     block = bootstrap_block(protocol, results, record.get("bootstrap", {}).get("resamples", RESAMPLES))
+    report, names, mine = protocol.report(results), held(record), shown(record)
     differences = list(_count_differences(record, found.videos))
-    differences += _differences(record["metrics"], protocol.report(results), "metrics")
+    differences += _differences(mine["metrics"], {**report, "variants": _only(report["variants"], names)}, "metrics")
     if "bootstrap" in record and not differences:
-        differences += _differences(record["bootstrap"], block, "bootstrap", tolerance=2e-6)
+        again = {**block, **{part: _only(block[part], names) for part in ("draw", "values")}}
+        differences += _differences(mine["bootstrap"], again, "bootstrap", tolerance=2e-6)
+    scored, lacks = _Scored(report["variants"], block), tuple(lacking(record))
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
         why = f"its stored detections do not give its numbers: {'; '.join(differences[:3])}{more}"
-        return Verification(name, "differs", why), block
-    return Verification(name, "same"), block
+        return Verification(name, "differs", why, lacks), scored
+    return Verification(name, "same", lacks=lacks), scored
+
+
+def _only(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: values[name] for name in names}
 
 
 def _count_differences(record: Mapping[str, Any], videos: Mapping[str, Detections]) -> Iterator[str]:

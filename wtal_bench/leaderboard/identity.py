@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from wtal_bench.errors import RecordError
-
-RUN_KEYS = frozenset({"device", "launcher", "load_from", "log_level", "resume", "seed", "work_dir"})
-"""Top-level config keys that say where, when and with which seed a run happened, not which experiment it is."""
-
-SEEDED = ("randomness", "runtime", "train")
-"""Config sections whose own `seed` is left out of the config hash as well."""
+from wtal_bench.files import canonical_json
 
 IDENTITY = ("protocol", "method", "variant", "supervision", "config_hash", "seed", "selection", "source")
 
@@ -27,7 +21,7 @@ def canonical(value: Any) -> str:
         RecordError: `value` holds something JSON cannot, or NaN / Infinity.
     """
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        return canonical_json(value)
     except (TypeError, ValueError) as error:
         raise RecordError(
             f"a record holds plain JSON values alone (finite numbers, text, lists, mappings): {error}."
@@ -40,15 +34,12 @@ def digest(value: Any) -> str:
 
 
 def hash_config(config: Mapping[str, Any]) -> str:
-    """Hash a resolved config without what may differ between the seeds of one experiment (`RUN_KEYS`).
+    """Hash a record's `config`: the settings that make an experiment what it is.
 
-    Runs that differ in their seed alone share the hash, so they share a row of the leaderboard.
+    The section holds neither seed nor machine (`running.provenance.recorded_config`), so runs that differ in those
+    alone share the hash, hence a row of the leaderboard; a run's checkpoints carry the same one.
     """
-    kept = {key: value for key, value in config.items() if key not in RUN_KEYS}
-    for section in SEEDED:
-        if isinstance(kept.get(section), Mapping):
-            kept[section] = {key: value for key, value in kept[section].items() if key != "seed"}
-    return digest(kept)
+    return digest(config)
 
 
 def slug(text: str) -> str:

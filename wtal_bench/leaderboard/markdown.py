@@ -1,33 +1,12 @@
-"""The document as Markdown for a repository page, and the rows as CSV for programs."""
+"""The document as Markdown, for a repository page."""
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from wtal_bench.leaderboard.published import PublishedRow
-from wtal_bench.leaderboard.rounding import exact_percent
-from wtal_bench.leaderboard.rows import Row, Score, Section
-from wtal_bench.leaderboard.tables import LEGEND, Cell, Document, Line, Part, Table, all_rows
-
-CSV_COLUMNS = (
-    *(
-        "source",
-        "protocol",
-        "protocol_hash",
-        "features",
-        "annotations",
-        "method",
-        "variant",
-        "supervision",
-        "selection",
-    ),
-    *("rank", "unranked_because", "n", "seeds", "evaluator", "metric", "iou", "percent", "std", "records"),
-    *("printed_in", "note"),
-)
+from wtal_bench.leaderboard.tables import LEGEND, Cell, Document, Line, Part, Table
 
 
 def to_markdown(document: Document) -> str:
@@ -91,62 +70,3 @@ def _cell(cell: Cell, line: Line) -> str:
 
 def _join(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def to_csv(sections: Sequence[Section], published: Sequence[PublishedRow]) -> str:
-    """Spell every value as one CSV line: percent, unrounded (published values as printed)."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, CSV_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for section in sections:
-        for row in all_rows(section):
-            writer.writerows(_row_lines(section, row))
-    for paper in published:
-        writer.writerows(_published_lines(paper))
-    return stream.getvalue()
-
-
-def _row_lines(section: Section, row: Row) -> Iterator[dict[str, object]]:
-    first = row.records[0]
-    common = {
-        "source": first["source"],
-        "protocol": section.protocol,
-        "protocol_hash": section.hash,
-        "features": first["features"].get("manifest_hash") or "",
-        "annotations": first["annotations"]["sha256"],
-        "method": row.method,
-        "variant": row.variant,
-        "supervision": row.supervision,
-        "selection": row.selection,
-        "rank": row.rank or "",
-        "unranked_because": row.reason,
-        "n": len(row.records),
-        "seeds": " ".join(str(seed) for seed in row.seeds if seed is not None),
-        "records": " ".join(record["id"] for record in row.records),
-    }
-    for evaluator in section.evaluators:
-        cells = [("mAP", f"{tiou:g}", score) for tiou, score in zip(section.tious, row.per_tiou(evaluator))]
-        cells += [("avg_mAP", span, row.average(evaluator, span)) for span in section.spans]
-        for metric, iou, score in cells:
-            yield {**common, "evaluator": evaluator, "metric": metric, "iou": iou, **_values(score)}
-
-
-def _values(score: Score) -> dict[str, str]:
-    mean, std = (format(exact_percent(value), "f") if value is not None else "" for value in (score.mean, score.std))
-    return {"percent": mean, "std": std}
-
-
-def _published_lines(paper: PublishedRow) -> Iterator[dict[str, object]]:
-    for iou, cell in paper.cells.items():
-        yield {
-            "source": "published",
-            "protocol": paper.dataset,
-            "method": paper.method,
-            "variant": paper.variant,
-            "supervision": paper.supervision,
-            "metric": "avg_mAP" if ":" in iou else "mAP" if iou else "frame_accuracy",
-            "iou": iou,
-            "percent": cell.value,
-            "printed_in": "; ".join(paper.tables),
-            "note": " | ".join((*paper.notes, *cell.notes)),
-        }

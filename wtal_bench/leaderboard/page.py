@@ -17,9 +17,9 @@ from importlib.resources import files
 from typing import Any
 
 from wtal_bench.leaderboard.published import PublishedRow, normal_name
-from wtal_bench.leaderboard.rounding import spread
 from wtal_bench.leaderboard.rows import Row, Section
 from wtal_bench.leaderboard.tables import LEGEND, Cell, Chapter, Document, Line, Part, Table
+from wtal_bench.text import spread
 
 _FILTERS = (("protocol", "Protocol"), ("supervision", "Supervision"), ("selection", "Checkpoint"), ("source", "Source"))
 _WORDY = ("printed in", "variant")
@@ -198,11 +198,11 @@ def _row(section: Section, row: Row, block: str) -> dict[str, Any]:
 
 
 def _evaluator(row: Row, evaluator: str) -> dict[str, list[float | None]]:
-    scores = row.per_tiou(evaluator)
+    scores, classes = row.per_tiou(evaluator), row.per_class(evaluator)
     return {
         "mean": [_short(score.mean) for score in scores],
         "std": [_short(score.std) for score in scores],
-        "classes": [_short(value) for value in row.per_class(evaluator).values()],
+        "classes": [_short(classes.get(name)) for name in row.per_class(row.main)],
     }
 
 

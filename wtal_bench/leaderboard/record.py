@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 from wtal_bench.errors import RecordError
 from wtal_bench.evaluation import write_detections
-from wtal_bench.files import write_json
+from wtal_bench.files import parse_json, write_json
 from wtal_bench.leaderboard.identity import hash_config, record_id
 from wtal_bench.leaderboard.validate import SCHEMA, check_record, duplicate_problems, file_problems, filing_problems
 from wtal_bench.structures import Detections
@@ -81,7 +80,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        value = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_unique)
+        value = parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise RecordError(f"{path}: there is no such record. A run writes its record into its own folder.") from error
     except (OSError, ValueError) as error:
@@ -138,15 +137,3 @@ def load_records(root: str | Path) -> list[StoredRecord]:
         more = f"\n... and {len(complaints) - SHOWN} more" if len(complaints) > SHOWN else ""
         raise RecordError("\n".join(complaints[:SHOWN]) + more)
     return stored
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number a record may hold; write null where a value is undefined")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
-    return value

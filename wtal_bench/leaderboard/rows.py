@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from wtal_bench.leaderboard.columns import shown
 from wtal_bench.leaderboard.identity import digest
 from wtal_bench.leaderboard.record import StoredRecord
 from wtal_bench.leaderboard.validate import SOURCES, unranked_reason
@@ -109,19 +110,32 @@ class Row:
         """The seeds, in order."""
         return tuple(record["seed"] for record in self.records)
 
+    @property
+    def main(self) -> str:
+        """The evaluator that ranks."""
+        return self.records[0]["metrics"]["main"]
+
     def per_tiou(self, evaluator: str) -> list[Score]:
         """mAP at every tIoU."""
-        tables = [record["metrics"]["variants"][evaluator]["mAP"] for record in self.records]
-        return self._cached(("mAP", evaluator), lambda: [Score.over(column) for column in zip(*tables)])
+        tables = self._tables(evaluator)
+        if tables is None:
+            return [Score(None, None)] * len(self.records[0]["metrics"]["variants"][self.main]["tious"])
+        return self._cached(
+            ("mAP", evaluator), lambda: [Score.over(column) for column in zip(*(table["mAP"] for table in tables))]
+        )
 
     def average(self, evaluator: str, span: str) -> Score:
         """One of the averages, such as "0.1:0.7"."""
-        tables = [record["metrics"]["variants"][evaluator]["averages"] for record in self.records]
-        return self._cached((span, evaluator), lambda: Score.over(table[span] for table in tables))
+        tables = self._tables(evaluator)
+        if tables is None:
+            return Score(None, None)
+        return self._cached((span, evaluator), lambda: Score.over(table["averages"][span] for table in tables))
 
     def per_class(self, evaluator: str) -> dict[str, float | None]:
-        """AP of every class, averaged over tIoUs and seeds; None where a seed has no AP."""
-        tables = [record["metrics"]["variants"][evaluator]["ap"] for record in self.records]
+        """AP of every class, averaged over tIoUs and seeds; None where a seed has no AP; {} without such a column."""
+        tables = [table["ap"] for table in self._tables(evaluator) or ()]
+        if not tables:
+            return {}
         names = [name for name in tables[0] if all(name in table for table in tables)]
         rows = {name: [value for table in tables for value in table[name]] for name in names}
         return {name: None if None in values else fmean(values) for name, values in rows.items()}
@@ -137,8 +151,13 @@ class Row:
 
     def draw(self, evaluator: str) -> str | None:
         """Names the drawn videos: replicates pair up when they have the same; None without one draw for all seeds."""
-        draws = {record["bootstrap"]["draw"][evaluator] if "bootstrap" in record else None for record in self.records}
+        draws = {record.get("bootstrap", {}).get("draw", {}).get(evaluator) for record in self.records}
         return draws.pop() if len(draws) == 1 else None
+
+    def _tables(self, evaluator: str) -> list[dict[str, Any]] | None:
+        """The evaluator's column of every seed; None as soon as one seed lacks it."""
+        tables = [record["metrics"]["variants"].get(evaluator) for record in self.records]
+        return None if None in tables else tables
 
     def _cached(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._cache:
@@ -174,9 +193,9 @@ class Section:
     """One version of one protocol.
 
     Attributes:
-        evaluators: the evaluator variants, the main one first.
+        evaluators: those of which a record shows a column, the main one first.
         spans: the averages, narrow ranges first; the last is the main average that ranks.
-        counts: by evaluator, the videos and instances scored (of the first record).
+        counts: by evaluator, the videos and instances scored (of the first record that has it).
     """
 
     protocol: str
@@ -207,7 +226,7 @@ class Section:
 
 def build_sections(records: Iterable[StoredRecord]) -> list[Section]:
     """Sort records into sections, blocks and rows; real benchmarks first, then by protocol name."""
-    groups = _grouped((item.record for item in records), _protocol_key)
+    groups = _grouped((shown(item.record) for item in records), _protocol_key)
     return sorted(
         map(_section, groups.values()), key=lambda section: (section.synthetic, section.protocol, section.hash)
     )
@@ -225,14 +244,18 @@ def _section(records: list[dict[str, Any]]) -> Section:
         )
         for source in SOURCES
     }
+    counts: dict[str, tuple[int, int]] = {}
+    for record in records:
+        for name, part in record["metrics"]["variants"].items():
+            counts.setdefault(name, (part["videos"], part["instances"]))
     return Section(
         protocol=records[0]["protocol"]["name"],
         hash=records[0]["protocol"]["hash"],
         synthetic=records[0]["features"]["synthetic"],
         tious=tuple(table["tious"]),
-        evaluators=(main, *sorted(set(metrics["variants"]) - {main})),
+        evaluators=(main, *sorted(counts.keys() - {main})),
         spans=spans,
-        counts={name: (part["videos"], part["instances"]) for name, part in metrics["variants"].items()},
+        counts=counts,
         blocks=blocks["measured"],
         external=blocks["external"],
     )

@@ -1,6 +1,6 @@
 """What the leaderboard says, as plain tables of text: README and page are two spellings of one `Document`.
 
-Every number is printed here (`rounding`), so the two cannot differ. Text of records and papers is kept raw; the
+Every number is printed here (`wtal_bench.text`), so the two cannot differ. Text of records and papers is kept raw; the
 writers escape it.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from wtal_bench.leaderboard.published import SUPERVISION, PublishedRow, normal_name, published_for
-from wtal_bench.leaderboard.rounding import MISSING, fixed, signed, spread
 from wtal_bench.leaderboard.rows import Block, Row, Score, Section, compare_rows, span_order
+from wtal_bench.text import MISSING, fixed, signed, spread
 
 SUPERVISION_WORDS = {"weak": "weak", "extra_weak": "extra weak", "point": "point", "full": "full"}
 SELECTION_WORDS = {"last": "last epoch", "val_holdout": "held-out train videos", "best_on_test": "best on test"}

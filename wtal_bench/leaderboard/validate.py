@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from wtal_bench.errors import RecordError, WtalError, did_you_mean, listing
+from wtal_bench.evaluation import PRESETS
 from wtal_bench.leaderboard.identity import hash_config, record_id
 
-SCHEMA = 1
+SCHEMA = 2
 SOURCES = ("measured", "external")
 SELECTIONS = ("last", "val_holdout", "best_on_test")
+"""How a checkpoint may be picked: a config asks for one, its record says which."""
+
 SUPERVISIONS = ("weak", "extra_weak", "point", "full")
 
 BESIDE_DETECTION = ("classification_mAP", "frame_accuracy")
@@ -30,7 +33,7 @@ MEAN_TOLERANCE = 1e-9
 """How far a stored mean may lie from the mean of its parts (they are float64 sums in another order at most)."""
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "schema": ((int,), "the integer 1"),
+    "schema": ((int,), f"the integer {SCHEMA}"),
     "id": ((str,), "text"),
     "source": ((str,), "'measured' or 'external'"),
     "protocol": ((dict,), "{name, hash}"),
@@ -222,7 +225,7 @@ def _hashes(record: Mapping[str, Any]) -> Iterator[str]:
     if measured or features.get("manifest_hash") is not None:
         needed["features.manifest_hash"] = features.get("manifest_hash")
     for key, value in needed.items():
-        if not (isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value)):
+        if not _is_sha256(value):
             yield f"{key} is {_short(value)}; needed: a SHA-256 (64 hex digits); a row says what it was made from"
     if record["config_hash"] != hash_config(record["config"]):
         yield "config_hash is not the hash of config (`identity.hash_config`); leave it to `write_record`"
@@ -269,7 +272,7 @@ def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
         )
     yield from _metrics(record["metrics"], protocol)
     if "bootstrap" in record:
-        yield from _bootstrap(record["bootstrap"], protocol)
+        yield from _bootstrap(record["bootstrap"], record["metrics"].get("variants") or ())
 
 
 def _metrics(metrics: Mapping[str, Any], protocol: Any) -> Iterator[str]:
@@ -280,21 +283,28 @@ def _metrics(metrics: Mapping[str, Any], protocol: Any) -> Iterator[str]:
         if not _is_share(metrics.get(name)):
             yield f"metrics.{name} is {_short(metrics[name])}; needed: null or within 0..1"
     variants = metrics.get("variants")
-    if not isinstance(variants, Mapping) or set(variants) != set(protocol.variants):
+    if not isinstance(variants, Mapping) or protocol.main not in variants:
         given = sorted(variants) if isinstance(variants, Mapping) else []
-        yield f"metrics.variants has {listing(given)}; {protocol.name} is scored as {listing(protocol.variants)}"
+        yield f"metrics.variants has {listing(given)}; needed: {protocol.main}, by which {protocol.name} is ranked"
         return
     if metrics.get("main") != protocol.main:
         yield f"metrics.main is {_short(metrics.get('main'))}; {protocol.name} leads with {protocol.main!r}"
     for name, table in variants.items():
+        if name not in PRESETS:
+            known = did_you_mean(name, PRESETS) or " Use the version of wtal-bench that scored it."
+            yield f"metrics.variants.{name}: there is no such evaluator.{known}"
+            continue
         for problem in _table(table, protocol):
             yield f"metrics.variants.{name}.{problem}"
+    main = protocol.presets[0]
+    if isinstance(variants[main.name], Mapping) and variants[main.name].get("hash") != main.hash:
+        yield f"metrics.variants.{main.name}.hash is not that of {main.name}, which ranks: score the detections again"
 
 
-def _bootstrap(block: Mapping[str, Any], protocol: Any) -> Iterator[str]:
+def _bootstrap(block: Mapping[str, Any], variants: Iterable[str]) -> Iterator[str]:
     draw, values = block.get("draw"), block.get("values")
-    if not all(isinstance(part, Mapping) and set(part) == set(protocol.variants) for part in (draw, values)):
-        yield f"bootstrap needs draw and values for each of {listing(protocol.variants)}; file the record again"
+    if not all(isinstance(part, Mapping) and set(part) == set(variants) for part in (draw, values)):
+        yield f"bootstrap needs draw and values for each of {listing(variants)}; file the record again"
         return
     for name, column in values.items():
         if not isinstance(draw[name], str) or not isinstance(column, list) or len(column) != block.get("resamples"):
@@ -305,12 +315,14 @@ def _bootstrap(block: Mapping[str, Any], protocol: Any) -> Iterator[str]:
 
 def _table(table: Any, protocol: Any) -> Iterator[str]:
     if not isinstance(table, Mapping):
-        yield f"is {_short(table)}; needed: tious, mAP, ap, averages, counts"
+        yield f"is {_short(table)}; needed: hash, tious, mAP, ap, averages, counts"
         return
     tious, means, ap = table.get("tious"), table.get("mAP"), table.get("ap")
     if not isinstance(tious, list) or tuple(tious) != tuple(protocol.tious):
         yield f"tious is {_short(tious)}; {protocol.name} has {list(protocol.tious)}"
         return
+    if not _is_sha256(table.get("hash")):
+        yield f"hash is {_short(table.get('hash'))}; needed: the 64 hex digits that `protocol.score` gives"
     for key in ("videos", "instances", "detections", "ignored"):
         if not _is_count(table.get(key)):
             yield f"{key} is {_short(table.get(key))}; needed: a whole number (the row says what it was scored on)"
@@ -358,6 +370,10 @@ def _bad_shares(name: str, values: Any, size: int) -> Iterator[str]:
         return
     elif bad := [value for value in values if not _is_share(value)]:
         yield f"{name} holds {_short(bad[0])}; needed: fractions in 0..1 (not percent), or null where undefined"
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
 
 
 def _is_share(value: Any) -> bool:

@@ -19,9 +19,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.leaderboard.validate import SELECTIONS
 from wtal_bench.recipes import anchor, find, read_tree
-
-SELECTIONS = ("last", "val_holdout", "best_on_test")
 
 
 @dataclass
@@ -134,9 +133,9 @@ class Data:
 
     Attributes:
         protocol: e.g. "thumos14/v1"; fixes split, classes, tIoU grid and evaluators.
-        root: folder of the data set; None looks in $WTAL_DATA/<dataset> and data/<dataset>.
+        root: folder of the data set; None looks in $WTAL_DATA/<dataset> and data/<dataset> (see `data.locate`).
         features: the feature store's folder, relative to `root`.
-        annotations: the annotation file, relative to `root`.
+        annotations: the annotation file, relative to `root`; the default may also have its protocol's name for it.
         synthetic: None, or dict(profile="demo", world=0): generate (once, cached) instead of reading `root`.
         resident: "map" (memory-mapped), "ram" or "gpu": where the features live while training.
         missing: "refuse", or "skip" to train and test without the videos that have no features.

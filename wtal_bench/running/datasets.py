@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.dataset import VideoSet
-from wtal_bench.data.locate import missing_data_message
+from wtal_bench.data.locate import find_annotations, find_features
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError, WtalError
 from wtal_bench.protocols import OWN, Protocol, get_protocol, own_protocol
@@ -21,13 +20,11 @@ class Opened:
 
     Attributes:
         protocol: what is measured.
-        folder: where it lies.
         store: the features.
         annotations: tags for training; segments for the evaluator alone.
     """
 
     protocol: Protocol
-    folder: Path
     store: FeatureStore
     annotations: Annotations
 
@@ -79,14 +76,18 @@ def open_data(data: Data, device: str, where: str) -> Opened:
         raise ConfigError(f"{where}: data.protocol: {error} A data set of your own: protocol='own'.") from error
     if data.resident == "gpu" and device == "cpu":
         raise ConfigError(f"{where}: data.resident='gpu' needs a GPU; use 'map' or 'ram' on this machine.")
-    folder = _synthetic_folder(data, protocol, where) if data.synthetic is not None else _find(data, protocol, where)
-    store = FeatureStore.open(folder / data.features, {"map": None, "ram": "ram", "gpu": "cuda"}[data.resident])
-    annotations = Annotations.load(folder / data.annotations)
+    if data.synthetic is not None:
+        folder = _synthetic_folder(data, protocol, where)
+        features, annotation_file = folder / data.features, folder / data.annotations
+    else:
+        features, annotation_file = _find(data, protocol, where)
+    store = FeatureStore.open(features, {"map": None, "ram": "ram", "gpu": "cuda"}[data.resident])
+    annotations = Annotations.load(annotation_file)
     if protocol is None:
         protocol = own_protocol(annotations)
     else:
         protocol.ground_truth(annotations)  # refuses another class list before anything trains on it
-    return Opened(protocol, folder, store, annotations)
+    return Opened(protocol, store, annotations)
 
 
 def _synthetic_folder(data: Data, protocol: Protocol | None, where: str) -> Path:
@@ -100,21 +101,19 @@ def _synthetic_folder(data: Data, protocol: Protocol | None, where: str) -> Path
     return ensure_synthetic(data.synthetic.get("profile", "demo"), data.synthetic.get("world", 0))
 
 
-def _find(data: Data, protocol: Protocol | None, where: str) -> Path:
-    """The first folder that has the features; never falls back to anything else."""
+def _find(data: Data, protocol: Protocol | None, where: str) -> tuple[Path, Path]:
+    """The feature store and the annotation file; never falls back to anything else."""
     if protocol is None and data.root is None:
         raise ConfigError(f"{where}: data.protocol='own' needs data.root, the folder of your data set.")
     dataset = data.root if protocol is None else protocol.dataset
-    if data.root is not None:
-        looked = [Path(data.root).expanduser()]
-    else:
-        roots = [Path(root) for root in (os.environ.get("WTAL_DATA"), "data") if root]
-        looked = [root / dataset for root in roots]
-    for folder in looked:
-        if (folder / data.features).is_dir() and (folder / data.annotations).is_file():
-            return folder
-    wanted = f"{data.features}/ (a feature store) and {data.annotations}"
-    raise DataError(f"{where}: {missing_data_message(dataset, wanted, looked, _stand_in_config(where))}")
+    names = (data.annotations,)
+    if protocol is not None and data.annotations in protocol.annotation_names:
+        names = protocol.annotation_names
+    look = {"folder": data.root, "synthetic_config": _stand_in_config(where)}
+    try:
+        return find_features(dataset, data.features, **look), find_annotations(dataset, names, **look)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def _stand_in_config(where: str) -> str:

@@ -15,7 +15,12 @@ import torch
 
 import wtal_bench
 from wtal_bench.interfaces import Component
+from wtal_bench.leaderboard.identity import hash_config
 from wtal_bench.plugins import registries
+from wtal_bench.running.config import RunConfig
+
+SCIENCE = ("method", "variant", "model", "train", "test", "data")
+"""Config sections that make a result what it is."""
 
 PACKAGES = ("torch", "numpy", "scipy", "mmengine-lite", "pandas")
 
@@ -58,6 +63,22 @@ def git_state() -> dict[str, Any]:
     # generated tables and filed records change no number
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!leaderboard")
     return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+
+
+def recorded_config(config: RunConfig) -> dict[str, Any]:
+    """What of a config makes a result what it is: the record holds it, and the config hash is of it."""
+    resolved = config.resolved()
+    science = {key: resolved[key] for key in SCIENCE}
+    if isinstance(resolved["train"]["init_from"], str):
+        # a path differs from seed to seed and machine to machine; the parent's record id says what it was
+        science["train"] = {**resolved["train"], "init_from": "parent"}
+    science["data"] = {key: resolved["data"][key] for key in ("protocol", "synthetic", "missing")}
+    return {**science, "precision": config.runtime.precision}
+
+
+def config_hash(config: RunConfig) -> str:
+    """The one hash of a config: in its checkpoints and in its record."""
+    return hash_config(recorded_config(config))
 
 
 def component_list(components: Iterable[tuple[str, Component]]) -> list[dict[str, str]]:

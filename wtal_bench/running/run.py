@@ -20,12 +20,9 @@ from wtal_bench.running.config import RunConfig, load_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.loader import Request
 from wtal_bench.running.picture import draw_video
-from wtal_bench.running.provenance import component_list, environment, git_state
+from wtal_bench.running.provenance import component_list, environment, git_state, recorded_config
 from wtal_bench.running.runner import Session, build_runner, check_model, pick_device
 from wtal_bench.running.workdir import CONFIG, WorkDir
-
-SCIENCE = ("method", "variant", "model", "train", "test", "data")
-"""Config sections that make a result what it is."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +108,7 @@ def draw_example(session: Session, path: Path) -> None:
 def describe(session: Session, cost: dict[str, Any], parent: str | None) -> dict[str, Any]:
     """The record of a finished run, but for what `write_record` fills in."""
     config, opened = session.config, session.opened
-    resolved = config.resolved()
     manifest = opened.store.manifest
-    science = {key: resolved[key] for key in SCIENCE}
-    if isinstance(resolved["train"]["init_from"], str):
-        # a path differs from seed to seed and machine to machine; the parent's record id says what it was
-        science["train"] = {**resolved["train"], "init_from": "parent"}
-    science["data"] = {key: resolved["data"][key] for key in ("protocol", "synthetic", "missing")}
     return {
         "source": "measured",
         "protocol": {"name": opened.protocol.name, "hash": opened.protocol.hash},
@@ -125,7 +116,7 @@ def describe(session: Session, cost: dict[str, Any], parent: str | None) -> dict
         "variant": config.variant,
         "supervision": "weak",
         "components": component_list(session.model.components()),
-        "config": {**science, "precision": config.runtime.precision},
+        "config": recorded_config(config),
         "features": {
             "manifest_hash": opened.store.manifest_hash,
             "extractor": manifest["extractor"],

@@ -25,7 +25,6 @@ from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import CheckpointError, ConfigError, listing
 from wtal_bench.interfaces import Batch, Loss, Outputs, PostProcessor, TrainingPass
-from wtal_bench.leaderboard.identity import hash_config
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.protocols import Protocol
@@ -38,6 +37,7 @@ from wtal_bench.running.loader import Gather, Plan, Request, build_loader
 from wtal_bench.running.loop import TrainLoop
 from wtal_bench.running.metrics import ProtocolMetric, TagMetric
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
+from wtal_bench.running.provenance import config_hash
 
 # mmengine, torch.jit and their friends speak of things no user of this harness can change
 warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(mmengine|torch|addict|yapf)\b.*")
@@ -210,7 +210,7 @@ def build_runner(
         "method": config.method,
         "protocol": opened.protocol.name,
         "seed": seed,
-        "config_hash": hash_config(config.resolved()),
+        "config_hash": config_hash(config),
     }
     runner = HarnessRunner(
         device=device,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from wtal_bench import text
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
-from wtal_bench.leaderboard.rounding import percent
 from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.protocols import OWN, get_protocol
 from wtal_bench.running.run import Result
+from wtal_bench.text import percent, signed
 
 
 def summary(result: Result) -> str:
@@ -47,19 +48,13 @@ def _scores(record: dict[str, Any]) -> list[str]:
 
 def table(metrics: dict[str, Any]) -> str:
     """One line per evaluator variant: mAP at every tIoU and the averages, in percent."""
-    rows = []
+    rows = {}
     for name, block in metrics["variants"].items():
-        cells = {f"{tiou:g}": value for tiou, value in zip(block["tious"], block["mAP"], strict=True)}
-        cells |= {f"avg {label}": value for label, value in block["averages"].items() if ":" in label}
-        rows.append((name, cells))
-    columns = list(dict.fromkeys(column for _, cells in rows for column in cells))
-    width = max(len(name) for name, _ in rows)
-    head = " " * width + "  " + "  ".join(f"{column:>6}" for column in columns)
-    body = [
-        f"{name:{width}}  " + "  ".join(f"{percent(cells.get(c)):>{max(6, len(c))}}" for c in columns)
-        for name, cells in rows
-    ]
-    return "\n".join(["mAP (%) at tIoU", head, *body])
+        rows[name] = {f"{tiou:g}": value for tiou, value in zip(block["tious"], block["mAP"], strict=True)}
+        rows[name] |= {f"avg {label}": value for label, value in block["averages"].items() if ":" in label}
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    body = [[name, *(percent(cells.get(column)) for column in columns)] for name, cells in rows.items()]
+    return "\n".join(["mAP (%) at tIoU", *text.table(["", *columns], body)])
 
 
 def _alarms(record: dict[str, Any]) -> list[str]:
@@ -87,8 +82,8 @@ def _published(record: dict[str, Any]) -> list[str]:
     for label, value in main["averages"].items():
         cell = row.cells.get(label)
         if cell is not None and cell.value and value is not None:
-            difference = 100 * value - float(cell.value)
-            lines.append(f"published {cell.value} for {label}; this run {percent(value)} ({difference:+.2f})")
+            difference = signed(value - float(cell.value) / 100)
+            lines.append(f"published {cell.value} for {label}; this run {percent(value)} ({difference})")
     if lines:
         lines.append("seeds of one method differ by 0.3 to 0.5 (std): compare three or more before you conclude")
     return lines

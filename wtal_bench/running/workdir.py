@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from wtal_bench.errors import ConfigError, WtalError
 from wtal_bench.files import write_json
 
-CONFIG = "config.json"
+CONFIG, LOCK = "config.json", ".lock"
 
 
 class WorkDir:
@@ -37,7 +38,7 @@ class WorkDir:
     def __init__(self, path: str | Path, resume: bool = False, share: bool = False) -> None:
         self.path = Path(path)
         self.shared = share
-        self._lock: IO[str] | None = None
+        self._lock = FileLock(self.path / LOCK, thread_local=False)
         self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         if share:
             return
@@ -85,13 +86,13 @@ class WorkDir:
 
     def release(self) -> None:
         """Let another run in. A folder in which no run ever began is taken away again."""
-        if self._lock is None:
+        if not self._lock.is_locked:
             return
         if not (self.path / CONFIG).is_file():
-            (self.path / ".lock").unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # Windows keeps a file that is open
+                (self.path / LOCK).unlink(missing_ok=True)
             self._remove_made()
-        self._lock.close()
-        self._lock = None
+        self._lock.release()
 
     def _remove_made(self) -> None:
         for folder in self._made:
@@ -99,20 +100,12 @@ class WorkDir:
                 folder.rmdir()
 
     def _acquire(self) -> None:
-        path = self.path / ".lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(path, "w", encoding="utf-8")  # noqa: SIM115 - held until release
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(self._lock.fileno()), path.stat()):
-                raise BlockingIOError  # its holder took it away, and somebody made a new one
-        except BlockingIOError:
-            self._lock.close()  # the folder is the other run's: leave all of it alone
-            self._lock = None
+            self._lock.acquire(blocking=False)
+        except Timeout:  # the folder is the other run's: leave all of it alone
             raise ConfigError(f"another run is using {self.path} right now; choose another --work-dir.") from None
         except OSError as error:
-            if self._lock is not None:
-                self._lock.close()
             self._remove_made()
             raise WtalError(
                 f"cannot use {self.path} as a work dir: {error.strerror}. Choose another --work-dir."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.progress import track
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
 from wtal_bench.structures import FeatureSource, RawVideo
-
-Track = Callable[[Iterable[RawVideo], int, str], Iterable[RawVideo]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,6 @@ def import_features(
     window: int | None = None,
     dtype: str = "float32",
     overwrite: bool = False,
-    track: Track = lambda items, total, text: items,
 ) -> ImportResult:
     """Write the videos of a source into a feature store.
 
@@ -55,7 +53,6 @@ def import_features(
         window: frames a snippet sees.
         dtype: "float32" or "float16".
         overwrite: replace a store that is there.
-        track: wraps the videos to show progress.
 
     Raises:
         DataError: features that cannot be, or no video in common with the annotations.

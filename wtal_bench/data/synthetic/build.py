@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from wtal_bench.data import progress
+from wtal_bench.data.locate import ANNOTATIONS, FEATURES
+from wtal_bench.data.progress import track
 from wtal_bench.data.store import StoredVideo, write_store
-from wtal_bench.data.synthetic.folders import ANNOTATIONS, FEATURES, cache_folder, locked, make_folder, problem_with
+from wtal_bench.data.synthetic.folders import cache_folder, locked, make_folder, problem_with
 from wtal_bench.data.synthetic.profiles import (
     FPS,
     GENERATOR,
@@ -27,8 +28,6 @@ from wtal_bench.data.synthetic.profiles import (
 )
 from wtal_bench.errors import DataError, listing
 from wtal_bench.files import write_json
-
-Track = Callable[[Iterable, int, str], Iterable]
 
 DTYPE = "float16"
 """Half precision: half the disk, and its rounding hides the last bits in which two machines' arithmetic may differ."""
@@ -72,8 +71,6 @@ def generate(
     profile: str | Profile = "demo",
     world: int = 0,
     folder: str | Path | None = None,
-    *,
-    track: Track = progress.track,
 ) -> Path:
     """Generate one profile and world: `features/` (a feature store) and `annotations.json` in one folder.
 
@@ -83,7 +80,6 @@ def generate(
         profile: a name in `PROFILES`, or a profile of your own (which needs a folder).
         world: seed of everything random, at least 0.
         folder: where to write; None = the cache.
-        track: shows progress, called `track(items, total, text)`.
 
     Returns:
         The folder.
@@ -95,30 +91,30 @@ def generate(
     if folder is None:
         if PROFILES.get(profile.name) != profile:
             raise DataError(f"the cache holds {listing(PROFILES)} only; give profile {profile.name!r} a folder.")
-        return _cached(profile, world, track)
-    return make_folder(Path(folder), identity(profile, world), _writer(profile, world, track))
+        return _cached(profile, world)
+    return make_folder(Path(folder), identity(profile, world), _writer(profile, world))
 
 
-def ensure_synthetic(profile: str = "demo", world: int = 0, *, track: Track = progress.track) -> Path:
+def ensure_synthetic(profile: str = "demo", world: int = 0) -> Path:
     """Return the cached folder of a profile and world, generated first if need be; safe in many processes at once.
 
     Raises:
         DataError: unknown profile, bad seed, or a cache that cannot be written.
     """
-    return generate(profile, world, track=track)
+    return generate(profile, world)
 
 
-def _cached(profile: Profile, world: int, track: Track) -> Path:
+def _cached(profile: Profile, world: int) -> Path:
     generator = identity(profile, world)
     folder = cache_folder() / "synthetic" / f"{profile.name}-world{world}-v{GENERATOR_VERSION}"
     # A complete one needs no lock, so that a cache may be shared read-only.
     if folder.exists() and problem_with(folder, generator) is None:
         return folder
     with locked(folder):
-        return make_folder(folder, generator, _writer(profile, world, track), replace=True)
+        return make_folder(folder, generator, _writer(profile, world), replace=True)
 
 
-def _writer(profile: Profile, world: int, track: Track) -> Callable[[Path], None]:
+def _writer(profile: Profile, world: int) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         write_json(folder / ANNOTATIONS, annotations_dict(profile, world))
         videos = track(

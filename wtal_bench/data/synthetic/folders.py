@@ -8,21 +8,16 @@ import json
 import logging
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
+from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import DataError
-
-try:
-    import fcntl
-except ImportError:  # not POSIX: the atomic rename alone keeps two processes apart, at the cost of double work
-    fcntl = None
-
-FEATURES, ANNOTATIONS = "features", "annotations.json"
-"""What a data set's folder holds: a feature store and an annotation file."""
+from wtal_bench.files import move_into_place, sibling
 
 _LOG = logging.getLogger("wtal_bench")
 
@@ -75,11 +70,11 @@ def make_folder(
         if not replace and not _is_ours(folder, generator):
             raise DataError(f"{folder} is already there and holds something else; choose another folder, or delete it.")
         _LOG.warning("making %s again: %s", folder, problem)
-    staging = _sibling(folder)
+    staging = sibling(folder)
     try:
         staging.mkdir(parents=True)
         write(staging)
-        _move_into_place(staging, folder, generator)
+        move_into_place(staging, folder, replace=True, same=lambda: problem_with(folder, generator) is None)
     except OSError as error:
         raise DataError(
             f"cannot write {folder}: {error.strerror or error}. Check that the disk has room and the folder is "
@@ -99,28 +94,6 @@ def _is_ours(folder: Path, generator: Mapping[str, Any]) -> bool:
     return isinstance(manifest, dict) and manifest.get("generator") == dict(generator)
 
 
-def _move_into_place(staging: Path, folder: Path, generator: Mapping[str, Any]) -> None:
-    old = None
-    if folder.exists():
-        if problem_with(folder, generator) is None:  # another process was faster
-            return
-        old = _sibling(folder)
-        os.replace(folder, old)
-    try:
-        os.rename(staging, folder)
-    except OSError:
-        if problem_with(folder, generator) is not None:
-            raise
-    finally:
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _sibling(folder: Path) -> Path:
-    """Return a fresh hidden name beside a folder, where a rename to it stays within one file system."""
-    return folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}"
-
-
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a cached folder, so that only one process makes it; a killed process gives it back.
@@ -128,20 +101,20 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         DataError: the cache cannot be written.
     """
-    lock = folder.parent / f".{folder.name}.lock"
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(lock, "w")  # noqa: SIM115 - closed below
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except OSError as error:
         raise DataError(
             f"cannot write into the cache {folder.parent}: {error.strerror or error}. Make it writable, or set the "
             "variable WTAL_CACHE to a folder that is."
         ) from error
-    with stream:
-        if fcntl is not None:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            _remove_leftovers(folder)
+    try:
+        _remove_leftovers(folder)
         yield
+    finally:
+        lock.release()
 
 
 def _remove_leftovers(folder: Path) -> None:

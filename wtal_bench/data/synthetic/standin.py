@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from wtal_bench.data import progress
 from wtal_bench.data.annotations import Annotations, VideoAnnotation
+from wtal_bench.data.locate import ANNOTATIONS
+from wtal_bench.data.progress import track
 from wtal_bench.data.store import StoredVideo
 from wtal_bench.data.synthetic.appearance import Look, World
-from wtal_bench.data.synthetic.build import Track, write_dataset_features
-from wtal_bench.data.synthetic.folders import ANNOTATIONS, make_folder
+from wtal_bench.data.synthetic.build import write_dataset_features
+from wtal_bench.data.synthetic.folders import make_folder
 from wtal_bench.data.synthetic.profiles import (
     FPS,
     GENERATOR,
@@ -48,7 +49,6 @@ def stand_in(
     world: int = 0,
     fps: float | None = None,
     limit: int | None = None,
-    track: Track = progress.track,
 ) -> Path:
     """Draw features for the videos of an annotation file: `features/` and `annotations.json` in one folder.
 
@@ -62,7 +62,6 @@ def stand_in(
             features were taken at 25.
         limit: take only the first videos of every subset. The annotations written are cut to them; without a limit
             they are the source, byte for byte.
-        track: shows progress, called `track(items, total, text)`.
 
     Returns:
         The folder.

@@ -1,0 +1,125 @@
+"""The filed records as one tidy pandas table, and the CSV made from it.
+
+Columns of `records_frame`, one row a record, evaluator and threshold:
+
+    source            measured, or external: somebody else's detections, scored here
+    protocol, protocol_hash
+    features, annotations   what was trained and scored on, by hash ("" where unknown): compare rows of equal ones alone
+    method, variant, supervision, selection, seed     seed is <NA> for external rows
+    row               names the experiment: its records differ in their seed alone
+    rank              of the row, by the average and evaluator that rank; <NA> when it is not ranked
+    unranked_because  why not; "" when it is
+    evaluator, evaluator_hash     the hash is "" where the record lacks that column
+    metric, iou       mAP at one threshold ("0.5"), or avg_mAP over some ("0.1:0.7")
+    value             a fraction, unrounded; NaN where undefined or lacking
+    record            its id
+    config_hash, commit, created
+
+A table as on the page: `frame().query("evaluator == 'thumos_snippet'").pivot_table("value", ["method", "variant"],
+"iou")`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from wtal_bench.leaderboard.published import PublishedRow
+from wtal_bench.leaderboard.rows import Row, Score, Section
+from wtal_bench.leaderboard.tables import all_rows
+from wtal_bench.text import exact_percent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OF_ROW = (
+    *("source", "protocol", "protocol_hash", "features", "annotations"),
+    *("method", "variant", "supervision", "selection", "rank", "unranked_because"),
+)
+OF_RECORD = ("seed", "record", "config_hash", "commit", "created")
+FRAME_COLUMNS = (*OF_ROW, "row", *OF_RECORD, "evaluator", "evaluator_hash", "metric", "iou", "value")
+CSV_COLUMNS = (
+    *OF_ROW,
+    *("n", "seeds", "evaluator", "metric", "iou", "percent", "std", "records"),
+    *("printed_in", "note"),
+)
+
+
+def records_frame(sections: Iterable[Section]) -> pd.DataFrame:
+    """Spell every record's numbers as rows of the columns above, in the order of the leaderboard."""
+    import pandas as pd
+
+    rows = [line for section in sections for row in all_rows(section) for line in _lines(section, row)]
+    table = pd.DataFrame(rows, columns=list(FRAME_COLUMNS), dtype=object)  # a seed must not pass through a float
+    return table.astype({"rank": "Int64", "seed": "Int64", "value": "float64"}).infer_objects()
+
+
+def to_csv(records: pd.DataFrame, published: Sequence[PublishedRow]) -> str:
+    """Spell a frame and what papers print as CSV: percent, unrounded, mean and deviation over the seeds of a row."""
+    import pandas as pd
+
+    keys = [*OF_ROW, "row", "evaluator", "metric", "iou"]
+    grouped = records.groupby(keys, sort=False, dropna=False)[["value", "seed", "record"]].agg(list).reset_index()
+    scores = [Score.over(None if value != value else value for value in values) for values in grouped["value"]]
+    grouped["percent"] = [_percent(score.mean) for score in scores]
+    grouped["std"] = [_percent(score.std) for score in scores]
+    grouped["n"] = [str(len(ids)) for ids in grouped["record"]]
+    grouped["seeds"] = [" ".join(str(seed) for seed in seeds if not pd.isna(seed)) for seeds in grouped["seed"]]
+    grouped["records"] = grouped["record"].map(" ".join)
+    grouped["rank"] = ["" if pd.isna(rank) else str(rank) for rank in grouped["rank"]]
+    lines = [*grouped.to_dict("records"), *(line for paper in published for line in _published_lines(paper))]
+    return pd.DataFrame(lines, columns=list(CSV_COLUMNS)).to_csv(index=False, lineterminator="\n", na_rep="")
+
+
+def _lines(section: Section, row: Row) -> Iterator[dict[str, Any]]:
+    first = row.records[0]
+    of_row = {
+        "source": first["source"],
+        "protocol": section.protocol,
+        "protocol_hash": section.hash,
+        "features": first["features"].get("manifest_hash") or "",
+        "annotations": first["annotations"]["sha256"],
+        "method": row.method,
+        "variant": row.variant,
+        "supervision": row.supervision,
+        "selection": row.selection,
+        "rank": row.rank,
+        "unranked_because": row.reason,
+        "row": row.key,
+    }
+    for record in row.records:
+        of_record = {
+            "seed": record["seed"],
+            "record": record["id"],
+            "config_hash": record["config_hash"],
+            "commit": record["git"].get("commit") or "",
+            "created": record["created"],
+        }
+        for evaluator in section.evaluators:
+            table = record["metrics"]["variants"].get(evaluator, {})
+            values = table.get("mAP") or [None] * len(section.tious)
+            numbers = [("mAP", f"{tiou:g}", value) for tiou, value in zip(section.tious, values)]
+            numbers += [("avg_mAP", span, table.get("averages", {}).get(span)) for span in section.spans]
+            for metric, iou, value in numbers:
+                column = {"evaluator": evaluator, "evaluator_hash": table.get("hash", "")}
+                yield {**of_row, **of_record, **column, "metric": metric, "iou": iou, "value": value}
+
+
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else format(exact_percent(fraction), "f")
+
+
+def _published_lines(paper: PublishedRow) -> Iterator[dict[str, str]]:
+    for iou, cell in paper.cells.items():
+        yield {
+            "source": "published",
+            "protocol": paper.dataset,
+            "method": paper.method,
+            "variant": paper.variant,
+            "supervision": paper.supervision,
+            "metric": "avg_mAP" if ":" in iou else "mAP" if iou else "frame_accuracy",
+            "iou": iou,
+            "percent": cell.value,
+            "printed_in": "; ".join(paper.tables),
+            "note": " | ".join((*paper.notes, *cell.notes)),
+        }

@@ -1,0 +1,57 @@
+"""What is printed: numbers by one rounding rule, and tables of text.
+
+Every printed number has two decimals of percent, halves away from zero. The rule works on the shortest decimal text of
+the stored number, so 0.00125 prints as 0.13 whatever its binary tail, and a command, README, CSV and page can never
+disagree in the last digit. Stored values stay unrounded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+
+MISSING = "-"
+
+
+def percent(fraction: float | None, *, decimals: int = 2) -> str:
+    """Print a fraction in 0..1 as percent (0.42428 -> '42.43'); None and NaN print as '-'."""
+    missing = fraction is None or math.isnan(fraction)
+    return MISSING if missing else fixed(exact_percent(fraction), decimals)
+
+
+def exact_percent(fraction: float) -> Decimal:
+    """Return a fraction as percent without losing or adding a digit (0.07 -> 7, not 7.000000000000001)."""
+    return Decimal(repr(float(fraction))).scaleb(2)
+
+
+def fixed(value: float | Decimal, decimals: int) -> str:
+    """Print a number with that many decimals by the rule above."""
+    number = value if isinstance(value, Decimal) else Decimal(repr(float(value)))
+    text = str(number.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP))
+    return text.removeprefix("-") if not text.strip("-0.") else text
+
+
+def signed(fraction: float | None) -> str:
+    """Print a difference of fractions as signed percent points (0.012 -> '+1.20')."""
+    text = percent(fraction)
+    return text if text == MISSING or text.startswith("-") else f"+{text}"
+
+
+def spread(mean: float | None, std: float | None) -> str:
+    """Print 'mean ± std' in percent; one run has no spread and prints its value alone."""
+    return percent(mean) if std is None or mean is None else f"{percent(mean)} ± {percent(std)}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:
+    """Lay out rows of cells as lines: two spaces between columns, numbers flush right.
+
+    Args:
+        head: the columns' names; [] for none.
+        rows: as many cells each.
+        left: columns of words, flush left.
+    """
+    lines = [*([head] if head else []), *rows]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    sides = ["<" if column in left else ">" for column in range(len(widths))]
+    return ["  ".join(f"{c:{side}{w}}" for c, side, w in zip(line, sides, widths)).rstrip() for line in lines]
