@@ -16,7 +16,7 @@ Mask every reduction over time; `wtal_bench.modeling.blocks` holds mask-aware ma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,5 +208,3 @@ class ComponentInfo:
     target: str
     plugin: str = "core"
     version: str = ""
-    summary: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)

@@ -70,6 +70,7 @@ class Registrar:
         self._plugin = plugin
         self.added: list[ComponentInfo] = []
         self.examples: list[ComponentInfo] = []
+        self.protocols: list[ComponentInfo] = []
 
     def backbone(self, name: str, target: str) -> None:
         """Register a backbone `name` found at `target` ("module:Class")."""
@@ -95,6 +96,23 @@ class Registrar:
         """Register a layout of feature files, for `import-features --format NAME`."""
         self._add("layout", name, target)
 
+    def protocol(self, name: str, target: str) -> None:
+        """Register the protocol of a data set, "<plugin>/v1" or "<plugin>.<set>/v1", found at `target`.
+
+        `target` is "module:NAME" of a `wtal_bench.protocols.Protocol` of that name. Configs then say
+        `data.protocol="<plugin>/v1"`, and its data are looked for in `$WTAL_DATA/<plugin>/`.
+        """
+        dataset, _, version = name.partition("/")
+        plugin = self._plugin.name
+        fits = dataset == plugin or (dataset.startswith(f"{plugin}.") and dataset[len(plugin) + 1 :].isidentifier())
+        if not (fits and version.startswith("v") and version[1:].isdigit()):
+            raise PluginError(
+                f"plugin {plugin!r} registers protocol {name!r}; its names must be '{plugin}/v1' or "
+                f"'{plugin}.<set>/v1', so that no two data sets can clash."
+            )
+        self._check_target(name, target)
+        self.protocols.append(ComponentInfo("protocol", name, target, plugin, self._plugin.version))
+
     def example(self, name: str, target: str) -> None:
         """Register an example model for the contract suite: a function without arguments that gives a tiny config.
 
@@ -117,6 +135,9 @@ class Registrar:
                 f"plugin {self._plugin.name!r} registers {kind} {name!r}; its names must be "
                 f"'{self._plugin.name}.<Name>', so that no two plugins can clash."
             )
+        self._check_target(name, target)
+
+    def _check_target(self, name: str, target: str) -> None:
         module, colon, attribute = target.partition(":")
         if not (module and colon and attribute.isidentifier()):
             raise PluginError(
@@ -169,6 +190,7 @@ def snapshot() -> Iterator[None]:
 _loaded: dict[str, Plugin] | None = None
 _failed: dict[str, Plugin] = {}
 _examples: list[ComponentInfo] = []
+_protocols: list[ComponentInfo] = []
 _fatal: PluginError | None = None
 
 
@@ -212,6 +234,12 @@ def examples() -> list[ComponentInfo]:
     """The example models that plugins registered for the contract suite."""
     load_plugins()
     return list(_examples)
+
+
+def protocol_infos() -> list[ComponentInfo]:
+    """The protocols that plugins registered; the harness's own stand in `wtal_bench.protocols`."""
+    load_plugins()
+    return list(_protocols)
 
 
 def failure_of(component: str) -> Plugin | None:
@@ -258,7 +286,7 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, load: Callable[[], 
     try:
         manager.check_pending()  # a misspelt hook would otherwise be ignored in silence
         manager.subset_hook_caller("wtal_register", remove_plugins=others)(registrar=registrar)
-        if not registrar.added:
+        if not (registrar.added or registrar.protocols):
             raise PluginError(
                 f"{plugin.module} registers nothing: decorate `def wtal_register(registrar)` with @hookimpl."
             )
@@ -268,3 +296,4 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, load: Callable[[], 
             registries()[info.kind].discard(info.name)
         raise
     _examples.extend(registrar.examples)
+    _protocols.extend(registrar.protocols)

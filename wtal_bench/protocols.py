@@ -10,7 +10,9 @@ that every record keeps.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -22,7 +24,7 @@ import numpy as np
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.locate import ANNOTATIONS, find_annotations
-from wtal_bench.errors import DataError, WtalError, did_you_mean, listing
+from wtal_bench.errors import DataError, PluginError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import (
     PRESETS,
     DetectionTable,
@@ -31,6 +33,8 @@ from wtal_bench.evaluation import (
     Preset,
 )
 from wtal_bench.files import digest
+from wtal_bench.interfaces import ComponentInfo
+from wtal_bench.plugins import protocol_infos
 from wtal_bench.structures import Detections
 
 
@@ -220,14 +224,45 @@ class Protocol:
 
 
 def get_protocol(name: str) -> Protocol:
-    """Return the protocol of that name.
+    """Return the protocol of that name, ours or a plugin's.
 
     Raises:
-        WtalError: there is none; the text lists those there are.
+        WtalError: there is none; the text lists those there are. PluginError: a plugin's is no protocol.
     """
-    if name not in PROTOCOLS:
-        raise WtalError(f"no protocol {name!r}; there are {listing(PROTOCOLS)}.{did_you_mean(name, PROTOCOLS)}")
-    return PROTOCOLS[name]
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    strangers = {info.name: info for info in protocol_infos()}
+    if name in strangers:
+        return _stranger(strangers[name])
+    names = [*PROTOCOLS, *sorted(strangers)]
+    raise WtalError(f"no protocol {name!r}; there are {listing(names)}.{did_you_mean(name, names)}")
+
+
+@functools.cache
+def _stranger(info: ComponentInfo) -> Protocol:
+    """Import a plugin's protocol and check what the rest of the harness takes for granted."""
+    origin = f"protocol {info.name!r} of plugin {info.plugin!r} ({info.target})"
+    module, _, attribute = info.target.partition(":")
+    try:
+        protocol = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # a stranger's module may fail in any way; the report names it
+        raise PluginError(f"{origin} cannot be imported: {type(error).__name__}: {error}") from error
+    if not (isinstance(protocol, Protocol) and protocol.name == info.name):
+        raise PluginError(f"{origin} must be a wtal_bench.protocols.Protocol of that name; it is {protocol!r}.")
+    unknown = [preset for preset in protocol.variants if preset not in PRESETS]
+    if unknown or not protocol.variants:
+        raise PluginError(
+            f"{origin}: {listing(unknown) or 'variants'} is no evaluator.{did_you_mean(str(unknown[:1]), PRESETS)} "
+            f"There are {listing(PRESETS)}."
+        )
+    strays = [name for name, tious in protocol.averages.items() if not tious or set(tious) - set(protocol.tious)]
+    if strays or not protocol.averages:
+        raise PluginError(f"{origin}: averages {listing(strays)} must be means over some of its tious.")
+    if not protocol.classes or len(set(protocol.classes)) != len(protocol.classes):
+        raise PluginError(f"{origin}: classes must be different names, in label order.")
+    if protocol.synthetic:
+        raise PluginError(f"{origin}: generated data sets are the harness's own; leave `profile` out.")
+    return protocol
 
 
 OWN = "own"

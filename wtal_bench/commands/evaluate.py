@@ -34,7 +34,7 @@ EXAMPLE = "python tools/evaluate.py detections.json.gz --protocol thumos14/v1 --
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("detections", help=".json or .json.gz file, our layout or ActivityNet's `results`")
-    parser.add_argument("--protocol", required=True, help=f"one of {listing(PROTOCOLS)}")
+    parser.add_argument("--protocol", required=True, help=f"one of {listing(PROTOCOLS)}, or a plugin's")
     parser.add_argument("--annotations", help="annotation file or its folder (default: found in $WTAL_DATA or data/)")
     parser.add_argument("--json", metavar="FILE", help="write unrounded numbers to FILE")
     parser.add_argument(

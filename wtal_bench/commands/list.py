@@ -12,11 +12,14 @@ import shutil
 import textwrap
 from typing import Any
 
+from wtal_bench import __version__
 from wtal_bench.interfaces import ComponentInfo
-from wtal_bench.plugins import failed_plugins, load_plugins, registry
+from wtal_bench.plugins import failed_plugins, load_plugins, protocol_infos, registry
+from wtal_bench.protocols import PROTOCOLS
 from wtal_bench.recipes import shipped_recipes
 from wtal_bench.registry import KINDS
 
+PROTOCOL = "protocol"
 SUMMARY = "List components and plugins with their origin, failed plugins with the reason; or the shipped configs."
 EXAMPLE = """python tools/list.py --kind head
   wtal-bench list --configs '*_synthetic'"""
@@ -24,7 +27,7 @@ EXAMPLE = """python tools/list.py --kind head
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--kind", help=f"one of: {', '.join(KINDS)}")
+    parser.add_argument("--kind", help=f"one of: {', '.join((*KINDS, PROTOCOL))}")
     parser.add_argument(
         "--configs", nargs="?", const="*", metavar="PATTERN", help="shipped configs instead, e.g. ecm or '*_thumos'"
     )
@@ -36,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     if args.configs is not None:
         return _list_configs(args.configs, args.json)
     plugins = load_plugins()
-    kinds = [args.kind] if args.kind else list(KINDS)
-    rows = [_row(info) for kind in kinds for info in registry(kind).infos()]
+    kinds = [args.kind] if args.kind else [*KINDS, PROTOCOL]
+    rows = [row for kind in kinds for row in (_protocols() if kind == PROTOCOL else map(_row, registry(kind).infos()))]
     failed = [{"name": p.name, "version": p.version, "module": p.module, "reason": p.reason} for p in failed_plugins()]
     if args.json:
         loaded = [{"name": p.name, "version": p.version, "module": p.module} for p in plugins.values()]
@@ -53,6 +56,19 @@ def run(args: argparse.Namespace) -> int:
     for plugin in failed:
         print(f"FAILED   {plugin['name']} ({plugin['module']}): {plugin['reason']}")
     return 0
+
+
+def _protocols() -> list[dict[str, Any]]:
+    """Ours by what they hold; a plugin's as it was registered, not imported."""
+    ours = [
+        {
+            **{"kind": PROTOCOL, "name": name, "plugin": "core", "version": __version__},
+            "source": "wtal_bench.protocols",
+            "summary": f"{len(p.classes)} classes, mAP over {p.headline}, ranked by {p.main}",
+        }
+        for name, p in PROTOCOLS.items()
+    ]
+    return ours + [{**_row(info), "summary": f"a data set of {info.plugin}"} for info in protocol_infos()]
 
 
 def _list_configs(pattern: str, as_json: bool) -> int:
