@@ -154,7 +154,7 @@ def solvable(golden: dict, column: int, problem: Problem) -> bool:
     return status == SOLVED
 
 
-@pytest.mark.parametrize("path", files("real"))
+@pytest.mark.parametrize("path", golden_files("gaufuse", "real__*.npz", travels=False))
 def test_fusion_and_labels_of_real_videos(path):
     golden = load_golden(path)
     fusion = Fusion(temperature=float(golden["cfg/temperature"]), overlap=float(golden["cfg/h_fuse"]))
