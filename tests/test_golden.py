@@ -37,7 +37,7 @@ AWAITING = {
     "wtalc": ("wtalc_case*",),
     "trajectory": ("basnet_*", "co2net_*", "cola_*", "stpn_*", "um_*", "wtalc_*"),
 }
-"""Folder -> files that still wait for their test. The list only shrinks: a file that has its test may not stand here."""
+"""Folder -> files that still wait for their test. The list only shrinks: a file that has its test may not stay."""
 
 pytestmark = pytest.mark.skipif("WTAL_GOLDEN" in os.environ, reason="WTAL_GOLDEN names other files than these")
 

@@ -6,8 +6,9 @@ Everything the tests know of `wtal_bench.running` is in this module.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,12 +43,34 @@ class Trace:
     weights: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
+FILLED: dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], dict[str, Any]]] = {}
+"""Method -> (meta, arrays) -> what a file leaves to the implementer: `options` (overrides that make the shipped config
+this run), `mapping` (our state-dict name -> theirs, values in C order), `loss_names`, `evaluator`."""
+
+
+def meta_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The settings of a file, with what it leaves open."""
+    meta = json.loads(str(arrays["meta"]))
+    fill = FILLED.get(meta["method"])
+    return {**meta, **fill(meta, arrays)} if fill else meta
+
+
+def why_not(path: Path) -> str:
+    """Why a file cannot be repeated yet, or ""."""
+    meta = meta_of(load_golden(path))
+    if importlib.util.find_spec(f"wtal_plugins.{meta['method']}") is None:
+        return f"there is no plugin {meta['method']}"
+    if not meta["mapping"]:
+        return f"tests/parity/trajectory.py does not say which weights of {meta['method']} are which"
+    return ""
+
+
 class Trajectory:
     """One file; `meta` holds every setting of the run."""
 
     def __init__(self, path: Path) -> None:
         self.arrays = load_golden(path)
-        self.meta = json.loads(str(self.arrays["meta"]))
+        self.meta = meta_of(self.arrays)
         self.ids = [str(name) for name in self.arrays["ids"]]
         self.train_ids = [name for name, subset in zip(self.ids, self.arrays["subset"]) if subset == 0]
         self.test_ids = [name for name, subset in zip(self.ids, self.arrays["subset"]) if subset == 1]
@@ -116,6 +139,7 @@ class Trajectory:
         meta = self.meta
         path = REPOSITORY / meta["config"]
         own = [f"data.root={root}", f"runtime.seed={meta['seed']}", "runtime.device=cpu"]
+        own += [f"train.checkpoint_interval={meta['steps']}"]  # only the end: hundreds of epochs take seconds
         return load_config(path if path.is_file() else Path(meta["config"]).stem, [*meta["options"], *own, *options])
 
 
@@ -144,10 +168,10 @@ class Repeat:
         for name, value in state.items():
             own[name].copy_(torch.from_numpy(np.asarray(value)).reshape(own[name].shape))
 
-    def train(self, kept: Sequence[int]) -> Trace:
-        """Train from the file's initial weights, keeping the weights after the steps `kept`."""
+    def train(self, until: int) -> Trace:
+        """Train from the file's initial weights to the end of the epoch of step `until`."""
         self.load(self.trajectory.state(None))
-        watch = Watch(kept, [*self.trajectory.names])
+        watch = Watch(self.trajectory.meta["kept_steps"], [*self.trajectory.names], until)
         self.session.runner.register_hook(watch, priority="LOWEST")
         self.session.runner.train()
         return watch.trace
@@ -162,8 +186,8 @@ class Repeat:
 class Watch(Hook):
     """Writes down what the Runner does, step by step."""
 
-    def __init__(self, kept: Sequence[int], names: list[str]) -> None:
-        self.kept, self.names, self.trace = set(kept), names, Trace()
+    def __init__(self, kept: Sequence[int], names: list[str], until: int) -> None:
+        self.kept, self.names, self.until, self.trace = set(kept), names, until, Trace()
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """A step of the optimiser is done."""
@@ -173,6 +197,8 @@ class Watch(Hook):
         if step in self.kept:
             state = runner.model.state_dict()
             self.trace.weights[step] = {name: state[name].numpy().copy() for name in self.names}
+        if step == self.until:
+            runner.train_loop.stop_training = True
 
 
 def repeat(trajectory: Trajectory, folder: Path, monkeypatch: Any, options: Iterable[str] = ()) -> Repeat:
