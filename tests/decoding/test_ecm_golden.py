@@ -59,6 +59,9 @@ def test_ecm_proposals_equal_the_released_code(path):
                 kept, curve, _ = decoder.curves(outputs, meta(video))
                 np.testing.assert_array_equal(kept, golden[f"out/classes/{i}"])
                 np.testing.assert_allclose(curve, golden[f"out/curve/{i}"].T, rtol=0, atol=tol)
+                if f"out/cas_norm/{i}" in golden:
+                    stored = golden[f"out/cas_norm/{i}"].T
+                    np.testing.assert_allclose(decoder.snippet_scores(outputs), stored, rtol=0, atol=1e-9)
                 same_rows(decoder.candidates(outputs, meta(video)).detections(), golden[f"out/candidates/{i}"], tol)
 
 

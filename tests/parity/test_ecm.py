@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.helpers import golden_files, load_golden
+from wtal_bench.decoding.curves import normalize
 from wtal_bench.evaluation import frame_accuracy
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
@@ -194,6 +195,14 @@ def test_variants_give_their_losses(path):
         for name in ("cls_e", "cls_o", "c2c", "a2c", "total"):
             if f"variant/{row}/loss/{name}" in data:
                 assert_near(scores[name], data[f"variant/{row}/loss/{name}"], what=f"{row} {name}")
+
+
+@pytest.mark.parametrize("path", golden_files("ecm", "ecm_case*.npz", holding="out/cas_norm"))
+def test_curve_is_normalised_over_time(path):
+    data = load_golden(path)
+    cas = data["out/cas" if json.loads(str(data["cfg"]))["streams"] != "post" else "out/cas_post"]
+    for video, stored in zip(cas, data["out/cas_norm"]):
+        assert_near(normalize(video.T, "rectified").T, stored)
 
 
 @pytest.mark.parametrize("path", golden_files("ecm", "ecm_case*.npz", holding="in/frame_gt"))
