@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import REPOSITORY, SUFFIXES, has
+from tests.helpers import NAMED, REPOSITORY, SUFFIXES, has
 
 TRAVELLING = REPOSITORY / "tests" / "golden"
 FILES = sorted(str(p.relative_to(TRAVELLING)) for p in TRAVELLING.rglob("*") if p.suffix in SUFFIXES)
@@ -39,7 +39,7 @@ AWAITING = {
 }
 """Folder -> files that still wait for their test. The list only shrinks: a file that has its test may not stay."""
 
-pytestmark = pytest.mark.skipif("WTAL_GOLDEN" in os.environ, reason="WTAL_GOLDEN names other files than these")
+pytestmark = pytest.mark.skipif(bool(NAMED), reason="WTAL_GOLDEN names other files than these")
 
 
 @cache
