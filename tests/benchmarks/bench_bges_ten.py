@@ -21,6 +21,9 @@ from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.recipes import read_tree
 from wtal_bench.testing import random_batch
 
+TINY = "--batch 2 --length 9 --width 8 --classes 3 --repeats 1"
+"""What the test suite runs, so that this file cannot rot."""
+
 
 def separate(model: Localizer, batch: Batch) -> Tensor:
     """The loss, with a forward pass for every branch."""

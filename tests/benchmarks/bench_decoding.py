@@ -20,6 +20,9 @@ import numpy as np
 from wtal_bench.decoding import NMS, Contrast, ThresholdDecoder
 from wtal_bench.structures import VideoMeta
 
+TINY = "--snippets 20 --classes 2 --proposals 5 --repeats 1"
+"""What the test suite runs, so that this file cannot rot."""
+
 DECODERS = {
     "snippet grid, 5 thresholds, own-length NMS": {
         "thresholds": {"arange": (0.03, 0.055, 0.005)},

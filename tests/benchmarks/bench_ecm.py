@@ -19,6 +19,9 @@ from wtal_bench.modeling.build import build_model
 from wtal_bench.recipes import read_tree
 from wtal_bench.testing import random_batch
 
+TINY = "--batch 2 --length 9 --width 8 --classes 3 --repeats 1"
+"""What the test suite runs, so that this file cannot rot."""
+
 
 def clock(action, device: torch.device, repeats: int) -> list[float]:
     now = time.perf_counter if device.type == "cuda" else time.process_time  # other jobs do not count

@@ -23,6 +23,12 @@ import pandas as pd
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate, read_detections
 
+TINY = (
+    "--thumos {annotations} --thumos-detections {detections} --activitynet {annotations}"
+    " --activitynet-detections {detections} --pandas --repeats 1 --large 100"
+)
+"""What the test suite runs, so that this file cannot rot."""
+
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 SEVEN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 TEN = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -186,27 +192,30 @@ def read_set(annotations: Path, detections: Path, subset: str) -> tuple[dict[str
     return truth, found
 
 
-def compare(name: str, truth: dict[str, list], found: dict[str, list], tious: Sequence[float], pandas: bool) -> None:
+def compare(
+    name: str, truth: dict[str, list], found: dict[str, list], tious: Sequence[float], args: argparse.Namespace
+) -> None:
     """Print the times of one set."""
+    few, repeats = min(2, args.repeats), args.repeats
     count = sum(map(len, found.values()))
     print(f"{name}: {count} detections, {sum(map(len, truth.values()))} instances, {len(tious)} thresholds")
-    fast, values = best_of(9, lambda: ours(truth, found, tious))
-    plain, expected = best_of(2, lambda: plain_loop(truth, found, tious))
+    fast, values = best_of(repeats, lambda: ours(truth, found, tious))
+    plain, expected = best_of(few, lambda: plain_loop(truth, found, tious))
     gap = largest_gap(values, expected)
     print(
         f"  from tuples {1e3 * fast:.1f} ms; plain loop {plain:.2f} s: {plain / fast:.0f}x (largest AP gap {gap:.1e})"
     )
-    tuned, _ = best_of(2, lambda: shared_overlap_loop(truth, found, tious))
+    tuned, _ = best_of(few, lambda: shared_overlap_loop(truth, found, tious))
     print(f"  plain loop with every tIoU computed once for all thresholds {tuned:.2f} s: {tuned / fast:.0f}x")
     ground_truth = GroundTruth.from_rows(truth)
     table = DetectionTable.from_rows(found, ground_truth.classes)
-    columns, _ = best_of(9, lambda: evaluate(table, ground_truth, tious))
+    columns, _ = best_of(repeats, lambda: evaluate(table, ground_truth, tious))
     print(f"  from columns {1e3 * columns:.1f} ms: {plain / columns:.0f}x the plain loop")
-    if pandas:
+    if args.pandas:
         slow, expected = best_of(1, lambda: pandas_loop(truth, found, tious))
         print(f"  pandas loop {slow:.2f} s: {slow / fast:.0f}x (largest AP gap {largest_gap(values, expected):.1e})")
     many_truth, many_found = repeated(truth, 10), repeated(found, 10)
-    ten, _ = best_of(3, lambda: ours(many_truth, many_found, tious))
+    ten, _ = best_of(few, lambda: ours(many_truth, many_found, tious))
     print(f"  ten times the videos: {1e3 * ten:.0f} ms, {ten / fast:.1f} times as long")
 
 
@@ -247,6 +256,7 @@ def main() -> None:
     parser.add_argument("--thumos-detections", type=Path, default=SHARED / "detections/thumos14_pmil_base_test.json.gz")
     parser.add_argument("--activitynet", type=Path, default=SHARED / "data/activitynet1.3.json")
     parser.add_argument("--activitynet-detections", type=Path, default=SHARED / "detections/activitynet1.3_sample.json")
+    parser.add_argument("--repeats", type=int, default=9, help="calls a figure is the best of (loops: at most 2)")
     parser.add_argument("--pandas", action="store_true", help="also time the loop over data frames (minutes)")
     parser.add_argument("--large", type=int, default=10_000_000, help="detections of the memory test, 0 = none")
     parser.add_argument("--only-large", action="store_true", help=argparse.SUPPRESS)
@@ -264,7 +274,7 @@ def main() -> None:
         if not (truth_file.exists() and found_file.exists()):
             print(f"{name}: skipped, {truth_file} or {found_file} is not here")
             continue
-        compare(name, *read_set(truth_file, found_file, subset), tious, args.pandas)
+        compare(name, *read_set(truth_file, found_file, subset), tious, args)
     if args.large:
         # a process of its own, so that the peak is the peak of this alone
         subprocess.run([sys.executable, __file__, "--only-large", "--large", str(args.large)], check=True)

@@ -30,6 +30,9 @@ from torch.nn import functional as F
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
 
+TINY = "--repeats 1 --width 32 --classes 3 --lengths 7 12 --snippets 20"
+"""What the test suite runs, so that this file cannot rot."""
+
 LENGTHS = (48, 126, 180, 235, 260, 300, 357, 420, 480, 594)
 CONTRAST = dict(outer=0.25, weight=0.6, ring="inside", overhang=1)
 

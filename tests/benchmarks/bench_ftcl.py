@@ -32,6 +32,9 @@ from wtal_bench.running.config import load_config
 from wtal_plugins.ftcl.recursions import common_length, edit_similarity
 from wtal_plugins.ftcl.sequences import cosine_matrix
 
+TINY = "--pairs 2 --top 5 --proposal 2 --width 8 --length 12 --videos 2 --repeats 1 --step-repeats 1"
+"""What the test suite runs, so that this file cannot rot."""
+
 TAU, GAMMA = 0.92, 10.0
 
 
@@ -142,10 +145,14 @@ def recursions(args: argparse.Namespace) -> None:
 def steps(name: str, args: argparse.Namespace) -> None:
     """One training step of a THUMOS14 config against its convolution."""
     config = load_config(f"configs/{name}.py")
+    model, losses = config.model, config.model["losses"]
+    model["backbone"]["in_channels"] = args.width
+    for part in (model["backbone"], model["heads"]["attention"], model["heads"]["classifier"], losses.get("fsd", {})):
+        part["channels"] = args.width
     torch.manual_seed(0)
     model = build_model(config.model, config.path).to(args.device).train()
     paired = config.train.pairs is not None
-    batch = random_batch(args.videos * (2 if paired else 1), config.train.length, paired, args.device)
+    batch = random_batch(args.videos * (2 if paired else 1), args.length, args.width, paired, args.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay)
     autocast = torch.autocast(args.device, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
 
@@ -173,14 +180,14 @@ def steps(name: str, args: argparse.Namespace) -> None:
     print(f"{what:34} conv {theirs * 1e3:9.1f} ms   step {ours * 1e3:8.1f} ms   {ours / theirs:7.3f}x", flush=True)
 
 
-def random_batch(videos: int, length: int, paired: bool, device: str) -> Batch:
-    """Random features of D=2048 and one tag a video; with pairs, half of them of the same tags."""
+def random_batch(videos: int, length: int, width: int, paired: bool, device: str) -> Batch:
+    """Random features of D=width and one tag a video; with pairs, half of them of the same tags."""
     generator = torch.Generator().manual_seed(1)
     labels = torch.zeros(videos, 20)
     classes = torch.arange(videos) if not paired else torch.arange(videos) // 2 * 2 + torch.arange(videos) // 4 % 2
     labels[torch.arange(videos), classes % 20] = 1
     batch = Batch(
-        features=torch.randn(videos, length, 2048, generator=generator).relu(),
+        features=torch.randn(videos, length, width, generator=generator).relu(),
         mask=torch.ones(videos, length, dtype=torch.bool),
         labels=labels,
         index=torch.arange(videos),
@@ -204,6 +211,7 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=30, help="J")
     parser.add_argument("--proposal", type=int, default=5, help="L")
     parser.add_argument("--width", type=int, default=2048, help="D")
+    parser.add_argument("--length", type=int, default=750, help="T of a training step")
     parser.add_argument("--videos", type=int, default=16, help="videos (pairs for FTCL) of a training step")
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--step-repeats", type=int, default=3)

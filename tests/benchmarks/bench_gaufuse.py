@@ -25,7 +25,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,9 @@ from wtal_bench.modeling.build import build_model
 from wtal_bench.running.config import load_config
 from wtal_plugins.gaufuse.fusion import Fusion
 from wtal_plugins.gaufuse.linpro import SELECTIONS, LinPro, Problem
+
+TINY = "--annotations {annotations} --detections {detections} --width 8 --channels 8 --lengths 7 12 --repeats 1"
+"""What the test suite runs, so that this file cannot rot."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("WTAL_GOLDEN") or REPOSITORY.parent / "shared" / "golden").parent
@@ -219,19 +222,19 @@ class PlainStep:
             self.scores[slot] = joined[best]
 
 
-def videos(width: int, device: str) -> Batch:
-    """Ten padded videos with one or two tags."""
+def videos(lengths: Sequence[int], width: int, device: str) -> Batch:
+    """Padded videos of these lengths with one or two tags."""
     generator = torch.Generator().manual_seed(1)
-    longest = max(LENGTHS)
-    mask = torch.arange(longest) < torch.tensor(LENGTHS)[:, None]
-    features = torch.rand(len(LENGTHS), longest, width, generator=generator) * mask.unsqueeze(-1)
-    labels = torch.zeros(len(LENGTHS), 20)
-    for row in range(len(LENGTHS)):
+    longest = max(lengths)
+    mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
+    features = torch.rand(len(lengths), longest, width, generator=generator) * mask.unsqueeze(-1)
+    labels = torch.zeros(len(lengths), 20)
+    for row in range(len(lengths)):
         labels[row, row % 5] = 1
         labels[row, (row * 7) % 20] = 1
-    meta = tuple(VideoMeta(str(i), n * 0.64, 25.0, 16, n) for i, n in enumerate(LENGTHS))
+    meta = tuple(VideoMeta(str(i), n * 0.64, 25.0, 16, n) for i, n in enumerate(lengths))
     batch = Batch(
-        features, mask, labels, torch.arange(len(LENGTHS)), meta, torch.arange(longest).expand(len(LENGTHS), -1)
+        features, mask, labels, torch.arange(len(lengths)), meta, torch.arange(longest).expand(len(lengths), -1)
     )
     return batch.to(device)
 
@@ -244,9 +247,9 @@ def gradients(model: nn.Module, loss: Callable[[], None]) -> dict[str, Tensor]:
 
 
 def measure_step(args: argparse.Namespace) -> None:
-    """One optimiser step on ten videos."""
-    batch = videos(args.width, args.device)
-    rows = [batch.features[i, :n].contiguous() for i, n in enumerate(LENGTHS)]
+    """One optimiser step on some videos."""
+    batch = videos(args.lengths, args.width, args.device)
+    rows = [batch.features[i, :n].contiguous() for i, n in enumerate(args.lengths)]
 
     def ours(model: nn.Module) -> None:
         (model.losses(batch)["total"] * len(batch)).backward()
@@ -277,7 +280,7 @@ def measure_step(args: argparse.Namespace) -> None:
         return run
 
     report(
-        f"RSKP step, 10 videos, mean T {np.mean(LENGTHS):.0f}, D {args.channels}, {args.device}",
+        f"RSKP step, {len(rows)} videos, mean T {np.mean(args.lengths):.0f}, D {args.channels}, {args.device}",
         timed(whole(lambda: ours(model)), args.repeats),
         timed(whole(lambda: plain(step)), args.repeats),
         f"gradients agree to {error:.1e} of the largest",
@@ -314,6 +317,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--width", type=int, default=2048, help="features (default 2048)")
     parser.add_argument("--channels", type=int, default=2048, help="D (default 2048)")
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="snippets of the videos of a step")
     parser.add_argument("--threads", type=int, default=None, help="torch threads; set OMP_NUM_THREADS as well")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()

@@ -29,6 +29,9 @@ from wtal_bench.leaderboard.tidy import records_frame, to_csv
 from wtal_bench.leaderboard.validate import SCHEMA
 from wtal_bench.protocols import Protocol, get_protocol
 
+TINY = "--records 2 --seeds 2 --detections-kb 1"
+"""What the test suite runs, so that this file cannot rot."""
+
 RESAMPLES = 1000
 
 

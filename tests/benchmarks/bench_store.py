@@ -23,6 +23,9 @@ from wtal_bench.data.gather import gather
 from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 
+TINY = "--videos 2 --snippets 9 --length 5 --width 8 --batch 2 --passes 1"
+"""What the test suite runs, so that this file cannot rot."""
+
 SAMPLINGS = ("whole", "uniform", "random_segments", "linear")
 
 

@@ -27,6 +27,9 @@ from tests.data.synthetic_probes import probe_scores
 from wtal_bench.data.synthetic import appearance, generate, synthetic_annotations
 from wtal_bench.data.synthetic.profiles import PROFILES, Profile, draw_features, draw_world
 
+TINY = "--profile tiny --videos 1 --probes --worlds 1"
+"""What the test suite runs, so that this file cannot rot."""
+
 
 class PlainWorld(appearance.World):
     """Mixes prototypes instant by instant."""

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.helpers import GOLDEN, REPOSITORY, shared_file
+from tests.helpers import REPOSITORY, golden_file, shared_file
 from wtal_bench.cli import main
 from wtal_bench.protocols import get_protocol
 
@@ -51,9 +51,7 @@ def pmil(tmp_path_factory):
     ],
 )
 def test_real_detections_score_as_the_authors_code_scores_them(pmil, case, loop, variant):
-    path = GOLDEN / "evaluation" / f"eval_case_{case}.json"
-    if not path.exists():
-        pytest.skip(f"no golden file {path}")
+    path = golden_file(f"evaluation/eval_case_{case}.json")
     expected = json.loads(path.read_text())["expected"]
     expected = expected[loop] if loop else expected
     table = pmil["metrics"]["variants"][variant]

@@ -59,6 +59,9 @@ def test_ecm_proposals_equal_the_released_code(path):
                 kept, curve, _ = decoder.curves(outputs, meta(video))
                 np.testing.assert_array_equal(kept, golden[f"out/classes/{i}"])
                 np.testing.assert_allclose(curve, golden[f"out/curve/{i}"].T, rtol=0, atol=tol)
+                if f"out/cas_norm/{i}" in golden:
+                    stored = golden[f"out/cas_norm/{i}"].T
+                    np.testing.assert_allclose(decoder.snippet_scores(outputs), stored, rtol=0, atol=1e-9)
                 same_rows(decoder.candidates(outputs, meta(video)).detections(), golden[f"out/candidates/{i}"], tol)
 
 
@@ -90,12 +93,10 @@ def test_ecm_stream_fusions_of_table_5(path):
             same_rows(decoder(outputs, meta(video)), golden[key], 1e-8)
 
 
-@pytest.mark.parametrize("path", golden_files("ecm", "ecm_case*.npz"))
+@pytest.mark.parametrize("path", golden_files("ecm", "ecm_case*.npz", holding="out/proposals_b0"))
 def test_ecm_network_cases_decode_as_stored(path):
     golden = load_golden(path)
     cfg = json.loads(str(golden["cfg"]))
-    if "out/proposals_b0" not in golden:
-        pytest.skip("this case stores no proposals")
     label, factor = int(golden["in/proposal_class"]), int(cfg["upsample"])
     cas = golden["out/cas" if cfg["streams"] != "post" else "out/cas_post"][0, label][:, None]
     prob = golden["out/prob"][0, label : label + 1]

@@ -27,12 +27,10 @@ STORED = [0, 3, 1, 2]
 """Columns (class, score, start, end) of `Detections.rows()`."""
 
 
-@pytest.mark.parametrize("path", golden_files("co2net", "co2net_case*.npz"))
+@pytest.mark.parametrize("path", golden_files("co2net", "co2net_case*.npz", holding="in/loc/cas"))
 def test_co2net_soft_nms_order_and_scores(path):
     golden = load_golden(path)
     cfg = json.loads(str(golden["cfg"]))
-    if "in/loc/cas" not in golden:
-        pytest.skip("this case stores no localization")
     decoder = ThresholdDecoder(
         num_classes=golden["in/loc/cas"].shape[1] - 1,
         scores="prob",
@@ -73,12 +71,10 @@ def two_streams(golden: dict, passes: dict, shared: dict, cfg: dict) -> None:
     same_multiset(decoder(outputs, video).rows()[:, STORED], golden["out/loc/fused"])
 
 
-@pytest.mark.parametrize("path", golden_files("stpn", "stpn_case*.npz"))
+@pytest.mark.parametrize("path", golden_files("stpn", "stpn_case*.npz", holding="in/loc/rgb/prob"))
 def test_stpn_streams_and_their_fusion(path):
     golden = load_golden(path)
     cfg = json.loads(str(golden["cfg"]))
-    if "in/loc/rgb/prob" not in golden:
-        pytest.skip("this case stores no localization")
     activation = "sigmoid" if cfg["score"] == "sigmoid" else "none"
     raw = [
         {"field": f"{stream}.tcam_raw", "activation": activation, "weight": share}
@@ -107,13 +103,11 @@ def test_stpn_streams_and_their_fusion(path):
     two_streams(golden, passes, shared, cfg)
 
 
-@pytest.mark.parametrize("path", golden_files("bm", "bm_case*.npz"))
+@pytest.mark.parametrize("path", golden_files("bm", "bm_case*.npz", holding="in/loc/rgb/prob"))
 def test_bm_streams_and_their_fusion_from_functions(path):
     """BM squares the up-sampled attention, which no single curve says: runs, contrast and NMS are used directly."""
     golden = load_golden(path)
     cfg = json.loads(str(golden["cfg"]))
-    if "in/loc/rgb/prob" not in golden:
-        pytest.skip("this case stores no localization")
     stream = {s: {name: golden[f"in/loc/{s}/{name}"] for name in ("att", "tcam_raw", "prob")} for s in ("rgb", "flow")}
     act = {s: (sigmoid if cfg["tcam"] == "sigmoid" else softmax)(stream[s]["tcam_raw"])[:, :-1] for s in stream}
     weighted = {s: stream[s]["att"][:, None] * act[s] for s in stream}

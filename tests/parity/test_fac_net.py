@@ -359,6 +359,8 @@ def test_two_streams_merged_and_their_map(path):
     golden = Golden(path)
     rgb, flow = golden.streams().values()
     assert_near(golden.rows(rgb), sort_rows(golden.data["out/two_stream/rgb_scaled_proposals"]))
+    seconds = np.concatenate([np.insert(part.detections().rows(), 0, v, axis=1) for v, part in enumerate(rgb)])
+    assert_near(sort_rows(seconds), sort_rows(golden.data["out/two_stream/rgb_scaled_proposals_seconds"]))
     merged = [
         finish([r, f], video.duration, golden.nms_fused, "samples", "none", only_shared=True)
         for r, f, video in zip(rgb, flow, map(golden.video, range(len(golden.videos))))

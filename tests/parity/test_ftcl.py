@@ -92,6 +92,7 @@ def test_sequence_distance(path):
         assert_near(second.grad[:, :n].numpy() * group, data[f"grad/trans_{name}_1"], what=f"grad/trans_{name}_1")
     with torch.no_grad():
         assert_near(loss.trans(torch.from_numpy(data["in/bak_0"])), data["out/trans_bak_0"], what="trans_bak_0")
+    assert not data.get("grad/trans_bak_0", np.zeros(1)).any()  # nobody reads it, and we do not make it
     for side, size in enumerate(sizes):
         rows = batch.features.grad[len(same) * side : len(same) * (side + 1)]
         assert_near(rows[:, :size], data[f"grad/act_{side}"], 1e-8, f"grad/act_{side}")
@@ -163,6 +164,13 @@ def test_whole_objective_on_pairs(path):
         for name, value in zip(("sim", "R"), common_matrices(lcs, compared)):
             assert_near(value, data[f"out/{name}"], what=name)
     if fsd:
+        for side in (0, 1):
+            for name, found in zip(("act", "bak"), fsd.selection.sequences(outputs["attention"], batch)):
+                if f"out/trans_{name}_{side}" not in data:
+                    continue
+                rows = found.index[side::2].unsqueeze(-1).expand(-1, -1, outputs["embedding"].shape[-1])
+                projected = fsd.trans(outputs["embedding"][side::2].gather(1, rows))
+                assert_near(projected, data[f"out/trans_{name}_{side}"], what=f"trans_{name}_{side}")
         for name, value in zip(("mu", "g", "s", "S"), edit_matrices(fsd, fsd.compared(outputs, batch))):
             if name != "s":
                 assert_near(value, data[f"out/{name}"], what=name)

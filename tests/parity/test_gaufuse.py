@@ -142,6 +142,8 @@ def test_labels_of_given_instances(path):
         else:
             assert status in (EMPTY, INFEASIBLE)
             assert not solution.label.any()
+            if f"out/W_{column}" in golden:
+                check_classes(golden, column, problem)
 
 
 def solvable(golden: dict, column: int, problem: Problem) -> bool:
@@ -154,7 +156,7 @@ def solvable(golden: dict, column: int, problem: Problem) -> bool:
     return status == SOLVED
 
 
-@pytest.mark.parametrize("path", files("real"))
+@pytest.mark.parametrize("path", golden_files("gaufuse", "real__*.npz", travels=False))
 def test_fusion_and_labels_of_real_videos(path):
     golden = load_golden(path)
     fusion = Fusion(temperature=float(golden["cfg/temperature"]), overlap=float(golden["cfg/h_fuse"]))
@@ -233,6 +235,7 @@ def test_published_config_follows_the_official_loop(path):
     dropout = golden["out/generation_dropout_active"].tolist()
     kept = GAUFUSE.model["backbone"]["dropout_in_passes"]
     assert [epoch in kept for epoch in epochs] == dropout
+    near(LABELS["temperatures"], golden["out/fusion_temperature"][epochs], what="temperatures of the fusion")
 
     every = range(len(golden["out/lr"]))
     assert GAUFUSE.train.epochs == len(every)
@@ -250,6 +253,7 @@ def test_published_config_follows_the_official_loop(path):
 
     head = labels_from(list(golden["in/G"]), epochs, LABELS["schedule"])
     snippets = golden["in/G"].shape[1]
+    assert set(golden["out/epochs_sampled"].tolist()) == set(numbered(golden, "out/pred_label_"))
     for epoch in every:
         head.begin_epoch(epoch, None)
         if f"out/pred_label_{epoch}" in golden:
@@ -415,6 +419,8 @@ def test_decoder_of_the_published_config_and_its_score(path):
     in_seconds = [(v, s.label, s.start, s.end, s.score) for (v, _), s in zip(found, seconds)]
     flat = np.concatenate([np.column_stack([c, np.full(len(c), v), a, b, q]) for v, c, a, b, q in in_seconds])
     near(flat[np.lexsort((-flat[:, 4], flat[:, 0]))], stored * [1, 1, 0.64, 0.64, 1])
+    if "out/seconds" in golden:  # of what their filter leaves
+        near(golden["out/instances"][:, 2:4] * 0.64, golden["out/seconds"])
 
     result = scored(golden, stored, videos, classes)
     near(result.mAP * 100, golden["out/map"])

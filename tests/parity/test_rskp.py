@@ -114,6 +114,10 @@ def test_network_losses_gradients_and_memory(path):
     for name in ("fore_o", "fore_m", "fore_r", "back_o", "back_m", "back_r", "att", "spl", "pseudo", "total"):
         if f"loss/{name}" in golden:
             near(scalars[name], golden[f"loss/{name}"], what=name)
+    for group, names in {"fore": ("fore_o", "fore_m", "fore_r"), "back": ("back_o", "back_m", "back_r")}.items():
+        weighted = sum(model._weights[name].at(name, epoch) * scalars[name] for name in names)
+        if f"loss/{group}" in golden:
+            near(weighted / {"fore": 1.0, "back": cfg["lambda_b"]}[group], golden[f"loss/{group}"], what=group)
     scalars["total"].backward()
     one_snippet = batch.mask.sum() == 1  # then mu and fg_center get rounding noise alone
     for theirs, ours in PARAMETERS.items():
