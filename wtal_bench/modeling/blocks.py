@@ -14,6 +14,7 @@ from torch.nn import functional as F
 __all__ = [
     "TemporalConv",
     "attention_pool",
+    "binary_cross_entropy",
     "full_precision",
     "gather_ranks",
     "masked_max",
@@ -181,6 +182,17 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, normalize: bool = True) -
         total = target.sum(dim=1, keepdim=True)
         target = target / torch.where(total > 0, total, torch.ones_like(total))
     return -(target * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def binary_cross_entropy(probability: Tensor, target: Tensor) -> Tensor:
+    """-(t log p + (1 - t) log(1 - p)) of every element, with the framework's clamps.
+
+    They matter where p saturates: logarithms stop at -100 and the backward denominator at 1e-12, so a hopeless element
+    has no gradient instead of NaN or 1e8. Both tensors may have any shape, the same one.
+    """
+    with torch.autocast(probability.device.type, enabled=False):  # the framework refuses this loss in half precision
+        p = full_precision(probability)
+        return F.binary_cross_entropy(p, target.to(p.dtype), reduction="none")
 
 
 def gather_ranks(x: Tensor) -> list[Tensor]:
