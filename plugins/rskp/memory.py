@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Batch, Head, Outputs, TrainingPass
 from wtal_bench.modeling.blocks import gather_ranks
+from wtal_bench.options import choose
 from wtal_plugins.rskp.heads import CENTERS, classify, snippets_of
 from wtal_plugins.rskp.propagation import walk
 
@@ -62,12 +62,10 @@ class Memory(nn.Module, Head):
         teacher_share: float = 0.8,
     ) -> None:
         super().__init__()
-        if slot not in SLOTS:
-            raise ConfigError(f"slot={slot!r}.{did_you_mean(slot, SLOTS)} Options: {listing(SLOTS)}.")
         self.requires = (*type(self).requires, *(f"m.{name}" for name in BRANCH))
         self.register_buffer("bank", torch.zeros(num_classes, size, channels))
         self.register_buffer("bank_scores", torch.zeros(num_classes, size))
-        self.start, self.slot, self.clear_at = start, slot, frozenset(clear_at)
+        self.start, self.slot, self.clear_at = start, choose("slot", slot, SLOTS), frozenset(clear_at)
         self.walk_weight, self.scale, self.teacher_share = walk_weight, scale, teacher_share
 
     def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:

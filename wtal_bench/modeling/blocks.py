@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wtal_bench.errors import ConfigError
+
 __all__ = [
     "TemporalConv",
     "attention_pool",
@@ -24,6 +26,7 @@ __all__ = [
     "pack",
     "per_snippet",
     "soft_cross_entropy",
+    "take_columns",
     "top_snippets",
     "topk_count",
     "topk_mean",
@@ -41,6 +44,21 @@ def _like(mask: Tensor, x: Tensor) -> Tensor:
 def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
     """Return `x` [B,T,...] with padded rows set to zero; their gradient is zero too."""
     return x.masked_fill(~_like(mask, x), 0.0)
+
+
+def take_columns(x: Tensor, span: tuple[int, int], where: str) -> Tensor:
+    """The columns (first, end) of features `x` [...,D]: [...,end-first]. A view.
+
+    Raises:
+        ConfigError: there are no such columns; `where` is the key path of `span`.
+    """
+    first, end = span
+    if end > x.shape[-1]:
+        raise ConfigError(
+            f"{where} takes columns {first}..{end}, but the features have {x.shape[-1]}. The store's manifest.json "
+            "says which columns hold what."
+        )
+    return x[..., first:end]
 
 
 def per_snippet(layer: Callable[[Tensor], Tensor], x: Tensor, mask: Tensor) -> Tensor:
