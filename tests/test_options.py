@@ -75,6 +75,8 @@ def test_nested_settings_become_what_they_are_for(kind):
     made = build(kind, dict(width=3), "inner")
     assert made.width == 3
     assert build(kind, made, "inner") is made
+    assert build(kind, None, "inner", width=4).width == 4
+    assert build(kind, dict(width=3), "inner", width=4).width == 3
 
 
 @pytest.mark.parametrize(

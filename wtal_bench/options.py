@@ -81,19 +81,27 @@ def columns(where: str, span: Any) -> tuple[int, int]:
     return pair
 
 
-def build(kind: type[T], spec: T | Mapping[str, Any], where: str) -> T:
+def build(kind: type[T], spec: T | Mapping[str, Any] | None, where: str, **defaults: Any) -> T:
     """Return `spec` itself if it is a `kind`, else the `kind` whose constructor is given the mapping `spec`.
+
+    Args:
+        kind: the class.
+        spec: its settings; None for no settings.
+        where: their key path, for error texts.
+        defaults: arguments that the constructor gets where `spec` has none.
 
     Raises:
         ConfigError: `spec` is no mapping, or see `check_arguments`.
     """
     if isinstance(spec, kind):
         return spec
+    spec = {} if spec is None else spec
     if not isinstance(spec, Mapping):
         known = inspect.signature(kind).parameters
         raise ConfigError(f"{where} must be a dict with keys among {listing(known)}; got {spec!r}.")
-    check_arguments(kind, spec, where, shown=kind.__name__)
-    return kind(**spec)
+    arguments = {**defaults, **spec}
+    check_arguments(kind, arguments, where, shown=kind.__name__)
+    return kind(**arguments)
 
 
 def build_one_of(kinds: Mapping[str, type[T]], spec: Mapping[str, Any], where: str, default: str | None = None) -> T:

@@ -15,9 +15,8 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch, Loss, Outputs, View
-from wtal_bench.modeling.blocks import masked_mean, zero_padding
+from wtal_bench.modeling.blocks import full_precision, masked_mean, zero_padding
 from wtal_bench.options import at_least, choose, positive
-from wtal_plugins.bges_ten.background import full
 
 TAILS = ("short", "merge", "drop")
 PADS = ("replicate", "zero", "reflect")
@@ -153,7 +152,7 @@ class AttentionConsistency(Loss):
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"att": 0-d}."""
         self._check_lengths(batch)
-        one, other = full(outputs["attention"]), full(outputs["tcb.attention"])
+        one, other = full_precision(outputs["attention"]), full_precision(outputs["tcb.attention"])
         distance = self.distance(one - self._target(other, batch)) + self.distance(other - self._target(one, batch))
         return {"att": masked_mean(distance, batch.mask).mean()}
 
@@ -197,7 +196,7 @@ class CASConsistency(Loss):
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"cas": 0-d}."""
-        one, other = full(outputs["cas"]), full(outputs["tcb.cas"])
+        one, other = full_precision(outputs["cas"]), full_precision(outputs["tcb.cas"])
         if self.distance == "kl":
             one, other = (F.log_softmax(x / self.temperature, dim=-1) for x in (one, other))
         elif self.space == "prob":

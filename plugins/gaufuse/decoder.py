@@ -79,7 +79,7 @@ class FusedDecoder(PostProcessor):
 
     def __init__(self, decoder: Mapping[str, Any], fusion: Mapping[str, Any] | None = None, clamp: bool = True) -> None:
         self.decoder = build_decoder(decoder)
-        self.fusion = build(Fusion, fusion or {}, "fusion")
+        self.fusion = build(Fusion, fusion, "fusion")
         self.clamp = clamp
         self.requires = self.decoder.requires
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs, TrainingPass
-from wtal_bench.modeling.blocks import gather_ranks
+from wtal_bench.modeling.blocks import gather_ranks, rank_and_world
 from wtal_bench.options import build, choose
 from wtal_bench.structures import VideoMeta
 from wtal_plugins.gaufuse.decoder import build_decoder, candidates_of
@@ -69,8 +69,8 @@ class PseudoLabels(nn.Module, Head):
         self.num_columns = num_columns
         self.decoder = build_decoder(decoder)
         self.requires = self.decoder.requires
-        self.fusion = build(Fusion, fusion or {}, "fusion")
-        self.linpro = build(LinPro, linpro or {}, "linpro")
+        self.fusion = build(Fusion, fusion, "fusion")
+        self.linpro = build(LinPro, linpro, "linpro")
         self.generations = {
             epoch: replace(self.fusion, temperature=heat) for epoch, heat in _paired(generations, temperatures)
         }
@@ -116,8 +116,7 @@ class PseudoLabels(nn.Module, Head):
             the labels, and how many videos, videos without instance, classes labelled, without a solution, without
             an answer from the solver.
         """
-        parallel = torch.distributed.is_available() and torch.distributed.is_initialized()
-        rank, world = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if parallel else (0, 1)
+        rank, world = rank_and_world()
         ids, own, problems = [], [], []
         device = torch.device("cpu")
         for number, (outputs, batch) in enumerate(training_pass()):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wtal_bench.interfaces import Batch, Head, Outputs, TrainingPass
-from wtal_bench.modeling.blocks import gather_ranks
+from wtal_bench.modeling.blocks import gather_ranks, rank_and_world
 from wtal_bench.options import choose
 from wtal_plugins.rskp.heads import CENTERS, classify, snippets_of
 from wtal_plugins.rskp.propagation import walk
@@ -122,7 +122,7 @@ class Memory(nn.Module, Head):
             for x in (batch.labels, outputs["representatives"], outputs["representative_scores"])
         ]
         ranks = [(self.slots(labels), vectors, scores) for labels, vectors, scores in zip(*gathered, strict=True)]
-        here = torch.distributed.get_rank() if len(ranks) > 1 else 0
+        here, _ = rank_and_world()
         for turn in range(max(len(slots) for slots, _, _ in ranks)):  # rank r holds every R-th video of a mini-batch
             for rank, (slots, vectors, scores) in enumerate(ranks):
                 if turn < len(slots):

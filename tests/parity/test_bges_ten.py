@@ -57,7 +57,7 @@ def config_of(cfg: dict, width: int, channels: int, classes: int, taps: int) -> 
         heads=dict(score=dict(type="bges_ten.VideoScore", eps=cfg["eps"])),
         views=dict(tcb=dict(type="bges_ten.SnippetRepeat", k=cfg["k"], tail=cfg["tail"]) if cfg["use_ten"] else None),
         losses=dict(
-            fg=dict(type="bges_ten.ForegroundLoss", label_norm=cfg["label_norm"]),
+            fg=dict(type="VideoCrossEntropy", normalize=cfg["label_norm"] == "l1"),
             bg=dict(
                 type="bges_ten.BackgroundLoss",
                 norm=cfg["bg_norm"],

@@ -323,7 +323,7 @@ def fac_net_host(**losses) -> dict:
         backbone=dict(type="fac_net.Trunk", in_channels=8, channels=6, num_classes=3, dropout=0.0),
         heads=dict(mil=dict(type="fac_net.MultipleInstance")),
         views=dict(tcb=dict(type="bges_ten.SnippetRepeat", k=4)),
-        losses=dict(host=dict(type="fac_net.TagCrossEntropy", background_target=1.0), **losses),
+        losses=dict(host=dict(type="VideoCrossEntropy", target="tags_and_background"), **losses),
     )
 
 
@@ -385,7 +385,6 @@ def test_a_host_without_background_class_is_told_so(loss):
     [
         (dict(bg=dict(norm="nf_constant")), "norm='nf_constant'.*Did you mean 'nf_const'"),
         (dict(bg=dict(grl=-1.0)), "grl=-1.0 must be"),
-        (dict(fg=dict(label_norm="l2")), "label_norm='l2' is unknown; it takes l1, none"),
         (dict(att=dict(distance="kl")), "distance='kl'"),
         (dict(att=dict(size=4)), "size=4 must be odd"),
         (dict(att=dict(sigma=0)), "sigma=0 must be positive"),
