@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from wtal_bench.interfaces import Batch, Head, Outputs
 from wtal_bench.modeling.blocks import xavier_rows
+from wtal_bench.options import within
 from wtal_plugins.rskp.propagation import Snippets, Walked, representatives, unit_rows, walk
 
 POOL_EPSILON = 1e-5
@@ -107,7 +108,9 @@ class Propagation(nn.Module, Head):
     ) -> None:
         super().__init__()
         self.mu = xavier_rows(count, channels)
-        self.iterations, self.walk_weight, self.scale, self.score_share = iterations, walk_weight, scale, score_share
+        self.iterations, self.scale = iterations, scale
+        self.walk_weight = within("walk_weight", walk_weight, 0, 1)
+        self.score_share = within("score_share", score_share, 0, 1)
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """x [B,T,D] -> fields."""

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, Loss, Outputs
 from wtal_bench.modeling.blocks import masked_mean, topk_count, topk_mean
+from wtal_bench.options import at_least, positive
 
 
 class AttentionContrast(Loss):
@@ -22,7 +23,7 @@ class AttentionContrast(Loss):
     requires = ("attention",)
 
     def __init__(self, divisor: int = 8) -> None:
-        self.divisor = divisor
+        self.divisor = at_least("divisor", divisor, 1, whole=True)
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"contrast": 0-d}."""
@@ -44,7 +45,7 @@ class Distillation(Loss):
     requires = ("cas", "teacher_logits")
 
     def __init__(self, temperature: float = 0.2) -> None:
-        self.temperature = temperature
+        self.temperature = positive("temperature", temperature)
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"distillation": 0-d}."""

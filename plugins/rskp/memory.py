@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from wtal_bench.interfaces import Batch, Head, Outputs, TrainingPass
 from wtal_bench.modeling.blocks import gather_ranks, rank_and_world
-from wtal_bench.options import choose
+from wtal_bench.options import choose, within
 from wtal_plugins.rskp.heads import CENTERS, classify, snippets_of
 from wtal_plugins.rskp.propagation import walk
 
@@ -66,7 +66,9 @@ class Memory(nn.Module, Head):
         self.register_buffer("bank", torch.zeros(num_classes, size, channels))
         self.register_buffer("bank_scores", torch.zeros(num_classes, size))
         self.start, self.slot, self.clear_at = start, choose("slot", slot, SLOTS), frozenset(clear_at)
-        self.walk_weight, self.scale, self.teacher_share = walk_weight, scale, teacher_share
+        self.scale = scale
+        self.walk_weight = within("walk_weight", walk_weight, 0, 1)
+        self.teacher_share = within("teacher_share", teacher_share, 0, 1)
 
     def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:
         """Fill the bank when the branch begins, empty it at `clear_at`."""
