@@ -13,9 +13,15 @@ model = dict(
         branches=dict(type='acm_net.Branches', divisors=(8, 3, 3)),
         features=dict(type='acm_net.BranchFeatures', divisors=(8, 3, 3))),
     losses=dict(
-        cls_inst=dict(type='acm_net.BranchCrossEntropy', target='instance', weight=1.0),
-        cls_cont=dict(type='acm_net.BranchCrossEntropy', target='context', reads='context_logits', weight=1.0),
-        cls_back=dict(type='acm_net.BranchCrossEntropy', target='background', reads='background_logits', weight=1.0),
+        cls_inst=dict(type='VideoCrossEntropy', target='tags', log_eps=1e-10, weight=1.0),
+        cls_cont=dict(
+            type='VideoCrossEntropy',
+            reads='context_logits',
+            target='tags_and_background',
+            log_eps=1e-10,
+            weight=1.0),
+        cls_back=dict(
+            type='VideoCrossEntropy', reads='background_logits', target='background', log_eps=1e-10, weight=1.0),
         guide=dict(type='acm_net.Guide', weight=2e-3),
         feat=dict(type='acm_net.FeatureSeparation', margin=50.0, weight=5e-5),
         sparse=dict(type='acm_net.Sparsity', weight=2e-4)),

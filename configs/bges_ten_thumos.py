@@ -16,7 +16,7 @@ model = dict(
     heads=dict(score=dict(type='bges_ten.VideoScore')),
     views=dict(tcb=dict(type='bges_ten.SnippetRepeat', k=4, tail='short')),
     losses=dict(
-        fg=dict(type='bges_ten.ForegroundLoss', label_norm='l1'),
+        fg=dict(type='VideoCrossEntropy', normalize=True),
         bg=dict(type='bges_ten.BackgroundLoss', norm='nf', grl=0.0, weight=0.1),
         bvl=dict(type='bges_ten.WholeVideoBackground', weight=0.0),  # reported; part of the loss in Table 4's BVL rows
         att=dict(

@@ -24,9 +24,14 @@ model = dict(
             ca=dict(type='fac_net.ClassAgnostic', delta=5.0, video_scale_multiplier=2.0),
             mil=dict(type='fac_net.MultipleInstance', video_scale_multiplier=2.0, writes='mil_logits')),
         losses=dict(
-            cw=dict(type='fac_net.TagCrossEntropy', reads='cw_logits', weight=1.0),
-            ca=dict(type='fac_net.TagCrossEntropy', weight=0.1),
-            mil=dict(type='fac_net.TagCrossEntropy', reads='mil_logits', background_target=1.0, weight=0.1))),
+            cw=dict(type='VideoCrossEntropy', reads='cw_logits', target_eps=1e-8, weight=1.0),
+            ca=dict(type='VideoCrossEntropy', target_eps=1e-8, weight=0.1),
+            mil=dict(
+                type='VideoCrossEntropy',
+                reads='mil_logits',
+                target='tags_and_background',
+                target_eps=1e-8,
+                weight=0.1))),
     postprocessor=dict(
         type='PooledDecoder',
         shared=dict(

@@ -13,9 +13,7 @@ model = dict(
             activation='none',
             smoothmax='scaled',
             gamma=10.0,
-            length=5,
-            background='next',
-            score='attention',
+            selection=dict(length=5, background='next', score='attention'),
             loss='mean_diff',
             weight=0.8),
         lcs=dict(
@@ -23,8 +21,7 @@ model = dict(
             tau=0.92,
             strict=True,
             rescale=None,
-            length=10,
-            score='attention',
+            selection=dict(length=10, score='attention'),
             loss='mean_diff',
             report_matched=True,
             weight=dict(contrast=0.1, matched=0.0))))

@@ -12,9 +12,7 @@ model = dict(
             activation='none',
             smoothmax='scaled',
             gamma=10.0,
-            length=5,
-            background='next',
-            score='attention',
+            selection=dict(length=5, background='next', score='attention'),
             loss='mean_diff',
             weight=0.8),
         lcs=dict(
@@ -22,8 +20,7 @@ model = dict(
             tau=0.92,
             strict=True,
             rescale=None,
-            length=30,
-            score='attention',
+            selection=dict(length=30, score='attention'),
             loss='mean_diff',
             report_matched=True,
             weight=dict(contrast=0.1, matched=0.0))))

@@ -12,18 +12,30 @@ model = dict(
         memory=dict(
             type='rskp.Memory', channels=2048, num_classes=20, size=5, start=101, slot='label')),
     losses=dict(
-        fore_o=dict(type='rskp.TagCrossEntropy'),
-        fore_m=dict(type='rskp.TagCrossEntropy', reads='m.video_logits'),
+        fore_o=dict(type='VideoCrossEntropy', target_eps=1e-8),
+        fore_m=dict(type='VideoCrossEntropy', reads='m.video_logits', target_eps=1e-8),
         fore_r=dict(
-            type='rskp.TagCrossEntropy',
+            type='VideoCrossEntropy',
             reads='r.video_logits',
+            target_eps=1e-8,
             weight=dict(schedule='steps', steps=[(0, 0.0), (101, 0.5)])),
-        back_o=dict(type='rskp.TagCrossEntropy', reads='classwise_logits', background_target=1.0, weight=0.2),
-        back_m=dict(type='rskp.TagCrossEntropy', reads='m.classwise_logits', background_target=1.0, weight=0.2),
+        back_o=dict(
+            type='VideoCrossEntropy',
+            reads='classwise_logits',
+            target='tags_and_background',
+            target_eps=1e-8,
+            weight=0.2),
+        back_m=dict(
+            type='VideoCrossEntropy',
+            reads='m.classwise_logits',
+            target='tags_and_background',
+            target_eps=1e-8,
+            weight=0.2),
         back_r=dict(
-            type='rskp.TagCrossEntropy',
+            type='VideoCrossEntropy',
             reads='r.classwise_logits',
-            background_target=1.0,
+            target='tags_and_background',
+            target_eps=1e-8,
             weight=dict(schedule='steps', steps=[(0, 0.0), (101, 0.1)])),
         att=dict(type='rskp.AttentionContrast', weight=0.1),
         spl=dict(

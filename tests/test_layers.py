@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "text": set(),
     "structures": {"errors"},
     "interfaces": {"structures"},
-    "registry": {"errors", "interfaces"},
+    "registry": {"errors", "interfaces", "options"},
     "plugins": {"errors", "interfaces", "registry"},
     "builtin": {"plugins"},
     "data": VOCABULARY,

@@ -11,7 +11,7 @@ from torch import nn
 from wtal_bench.errors import ConfigError, PluginError
 from wtal_bench.interfaces import ComponentInfo, Head, Loss
 from wtal_bench.plugins import Plugin, Registrar, registries, registry, snapshot
-from wtal_bench.registry import KINDS, Registry, check_arguments
+from wtal_bench.registry import KINDS, Registry
 
 
 class Good(nn.Module, Head):
@@ -137,12 +137,6 @@ def test_a_constructor_that_takes_anything_is_given_anything():
     losses = Registry("loss")
     losses.add(info("mine.Open", "tests.test_registry:Open", kind="loss"))
     assert losses.build({"type": "mine.Open", "whatever": 1}, "here").settings == {"whatever": 1}
-
-
-def test_hidden_arguments_are_neither_taken_nor_named():
-    with pytest.raises(ConfigError, match=r"has no argument 'dropout'.*It takes: width\.") as caught:
-        check_arguments(Good, {"width": 1, "dropout": 0.1}, "here", "it", hidden=("dropout",))
-    assert str(caught.value).startswith("here.dropout: it")
 
 
 def test_a_snapshot_is_restored(heads):

@@ -1,10 +1,20 @@
-"""Reading switches: unknown names and values are refused with the nearest right one."""
+"""Reading settings: unknown names and values are refused with the key path and the nearest right one.
+
+For the harness and for plugins alike: what a component's constructor would check by hand is one line with these. Texts
+begin with `where`, the key path inside the component's config; who builds the component puts file and path before it.
+
+    self.form = choose("form", form, ("softmax", "sigmoid"))        one of some names
+    self.eps = at_least("eps", eps, 0)                              a number with a bound; also `positive`, `within`
+    self.span = columns("streams.rgb", (0, 1024))                   a range of feature columns
+    self.fusion = build(Fusion, dict(temperature=0.2), "fusion")    nested settings, for a class to take
+    self.decoder = build_one_of(DECODERS, spec, "decoder")          nested settings with a `type`
+"""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -37,24 +47,103 @@ def at_least(where: str, value: Any, lowest: float, *, whole: bool = False) -> A
     return value
 
 
-def build(kind: type[T], spec: T | Mapping[str, Any], where: str) -> T:
-    """Return `spec` itself if it is a `kind`, else the dataclass `kind` made from the mapping `spec`.
+def positive(where: str, value: Any) -> Any:
+    """Return `value` if it is a number above 0.
 
     Raises:
-        ConfigError: `spec` is no mapping or holds an unknown key; the text gives the known keys and the nearest one.
+        ConfigError: it is not; the text names the switch and the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not value > 0:
+        raise ConfigError(f"{where}={value!r} must be positive.")
+    return value
+
+
+def within(where: str, value: Any, lowest: float, highest: float) -> Any:
+    """Return `value` if it is a number from `lowest` to `highest`, both included.
+
+    Raises:
+        ConfigError: it is not; the text names the switch and the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not lowest <= value <= highest:
+        raise ConfigError(f"{where}={value!r} must be a number from {lowest} to {highest}.")
+    return value
+
+
+def columns(where: str, span: Any) -> tuple[int, int]:
+    """Return `span` as (first, end) columns of the features; `end` is not one of them.
+
+    Raises:
+        ConfigError: it is no such pair.
+    """
+    pair = tuple(span) if isinstance(span, Sequence) and not isinstance(span, str) else ()
+    if len(pair) != 2 or not all(type(column) is int for column in pair) or not 0 <= pair[0] < pair[1]:
+        raise ConfigError(f"{where} must be (first, end) columns of the features, e.g. (0, 1024); got {span!r}.")
+    return pair
+
+
+def build(kind: type[T], spec: T | Mapping[str, Any] | None, where: str, **defaults: Any) -> T:
+    """Return `spec` itself if it is a `kind`, else the `kind` whose constructor is given the mapping `spec`.
+
+    Args:
+        kind: the class.
+        spec: its settings; None for no settings.
+        where: their key path, for error texts.
+        defaults: arguments that the constructor gets where `spec` has none.
+
+    Raises:
+        ConfigError: `spec` is no mapping, or see `check_arguments`.
     """
     if isinstance(spec, kind):
         return spec
-    names = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
+    spec = {} if spec is None else spec
     if not isinstance(spec, Mapping):
-        raise ConfigError(f"{where} must be a dict with keys among {listing(names)}; got {spec!r}.")
-    for key in spec:
-        if key not in names:
-            raise ConfigError(f"{where}: unknown key {key!r}; it takes {listing(names)}.{did_you_mean(key, names)}")
-    try:
-        return kind(**spec)
-    except TypeError as error:  # a required key is missing
-        raise ConfigError(f"{where}: {error}; it takes {listing(names)}.") from error
+        known = inspect.signature(kind).parameters
+        raise ConfigError(f"{where} must be a dict with keys among {listing(known)}; got {spec!r}.")
+    arguments = {**defaults, **spec}
+    check_arguments(kind, arguments, where, shown=kind.__name__)
+    return kind(**arguments)
+
+
+def build_one_of(kinds: Mapping[str, type[T]], spec: Mapping[str, Any], where: str, default: str | None = None) -> T:
+    """Build the one of `kinds` that `spec["type"]` names (`default` where there is no type) from the rest of `spec`.
+
+    Raises:
+        ConfigError: `spec` is no mapping, its type is not among `kinds`, or see `check_arguments`.
+    """
+    if not isinstance(spec, Mapping):
+        raise ConfigError(f"{where} must be a dict with a type among {listing(kinds)}; got {spec!r}.")
+    kind = kinds[choose(f"{where}.type", spec.get("type", default), kinds)]
+    return build(kind, {key: value for key, value in spec.items() if key != "type"}, where)
+
+
+def check_arguments(
+    cls: type, arguments: Mapping[str, Any], where: str, shown: str, hidden: tuple[str, ...] = ()
+) -> None:
+    """Refuse arguments the constructor of `cls` does not take, and missing ones, before calling it.
+
+    Args:
+        cls: the class.
+        arguments: what a config gives it.
+        where, shown: key path and name of the component, for error texts.
+        hidden: arguments of the constructor that no config may give.
+
+    Raises:
+        ConfigError: the text names the argument, the key path and the nearest argument there is.
+    """
+    parameters = list(inspect.signature(cls).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = {p.name: p for p in parameters if p.kind in kinds and p.name not in hidden}
+    for name in arguments:
+        if name not in known:
+            raise ConfigError(
+                f"{where}.{name}: {shown} has no argument {name!r}.{did_you_mean(name, known)} "
+                f"It takes: {listing(known)}."
+            )
+    missing = [name for name, p in known.items() if p.default is p.empty and name not in arguments]
+    if missing:
+        raise ConfigError(f"{where}: {shown} needs {listing(missing)}, which the config does not give.")
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from wtal_bench.errors import ConfigError, PluginError, did_you_mean, listing
 from wtal_bench.interfaces import Backbone, ComponentInfo, Head, Layout, Loss, PostProcessor, View
+from wtal_bench.options import check_arguments
 
 KINDS: dict[str, type] = {
     "backbone": Backbone,
@@ -167,33 +168,3 @@ class Registry:
 
 
 _PYTHON_MODULES = ("os", "sys", "subprocess", "builtins", "torch", "numpy", "wtal_bench", "wtal_plugins", "mmengine")
-
-
-def check_arguments(
-    cls: type, arguments: Mapping[str, Any], where: str, shown: str, hidden: tuple[str, ...] = ()
-) -> None:
-    """Refuse arguments the constructor of `cls` does not take, and missing ones, before calling it.
-
-    Args:
-        cls: the class.
-        arguments: what a config gives it.
-        where, shown: key path and name of the component, for error texts.
-        hidden: arguments of the constructor that no config may give.
-
-    Raises:
-        ConfigError: the text names the argument, the key path and the nearest argument there is.
-    """
-    parameters = list(inspect.signature(cls).parameters.values())
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = {p.name: p for p in parameters if p.kind in kinds and p.name not in hidden}
-    for name in arguments:
-        if name not in known:
-            raise ConfigError(
-                f"{where}.{name}: {shown} has no argument {name!r}.{did_you_mean(name, known)} "
-                f"It takes: {listing(known)}."
-            )
-    missing = [name for name, p in known.items() if p.default is p.empty and name not in arguments]
-    if missing:
-        raise ConfigError(f"{where}: {shown} needs {listing(missing)}, which the config does not give.")

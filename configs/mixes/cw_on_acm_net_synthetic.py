@@ -4,4 +4,4 @@ _base_ = ['../acm_net_synthetic.py']
 variant = 'cw'
 model = dict(
     heads=dict(cw=dict(type='fac_net.ClassWiseOnHost', channels=64, num_classes=10, background=True)),
-    losses=dict(cw=dict(type='fac_net.TagCrossEntropy', reads='cw_logits', weight=1.0)))
+    losses=dict(cw=dict(type='VideoCrossEntropy', reads='cw_logits', weight=1.0)))

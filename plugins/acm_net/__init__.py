@@ -13,7 +13,6 @@ def wtal_register(registrar: Registrar) -> None:
     registrar.head("acm_net.Classifier", "wtal_plugins.acm_net.network:Classifier")
     registrar.head("acm_net.Branches", "wtal_plugins.acm_net.network:Branches")
     registrar.head("acm_net.BranchFeatures", "wtal_plugins.acm_net.network:BranchFeatures")
-    registrar.loss("acm_net.BranchCrossEntropy", "wtal_plugins.acm_net.losses:BranchCrossEntropy")
     registrar.loss("acm_net.Guide", "wtal_plugins.acm_net.losses:Guide")
     registrar.loss("acm_net.FeatureSeparation", "wtal_plugins.acm_net.losses:FeatureSeparation")
     registrar.loss("acm_net.Sparsity", "wtal_plugins.acm_net.losses:Sparsity")

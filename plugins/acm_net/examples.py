@@ -55,7 +55,7 @@ def _shared(class_threshold: float, outer: float) -> dict:
 
 
 def _model(divisors: tuple, dropout: float, decoder: dict, instance: float, guide: float, sparse: float) -> dict:
-    cross_entropy = "acm_net.BranchCrossEntropy"
+    cross_entropy = dict(type="VideoCrossEntropy", log_eps=1e-10)
     return dict(
         type="Localizer",
         backbone=dict(type="acm_net.Embedding", in_channels=8, channels=6, dropout=dropout),
@@ -66,9 +66,9 @@ def _model(divisors: tuple, dropout: float, decoder: dict, instance: float, guid
             features=dict(type="acm_net.BranchFeatures", divisors=divisors),
         ),
         losses=dict(
-            cls_inst=dict(type=cross_entropy, target="instance", weight=instance),
-            cls_cont=dict(type=cross_entropy, target="context", reads="context_logits"),
-            cls_back=dict(type=cross_entropy, target="background", reads="background_logits"),
+            cls_inst=dict(**cross_entropy, weight=instance),
+            cls_cont=dict(**cross_entropy, target="tags_and_background", reads="context_logits"),
+            cls_back=dict(**cross_entropy, target="background", reads="background_logits"),
             guide=dict(type="acm_net.Guide", weight=guide),
             feat=dict(type="acm_net.FeatureSeparation", weight=5e-5),
             sparse=dict(type="acm_net.Sparsity", weight=sparse),

@@ -1,44 +1,12 @@
-"""ACM-Net's losses (authors' code, `utils/net_utils.py: ACMLoss`), each a mean over the videos of the batch."""
+"""ACM-Net's own losses (authors' code, `utils/net_utils.py: ACMLoss`), each a mean over the videos of the batch."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, Loss, Outputs
 from wtal_bench.modeling.blocks import full_precision, zero_padding
-from wtal_bench.options import at_least, choose
-
-TARGETS = ("instance", "context", "background")
-
-
-class BranchCrossEntropy(Loss):
-    """-mean_b sum_c t_c log(softmax(logits)_c + eps), t divided by its sum.
-
-    Reads `video_logits` [B,C+1] (map it to `context_logits` and `background_logits` for those branches) and the tags
-    y [B,C]; gives `ce`. A video without any target adds 0.
-
-    Args:
-        target: "instance" t = [y, 0], "context" t = [y, 1], "background" t = [0, 1].
-        eps: inside the logarithm. The authors' files have 0 (ACM-Net), 1e-10 and 1e-45 (the two of FTCL).
-    """
-
-    requires = ("video_logits",)
-    needs = ("labels",)
-
-    def __init__(self, target: str, eps: float = 1e-10) -> None:
-        self.target, self.eps = choose("target", target, TARGETS), at_least("eps", eps, 0)
-
-    def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Return {"ce": 0-d}."""
-        logits = full_precision(outputs["video_logits"])
-        labels = batch.labels.to(logits.dtype)
-        actions = torch.zeros_like(labels) if self.target == "background" else labels
-        target = F.pad(actions, (0, 1), value=0.0 if self.target == "instance" else 1.0)
-        target = target / target.sum(dim=1, keepdim=True).clamp(min=1)
-        log = torch.log(torch.softmax(logits, dim=1) + self.eps) if self.eps else torch.log_softmax(logits, dim=1)
-        return {"ce": -(target * log).sum(dim=1).mean()}
 
 
 class Guide(Loss):

@@ -11,7 +11,6 @@ def wtal_register(registrar: Registrar) -> None:
     registrar.backbone("bges_ten.Trunk", "wtal_plugins.bges_ten.trunk:Trunk")
     registrar.head("bges_ten.VideoScore", "wtal_plugins.bges_ten.background:VideoScore")
     registrar.view("bges_ten.SnippetRepeat", "wtal_plugins.bges_ten.continuity:SnippetRepeat")
-    registrar.loss("bges_ten.ForegroundLoss", "wtal_plugins.bges_ten.background:ForegroundLoss")
     registrar.loss("bges_ten.BackgroundLoss", "wtal_plugins.bges_ten.background:BackgroundLoss")
     registrar.loss("bges_ten.WholeVideoBackground", "wtal_plugins.bges_ten.background:WholeVideoBackground")
     registrar.loss("bges_ten.BackgroundLogit", "wtal_plugins.bges_ten.background:BackgroundLogit")

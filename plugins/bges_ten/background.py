@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Loss, Outputs
-from wtal_bench.modeling.blocks import masked_mean, soft_cross_entropy, zero_padding
+from wtal_bench.modeling.blocks import full_precision, masked_mean, zero_padding
 from wtal_bench.options import at_least, choose
 
 GUARD = 1e-8
@@ -21,15 +21,10 @@ GUARD = 1e-8
 NORMS = ("nf", "nb", "nf_const")
 
 
-def full(x: Tensor) -> Tensor:
-    """`x` in float32 at least: a host under bf16 autocast may hand over half-precision scores."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 def foreground_logits(cas: Tensor, attention: Tensor, mask: Tensor, eps: float = GUARD) -> Tensor:
     """z_fg = sum_i a_i y_i / (N_f + eps), Eq. (4): y [B,T,K], a [B,T] -> [B,K]."""
-    weight = zero_padding(full(attention), mask)
-    return _pooled(full(cas), weight, weight.sum(dim=1) + eps)
+    weight = zero_padding(full_precision(attention), mask)
+    return _pooled(full_precision(cas), weight, weight.sum(dim=1) + eps)
 
 
 def background_logits(cas: Tensor, attention: Tensor, mask: Tensor, norm: str = "nf", eps: float = GUARD) -> Tensor:
@@ -41,10 +36,10 @@ def background_logits(cas: Tensor, attention: Tensor, mask: Tensor, norm: str = 
             the values of "nf" with N_f held constant.
         eps: guard.
     """
-    attention = full(attention)
+    attention = full_precision(attention)
     weight = zero_padding(1 - attention, mask)
     total = (weight if norm == "nb" else zero_padding(attention, mask)).sum(dim=1)
-    return _pooled(full(cas), weight, (total.detach() if norm == "nf_const" else total) + eps)
+    return _pooled(full_precision(cas), weight, (total.detach() if norm == "nf_const" else total) + eps)
 
 
 def _pooled(cas: Tensor, weight: Tensor, total: Tensor) -> Tensor:
@@ -75,27 +70,6 @@ class VideoScore(nn.Module, Head):
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """CAS [B,T,C+1], attention [B,T] -> [B,C+1]."""
         return {"video_logits": foreground_logits(outputs["cas"], outputs["attention"], batch.mask, self.eps)}
-
-
-class ForegroundLoss(Loss):
-    """L_fg = -sum_c y~_c log P_fg,c with background label 0, Eq. (5); `video_logits` [B,C+1] -> `fg`.
-
-    Args:
-        label_norm: "l1" divides the tags by their number, so that it is a cross-entropy; "none" sums over the tags as
-            printed.
-    """
-
-    requires = ("video_logits",)
-    needs = ("labels",)
-
-    def __init__(self, label_norm: str = "l1") -> None:
-        self.normalize = choose("label_norm", label_norm, ("l1", "none")) == "l1"
-
-    def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Return {"fg": 0-d}."""
-        logits = outputs["video_logits"]
-        tags = F.pad(batch.labels, (0, logits.shape[1] - batch.labels.shape[1])).to(logits.dtype)
-        return {"fg": soft_cross_entropy(logits, tags, normalize=self.normalize)}
 
 
 class OnBackground(Loss):
@@ -154,7 +128,7 @@ class WholeVideoBackground(OnBackground):
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"bvl": 0-d}."""
-        logits = masked_mean(full(self.cas(outputs, batch)), batch.mask)
+        logits = masked_mean(full_precision(self.cas(outputs, batch)), batch.mask)
         return {"bvl": -F.log_softmax(logits, dim=1)[:, -1].mean()}
 
 
@@ -171,7 +145,7 @@ class BackgroundLogit(OnBackground):
     @torch.no_grad()
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"logit": 0-d, "positive": 0-d, "foreground": 0-d}."""
-        cas, attention = self.cas(outputs, batch), full(outputs["attention"])
+        cas, attention = self.cas(outputs, batch), full_precision(outputs["attention"])
         logit = background_logits(cas, attention, batch.mask, "nb")[:, -1]
         return {
             "logit": logit.mean(),

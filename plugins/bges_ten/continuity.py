@@ -15,9 +15,8 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch, Loss, Outputs, View
-from wtal_bench.modeling.blocks import masked_mean, zero_padding
-from wtal_bench.options import at_least, choose
-from wtal_plugins.bges_ten.background import full
+from wtal_bench.modeling.blocks import full_precision, masked_mean, zero_padding
+from wtal_bench.options import at_least, choose, positive
 
 TAILS = ("short", "merge", "drop")
 PADS = ("replicate", "zero", "reflect")
@@ -126,7 +125,7 @@ class AttentionConsistency(Loss):
 
     Args:
         distance: "mae" as in Eq. (6), or "mse": squares (Table 5).
-        size, sigma, pad: of G, see `smooth`; the paper gives none.
+        size, sigma, pad: of G, see `smooth`; the paper gives none. size=1 smooths nothing.
         detach_target: no gradient through the smoothed terms.
 
     Raises:
@@ -147,15 +146,13 @@ class AttentionConsistency(Loss):
         self.distance = DISTANCES[choose("distance", distance, DISTANCES)]
         if at_least("size", size, 1, whole=True) % 2 == 0:
             raise ConfigError(f"size={size} must be odd: a Gaussian over time is centred on its snippet.")
-        if at_least("sigma", sigma, 0) == 0:
-            raise ConfigError("sigma=0 must be positive. For no smoothing give size=1.")
-        self.size, self.sigma, self.pad = size, sigma, choose("pad", pad, PADS)
+        self.size, self.sigma, self.pad = size, positive("sigma", sigma), choose("pad", pad, PADS)
         self.detach_target = detach_target
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"att": 0-d}."""
         self._check_lengths(batch)
-        one, other = full(outputs["attention"]), full(outputs["tcb.attention"])
+        one, other = full_precision(outputs["attention"]), full_precision(outputs["tcb.attention"])
         distance = self.distance(one - self._target(other, batch)) + self.distance(other - self._target(one, batch))
         return {"att": masked_mean(distance, batch.mask).mean()}
 
@@ -195,13 +192,11 @@ class CASConsistency(Loss):
     ) -> None:
         self.distance = choose("distance", distance, ("kl", *DISTANCES))
         self.space = choose("space", space, ("prob", "logit"))
-        if at_least("temperature", temperature, 0) == 0:
-            raise ConfigError("temperature=0 must be positive.")
-        self.temperature, self.detach_target = temperature, detach_target
+        self.temperature, self.detach_target = positive("temperature", temperature), detach_target
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"cas": 0-d}."""
-        one, other = full(outputs["cas"]), full(outputs["tcb.cas"])
+        one, other = full_precision(outputs["cas"]), full_precision(outputs["tcb.cas"])
         if self.distance == "kl":
             one, other = (F.log_softmax(x / self.temperature, dim=-1) for x in (one, other))
         elif self.space == "prob":

@@ -14,7 +14,7 @@ def full() -> Example:
             heads=dict(score=dict(type="bges_ten.VideoScore")),
             views=dict(tcb=dict(type="bges_ten.SnippetRepeat", k=4)),
             losses=dict(
-                fg=dict(type="bges_ten.ForegroundLoss"),
+                fg=dict(type="VideoCrossEntropy"),
                 bg=dict(type="bges_ten.BackgroundLoss", norm="nf", weight=0.1),
                 bvl=dict(type="bges_ten.WholeVideoBackground", weight=0.0),
                 att=dict(type="bges_ten.AttentionConsistency", weight=0.1),
@@ -48,7 +48,7 @@ def reversed_gradient() -> Example:
     example = full()
     example.model["backbone"] |= dict(taps=1)
     losses = example.model["losses"]
-    losses["fg"] |= dict(label_norm="none")
+    losses["fg"] |= dict(normalize=False)
     losses["bg"] |= dict(norm="nb", grl=0.7)
     losses["bvl"] |= dict(weight=0.1)
     losses["att"] |= dict(detach_target=True, pad="zero", size=3)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wtal_bench.errors import ConfigError, listing
+from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Backbone, Outputs
-from wtal_bench.modeling.blocks import TemporalConv
+from wtal_bench.modeling.blocks import TemporalConv, take_columns
+from wtal_bench.options import columns
 
 
 class Stream(nn.Module):
@@ -69,7 +70,7 @@ class Trunk(nn.Module, Backbone):
         super().__init__()
         if not streams:
             raise ConfigError("streams is empty; name at least one, e.g. dict(rgb=(0, 1024), flow=(1024, 2048)).")
-        self.columns = {name: _columns(name, span) for name, span in streams.items()}
+        self.columns = {name: columns(f"streams.{name}", span) for name, span in streams.items()}
         widths = {name: end - first for name, (first, end) in self.columns.items()}
         self.streams = nn.ModuleDict(
             {name: Stream(width, channels, num_classes, taps, dropout) for name, width in widths.items()}
@@ -77,7 +78,10 @@ class Trunk(nn.Module, Backbone):
 
     def forward(self, features: Tensor, mask: Tensor) -> Outputs:
         """[B,T,D], [B,T] -> fields."""
-        made = [stream(self._of(name, features), mask) for name, stream in self.streams.items()]
+        made = [
+            stream(take_columns(features, self.columns[name], f"streams.{name}"), mask)
+            for name, stream in self.streams.items()
+        ]
         embedding, cas, attention = zip(*made)
         weights = torch.cat([stream.classifier.weight for stream in self.streams.values()], dim=1)
         return {
@@ -86,19 +90,3 @@ class Trunk(nn.Module, Backbone):
             "attention": sum(attention) / len(made),
             "class_weights": weights / len(made),
         }
-
-    def _of(self, name: str, features: Tensor) -> Tensor:
-        first, end = self.columns[name]
-        if end > features.shape[-1]:
-            raise ConfigError(
-                f"streams.{name} takes columns {first}..{end}, but the features have {features.shape[-1]}. Streams: "
-                f"{listing(self.columns)}; the store's manifest.json says which columns hold what."
-            )
-        return features[..., first:end]
-
-
-def _columns(name: str, span: Sequence[int]) -> tuple[int, int]:
-    pair = tuple(span) if isinstance(span, Sequence) and not isinstance(span, str) else ()
-    if len(pair) != 2 or not all(isinstance(column, int) for column in pair) or not 0 <= pair[0] < pair[1]:
-        raise ConfigError(f"streams.{name}={span!r} must be (first, end) columns of the features, e.g. (0, 1024).")
-    return pair

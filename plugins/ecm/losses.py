@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, Loss, Outputs
+from wtal_bench.modeling.blocks import binary_cross_entropy
 from wtal_bench.options import choose
 
 
@@ -36,8 +36,8 @@ class AggregationConsistency(Loss):
     """L_a2c, Eq. (4): for every present class, presence probability towards 1 and absence probability towards 0.
 
     The released code takes the framework's binary cross-entropy on the 2k probabilities of a video's k present
-    classes. Its clamps matter: the unnormalised sums of the post stream saturate the softmax, the forward logs stop at
-    -100 and the backward denominator at 1e-12, so a hopeless class gets no gradient instead of NaN or 1e8.
+    classes. Its clamps matter: the unnormalised sums of the post stream saturate the softmax (see
+    `blocks.binary_cross_entropy`).
 
     Args:
         prob: "softmax_2c" (released code: one softmax over presence and absence scores together), "softmax_c" (one
@@ -61,10 +61,8 @@ class AggregationConsistency(Loss):
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"a2c": 0-d}."""
         present, absent = self.probabilities(outputs["post_logits"], outputs["absence_logits"])
-        with torch.autocast(present.device.type, enabled=False):  # the framework refuses this loss in half precision
-            present, absent = (p if p.dtype == torch.float64 else p.float() for p in (present, absent))
-            labels = batch.labels.to(present.dtype)
-            terms = F.binary_cross_entropy(present, torch.ones_like(present), reduction="none")
-            terms = terms + F.binary_cross_entropy(absent, torch.zeros_like(absent), reduction="none")
-            count = 2 * labels.sum(dim=1).clamp(min=1)
-            return {"a2c": ((terms * labels).sum(dim=1) / count).mean()}
+        terms = binary_cross_entropy(present, torch.ones_like(present))
+        terms = terms + binary_cross_entropy(absent, torch.zeros_like(absent))
+        labels = batch.labels.to(terms.dtype)
+        count = 2 * labels.sum(dim=1).clamp(min=1)
+        return {"a2c": ((terms * labels).sum(dim=1) / count).mean()}

@@ -12,7 +12,6 @@ def wtal_register(registrar: Registrar) -> None:
     registrar.head("fac_net.ClassWise", "wtal_plugins.fac_net.branches:ClassWise")
     registrar.head("fac_net.ClassAgnostic", "wtal_plugins.fac_net.branches:ClassAgnostic")
     registrar.head("fac_net.MultipleInstance", "wtal_plugins.fac_net.branches:MultipleInstance")
-    registrar.head("fac_net.ClassWiseOnHost", "wtal_plugins.fac_net.host:ClassWiseOnHost")
-    registrar.loss("fac_net.TagCrossEntropy", "wtal_plugins.fac_net.losses:TagCrossEntropy")
+    registrar.head("fac_net.ClassWiseOnHost", "wtal_plugins.fac_net.on_host:ClassWiseOnHost")
     for name in ("official", "without_background", "on_host", "on_host_logits"):
         registrar.example(f"fac_net.{name}", f"wtal_plugins.fac_net.examples:{name}")

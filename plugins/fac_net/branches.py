@@ -2,7 +2,7 @@
 
 Every branch gives `video_logits` [B,K] and takes what it needs from named fields, so that each runs without the
 others. H temperatures, K = C+1 columns with a background class, else C. The softmax and the losses, Eq. (5)-(6) and
-(12), are `fac_net.TagCrossEntropy`.
+(12), are the core's `VideoCrossEntropy`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from wtal_bench.interfaces import Batch, Head, Outputs
-from wtal_plugins.fac_net.cosine import cosine
+from wtal_bench.modeling.blocks import cosine
 
 
 def mean_cosine(features: Tensor, weights: Tensor) -> Tensor:

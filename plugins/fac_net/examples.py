@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wtal_bench.testing import Example
 
-CROSS_ENTROPY = "fac_net.TagCrossEntropy"
+CROSS_ENTROPY = "VideoCrossEntropy"
 STREAM_DECODER = dict(
     num_classes=3,
     curve=dict(field="cas", activation="softmax"),
@@ -74,7 +74,7 @@ def _on_host(cas_source: str, fg_tie: bool) -> Example:
         mil=dict(type="fac_net.MultipleInstance"), cw={**branch, **dict(cas_source=cas_source, fg_tie=fg_tie)}
     )
     model["losses"] = dict(
-        mil=dict(type=CROSS_ENTROPY, background_target=1.0),
+        mil=dict(type=CROSS_ENTROPY, target="tags_and_background"),
         cw=dict(type=CROSS_ENTROPY, reads="cw_logits", weight=0.5),
         tie=dict(type=CROSS_ENTROPY, reads="ca_logits", weight=0.05) if fg_tie else None,
     )
@@ -93,7 +93,7 @@ def _member(width: int) -> dict:
         losses=dict(
             cw=dict(type=CROSS_ENTROPY, reads="cw_logits", weight=1.0),
             ca=dict(type=CROSS_ENTROPY, weight=0.1),
-            mil=dict(type=CROSS_ENTROPY, reads="mil_logits", background_target=1.0, weight=0.1),
+            mil=dict(type=CROSS_ENTROPY, reads="mil_logits", target="tags_and_background", weight=0.1),
         ),
         postprocessor=dict(type="ThresholdDecoder", **STREAM_DECODER),
     )

@@ -8,9 +8,55 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Backbone, Outputs
-from wtal_bench.modeling.blocks import TemporalConv, pack, unpack
-from wtal_plugins.fac_net.cosine import Temperatures, centers, cosine
+from wtal_bench.modeling.blocks import TemporalConv, cosine, masked_softmax, pack, unpack, xavier, xavier_rows
+from wtal_bench.options import choose
+
+FG_INITS = ("neg_bg", "random")
+
+
+def centers(num_classes: int, background: bool, channels: int, fg_init: str) -> tuple[nn.Parameter, nn.Parameter]:
+    """The classifiers at their start: W_a [K,D], Xavier-uniform, and W_f [1,D].
+
+    Args:
+        num_classes: C.
+        background: whether W_a has a background row, the last.
+        channels: D.
+        fg_init: "neg_bg": W_f is minus that row (Xavier-uniform where there is none); "random": Xavier-uniform.
+
+    Raises:
+        ConfigError: unknown `fg_init`.
+    """
+    action = xavier_rows(num_classes + background, channels)
+    if choose("fg_init", fg_init, FG_INITS) == "neg_bg" and background:
+        return action, nn.Parameter(-action.detach()[-1:].clone())
+    return action, xavier_rows(1, channels)
+
+
+class Temperatures(nn.Module):
+    """Softmax over time at H temperatures, Eq. (2), (9), Sec. 3.5: scores [B,T,...] -> [B,T,H,...], zero under padding.
+
+    Args:
+        temperatures: tau, one a head; the scores carry delta already, so delta * tau multiplies the cosine.
+
+    Raises:
+        ConfigError: no temperature, or one that is not positive.
+    """
+
+    def __init__(self, temperatures: Sequence[float]) -> None:
+        super().__init__()
+        if not temperatures or not all(tau > 0 for tau in temperatures):
+            raise ConfigError(
+                f"temperatures must be a list of positive numbers, e.g. (1.0, 2.0, 5.0); got {temperatures!r}."
+            )
+        # float64, so that a temperature is the config's number whatever the precision of the model
+        self.register_buffer("tau", torch.tensor(list(temperatures), dtype=torch.float64), persistent=False)
+
+    def forward(self, scores: Tensor, mask: Tensor) -> Tensor:
+        """[B,T,...], [B,T] -> [B,T,H,...]."""
+        tau = self.tau.to(scores.dtype).reshape(-1, *(1,) * (scores.dim() - 2))
+        return masked_softmax(scores.unsqueeze(2) * tau, mask)
 
 
 class Embedding(nn.Module):
@@ -28,9 +74,7 @@ class Embedding(nn.Module):
         widths = ((in_channels, in_channels), (in_channels, channels))
         self.fc1, self.fc2 = (TemporalConv(*w, kernel) if self.temporal else nn.Linear(*w) for w in widths)
         for layer in (self.fc1, self.fc2):
-            layer = layer.conv if self.temporal else layer
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            xavier(layer.conv if self.temporal else layer)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

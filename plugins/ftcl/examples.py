@@ -14,27 +14,27 @@ def official() -> Example:
 
 def in_batch() -> Example:
     """The rescaled similarity of the in-batch variant, snippets ranked by class scores."""
-    fsd = dict(score="cas_tags", gather="weighted", weight=0.8)
-    return _example(fsd=fsd, lcs=dict(score="cas_max", rescale=dict(offset=0.8, gain=5.0), weight=0.1))
+    fsd = dict(selection=dict(score="cas_tags", gather="weighted"), weight=0.8)
+    lcs = dict(selection=dict(score="cas_max"), rescale=dict(offset=0.8, gain=5.0), weight=0.1)
+    return _example(fsd=fsd, lcs=lcs)
 
 
 def paper() -> Example:
     """The paper's side of the switches."""
-    fsd = dict(proj_dim=8, activation="sigmoid", loss="rank", margin=0.1, background="lowest", score="cas_sum")
-    return _example(fsd=fsd, lcs=dict(strict=False, loss="bce", tau="quantile:0.5", length=10, score="norm"))
+    by_cas, by_norm = dict(background="lowest", score="cas_sum"), dict(length=10, score="norm")
+    fsd = dict(proj_dim=8, activation="sigmoid", loss="rank", margin=0.1, selection=by_cas)
+    return _example(fsd=fsd, lcs=dict(strict=False, loss="bce", tau="quantile:0.5", selection=by_norm))
 
 
 def dtw() -> Example:
     """DTW in place of both losses, and each loss on the other's sequences."""
-    example = _example(fsd=dict(compare="top", length=30), lcs=dict(compare="proposals", length=5))
-    example.model["losses"] |= dict(
-        dtw=dict(type="ftcl.DTW", length=5), dtw_top=dict(type="ftcl.DTW", compare="top", length=30)
-    )
+    top, proposals = (dict(selection=dict(compare=name, length=n)) for name, n in (("top", 30), ("proposals", 5)))
+    example = _example(fsd=top, lcs=proposals)
+    example.model["losses"] |= dict(dtw=dict(type="ftcl.DTW"), dtw_top=dict(type="ftcl.DTW") | top)
     return example
 
 
 def _example(fsd: dict, lcs: dict) -> Example:
-    cross_entropy = "acm_net.BranchCrossEntropy"
     return Example(
         pairs=True,
         model=dict(
@@ -46,7 +46,7 @@ def _example(fsd: dict, lcs: dict) -> Example:
                 branches=dict(type="acm_net.Branches"),
             ),
             losses=dict(
-                cls_inst=dict(type=cross_entropy, target="instance"),
+                cls_inst=dict(type="VideoCrossEntropy", log_eps=1e-10),
                 fsd=dict(type="ftcl.FSD", channels=6) | dict(proj_dim=4) | fsd,
                 lcs=dict(type="ftcl.LCS") | lcs,
             ),

@@ -7,7 +7,9 @@ the "both" rows of Table 3. They read `embedding` and a score to rank snippets b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch, Loss, Outputs
-from wtal_bench.options import choose
+from wtal_bench.options import at_least, build, choose, positive
 from wtal_plugins.ftcl.recursions import SMOOTH_MAXIMA, common_length, dtw_similarity, edit_similarity, matched_cells
 from wtal_plugins.ftcl.sequences import Selection, Snippets, cosine_matrix
 
@@ -63,6 +65,18 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class Rescale:
+    """gain * max(0, c - offset) in place of a similarity c."""
+
+    offset: float
+    gain: float
+
+    def __post_init__(self) -> None:
+        at_least("rescale.offset", self.offset, -1)
+        positive("rescale.gain", self.gain)
+
+
+@dataclass(frozen=True)
 class Subsequence:
     """A mined longest common subsequence of two videos, in temporal order.
 
@@ -88,22 +102,25 @@ class SequenceContrast(Loss):
     l(x) = max(0, margin + x), with U, V the action and U', V' the background of the first and second video.
 
     Args:
-        selection: which snippets.
+        selection: which snippets: settings of `sequences.Selection` that differ from `sequences` below.
         loss: one of `contrasts`.
         margin: of the ranking loss; the paper gives none.
     """
 
     needs = ("labels", "pairs")
     contrasts: tuple[str, ...] = ("mean_diff", "rank")
+    sequences: Mapping[str, Any] = dict(compare="proposals", length=5)
 
-    def __init__(self, selection: Selection, loss: str, margin: float) -> None:
-        self.selection = selection
+    def __init__(self, selection: Mapping[str, Any] | None, loss: str, margin: float) -> None:
+        self.selection = build(Selection, selection, "selection", **self.sequences)
         self.loss = choose("loss", loss, self.contrasts)
         self.margin = margin
-        self.requires = selection.requires
+        self.requires = self.selection.requires
         self.scalars: tuple[str, ...] = ("contrast",)
-        if loss == "rank" and selection.compare != "proposals":
-            raise ConfigError("loss='rank' ranks action against background proposals: set compare='proposals'.")
+        if loss == "rank" and self.selection.compare != "proposals":
+            raise ConfigError(
+                "loss='rank' ranks action against background proposals: set selection.compare='proposals'."
+            )
 
     def similarity(self, compared: Compared) -> tuple[Tensor, dict[str, Tensor]]:
         """Similarity [P] of the two sequences of every comparison, and other scalars to report."""
@@ -187,8 +204,8 @@ class FSD(SequenceContrast, nn.Module):
         proj_dim: width of f_mu and of f_g (authors' code 512, paper 1024).
         activation: sigma of Eq. (3): "none" (authors' code), "relu", "sigmoid" or "tanh".
         smoothmax, gamma: see `recursions.align`; "printed" is for looking, never for training.
-        compare: "proposals", or "top" (row both-FSD of Table 3).
-        length, background, score, gather, short: see `sequences.Selection`.
+        selection: see `sequences.Selection`; dict(compare="proposals", length=5), or compare="top" (row both-FSD of
+            Table 3).
         loss, margin: see `SequenceContrast`.
     """
 
@@ -199,17 +216,12 @@ class FSD(SequenceContrast, nn.Module):
         activation: str = "none",
         smoothmax: str = "scaled",
         gamma: float = 10.0,
-        compare: str = "proposals",
-        length: int = 5,
-        background: str = "next",
-        score: str = "attention",
-        gather: str = "plain",
-        short: str = "shorten",
+        selection: Mapping[str, Any] | None = None,
         loss: str = "mean_diff",
         margin: float = 0.0,
     ) -> None:
         nn.Module.__init__(self)
-        SequenceContrast.__init__(self, Selection(compare, length, background, score, gather, short), loss, margin)
+        SequenceContrast.__init__(self, selection, loss, margin)
         self.trans = nn.Linear(channels, 2 * proj_dim)
         self.activation = ACTIVATIONS[choose("activation", activation, tuple(ACTIVATIONS))]
         self.smoothmax = choose("smoothmax", smoothmax, SMOOTH_MAXIMA)
@@ -234,7 +246,7 @@ class DTW(SequenceContrast):
 
     Args:
         smoothmax, gamma: see `recursions.align`.
-        compare, length, background, score, gather, short: see `sequences.Selection`.
+        selection: see `sequences.Selection`; dict(compare="proposals", length=5).
         loss, margin: see `SequenceContrast`.
     """
 
@@ -242,16 +254,11 @@ class DTW(SequenceContrast):
         self,
         smoothmax: str = "scaled",
         gamma: float = 10.0,
-        compare: str = "proposals",
-        length: int = 5,
-        background: str = "next",
-        score: str = "attention",
-        gather: str = "plain",
-        short: str = "shorten",
+        selection: Mapping[str, Any] | None = None,
         loss: str = "mean_diff",
         margin: float = 0.0,
     ) -> None:
-        super().__init__(Selection(compare, length, background, score, gather, short), loss, margin)
+        super().__init__(selection, loss, margin)
         self.smoothmax = choose("smoothmax", smoothmax, SMOOTH_MAXIMA)
         self.gamma = gamma
 
@@ -276,34 +283,30 @@ class LCS(SequenceContrast):
         strict: c > tau (authors' code); False: c >= tau (the paper).
         rescale: None, or dict(offset=0.8, gain=5.0) for gain * max(0, c - offset) in place of c, before threshold and
             sum (the authors' in-batch variant).
-        compare: "top", or "proposals" (row both-LCS of Table 3).
-        length, background, score, gather, short: see `sequences.Selection`.
+        selection: see `sequences.Selection`; dict(compare="top", length=30), or compare="proposals" (row both-LCS of
+            Table 3).
         loss: "mean_diff", "rank" or "bce".
         margin: see `SequenceContrast`.
         report_matched: see above.
     """
 
     contrasts = ("mean_diff", "rank", "bce")
+    sequences: Mapping[str, Any] = dict(compare="top", length=30)
 
     def __init__(
         self,
         tau: float | str = 0.92,
         strict: bool = True,
-        rescale: dict[str, float] | None = None,
-        compare: str = "top",
-        length: int = 30,
-        background: str = "next",
-        score: str = "attention",
-        gather: str = "plain",
-        short: str = "shorten",
+        rescale: Mapping[str, float] | None = None,
+        selection: Mapping[str, Any] | None = None,
         loss: str = "mean_diff",
         margin: float = 0.0,
         report_matched: bool = False,
     ) -> None:
-        super().__init__(Selection(compare, length, background, score, gather, short), loss, margin)
+        super().__init__(selection, loss, margin)
         self.tau, self.quantile = _threshold(tau)
         self.strict = strict
-        self.offset, self.gain = _rescaling(rescale)
+        self.rescale = None if rescale is None else build(Rescale, rescale, "rescale")
         if report_matched:
             self.scalars = ("contrast", "matched")
 
@@ -316,8 +319,8 @@ class LCS(SequenceContrast):
     def matches(self, compared: Compared) -> tuple[Tensor, Tensor]:
         """The similarities [P,J,J], and which of them match, bool."""
         c = cosine_matrix(compared.u, compared.v)
-        if self.gain is not None:
-            c = self.gain * (c - self.offset).clamp(min=0)
+        if self.rescale is not None:
+            c = self.rescale.gain * (c - self.rescale.offset).clamp(min=0)
         tau = self.tau if self.quantile is None else c.detach()[compared.cells].quantile(self.quantile)
         return c, c > tau if self.strict else c >= tau
 
@@ -364,12 +367,3 @@ def _threshold(tau: float | str) -> tuple[float, float | None]:
     if kind != "quantile" or not 0 <= quantile <= 1:
         raise ConfigError(f"tau={tau!r}: give a number such as 0.92, or 'quantile:0.9' with a share from 0 to 1.")
     return 0.0, quantile
-
-
-def _rescaling(rescale: dict[str, float] | None) -> tuple[float, float | None]:
-    """(offset, gain), gain None for none."""
-    if rescale is None:
-        return 0.0, None
-    if set(rescale) != {"offset", "gain"}:
-        raise ConfigError(f"rescale={rescale!r}: give None or dict(offset=0.8, gain=5.0).")
-    return float(rescale["offset"]), float(rescale["gain"])

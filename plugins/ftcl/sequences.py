@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import DataError, listing
 from wtal_bench.interfaces import Batch, Outputs
-from wtal_bench.modeling.blocks import full_precision, top_snippets
+from wtal_bench.modeling.blocks import cosine, full_precision, top_snippets
 from wtal_bench.options import at_least, choose
 
 SCORES = {
@@ -72,13 +72,21 @@ class Selection:
         short: a video with T < `length` (or 2 `length`) snippets: "shorten" to T (or T // 2), or "refuse".
     """
 
-    def __init__(self, compare: str, length: int, background: str, score: str, gather: str, short: str) -> None:
-        self.compare = choose("compare", compare, COMPARED)
-        self.length = at_least("length", length, 1, whole=True)
-        self.background = choose("background", background, BACKGROUNDS)
-        self.kind = choose("score", score, SCORES)
-        self.weighted = choose("gather", gather, GATHERS) == "weighted"
-        self.short = choose("short", short, SHORT)
+    def __init__(
+        self,
+        compare: str,
+        length: int,
+        background: str = "next",
+        score: str = "attention",
+        gather: str = "plain",
+        short: str = "shorten",
+    ) -> None:
+        self.compare = choose("selection.compare", compare, COMPARED)
+        self.length = at_least("selection.length", length, 1, whole=True)
+        self.background = choose("selection.background", background, BACKGROUNDS)
+        self.kind = choose("selection.score", score, SCORES)
+        self.weighted = choose("selection.gather", gather, GATHERS) == "weighted"
+        self.short = choose("selection.short", short, SHORT)
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -141,22 +149,11 @@ class Selection:
         what = f"2 x length = {needed}" if self.compare == "proposals" else f"length = {needed}"
         raise DataError(
             f"too few snippets to compare {self.compare}: {listing(short, 5)}; needed: {what}. Sample more snippets "
-            "(train.length), lower the loss's length, or set short='shorten'."
+            "(train.length), lower the loss's selection.length, or set selection.short='shorten'."
         )
 
 
 def cosine_matrix(u: Tensor, v: Tensor) -> Tensor:
-    """Cosines of every row of one sequence with every row of another: [P,M,D], [P,N,D] -> [P,M,N].
-
-    A row of zeros has cosine 0 with everything and gradient 0 (the authors' code gives NaN). Divided after the product,
-    so no normalised copy of a sequence is made.
-    """
+    """Cosines of every row of one sequence with every row of another, in float32 at least: see `blocks.cosine`."""
     with torch.autocast(u.device.type, enabled=False):  # a threshold on a bf16 cosine would be one on noise
-        u, v = full_precision(u), full_precision(v)
-        return u @ v.transpose(1, 2) * _inverse_norm(u).unsqueeze(2) * _inverse_norm(v).unsqueeze(1)
-
-
-def _inverse_norm(x: Tensor) -> Tensor:
-    square = x.square().sum(dim=-1)
-    some = square > 0
-    return torch.where(some, 1 / torch.where(some, square, 1.0).sqrt(), 0.0)
+        return cosine(full_precision(u), full_precision(v))

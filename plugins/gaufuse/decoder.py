@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.decoding import Candidates, PooledDecoder, ThresholdDecoder, clamped
-from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.errors import ConfigError, listing
 from wtal_bench.interfaces import PostProcessor, VideoOutputs
+from wtal_bench.options import build, build_one_of
 from wtal_bench.structures import Detections, VideoMeta
 from wtal_plugins.gaufuse.fusion import Fusion
 
@@ -24,25 +24,13 @@ def build_decoder(spec: Mapping[str, Any], where: str = "decoder") -> ThresholdD
     Raises:
         ConfigError: another type, an unknown argument, or an NMS, which the fusion takes the place of.
     """
-    if not isinstance(spec, Mapping):
-        raise ConfigError(f"{where} must be a dict of decoder settings, got {spec!r}.")
-    arguments = dict(spec)
-    kind = arguments.pop("type", "ThresholdDecoder")
-    if kind not in DECODERS:
-        raise ConfigError(f"{where}.type={kind!r}.{did_you_mean(str(kind), DECODERS)} Options: {listing(DECODERS)}.")
-    known = list(inspect.signature(DECODERS[kind]).parameters)
-    for name in arguments:
-        if name not in known:
-            raise ConfigError(
-                f"{where}.{name}: {kind} has no argument {name!r}.{did_you_mean(name, known)} It takes: "
-                f"{listing(known, 40)}."
-            )
-    if arguments.get("nms") is not None:
+    decoder = build_one_of(DECODERS, spec, where, default="ThresholdDecoder")
+    if decoder.nms is not None:
         raise ConfigError(
             f"{where}.nms: the fusion takes the place of the NMS; leave it out, or set fusion.distribution='nms' with "
             "fusion.overlap and overlap_kind to suppress instead."
         )
-    return DECODERS[kind](**arguments)
+    return decoder
 
 
 def candidates_of(decoder: ThresholdDecoder | PooledDecoder, outputs: VideoOutputs, meta: VideoMeta) -> Candidates:
@@ -91,7 +79,7 @@ class FusedDecoder(PostProcessor):
 
     def __init__(self, decoder: Mapping[str, Any], fusion: Mapping[str, Any] | None = None, clamp: bool = True) -> None:
         self.decoder = build_decoder(decoder)
-        self.fusion = build_settings(Fusion, fusion, "fusion")
+        self.fusion = build(Fusion, fusion, "fusion")
         self.clamp = clamp
         self.requires = self.decoder.requires
 
@@ -110,20 +98,3 @@ class FusedDecoder(PostProcessor):
     def video_scores(self, outputs: VideoOutputs) -> np.ndarray:
         """[C] the decoder's class scores."""
         return self.decoder.video_scores(outputs)
-
-
-def build_settings(kind: type, spec: Mapping[str, Any] | None, where: str) -> Any:
-    """A settings dataclass from a config dict (None = its defaults).
-
-    Raises:
-        ConfigError: not a dict, or an unknown key.
-    """
-    if spec is not None and not isinstance(spec, Mapping):
-        raise ConfigError(f"{where} must be a dict of settings, got {spec!r}.")
-    known = [field.name for field in fields(kind) if field.init]
-    for name in spec or {}:
-        if name not in known:
-            raise ConfigError(
-                f"{where}.{name}: unknown setting.{did_you_mean(name, known)} There are: {listing(known)}."
-            )
-    return kind(**(spec or {}))

@@ -47,7 +47,7 @@ def official() -> Example:
                 labels=dict(num_columns=4, decoder=dict(**CANDIDATES), **LABELS),
             ),
             losses=dict(
-                fore=dict(type="rskp.TagCrossEntropy"),
+                fore=dict(type="VideoCrossEntropy"),
                 pseudo=dict(
                     type="gaufuse.PseudoLabelLoss",
                     reads=dict(propagated_cas="m.cas"),

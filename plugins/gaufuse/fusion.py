@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from wtal_bench.decoding import NMS, Candidates
-from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.options import choose, positive
 
 DISTRIBUTIONS = ("gaussian", "exponential", "uniform", "t", "nms")
 WEIGHTS = ("inner", "confidence")
@@ -59,14 +59,9 @@ class Fusion:
 
     def __post_init__(self) -> None:
         for name, options in (("overlap_kind", OVERLAPS), ("weight_by", WEIGHTS), ("distribution", DISTRIBUTIONS)):
-            value = getattr(self, name)
-            if value not in options:
-                raise ConfigError(
-                    f"fusion.{name}={value!r}.{did_you_mean(str(value), options)} Options: {listing(options)}."
-                )
+            choose(f"fusion.{name}", getattr(self, name), options)
         for name in ("temperature", "dof"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"fusion.{name} must be positive, got {getattr(self, name)!r}.")
+            positive(f"fusion.{name}", getattr(self, name))
         rule = NMS(iou=self.overlap, overlap=self.overlap_kind, offset=self.offset, drop=">")
         object.__setattr__(self, "rule", rule)
 

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs, TrainingPass
-from wtal_bench.modeling.blocks import gather_ranks
+from wtal_bench.modeling.blocks import gather_ranks, rank_and_world
+from wtal_bench.options import build, choose
 from wtal_bench.structures import VideoMeta
-from wtal_plugins.gaufuse.decoder import build_decoder, build_settings, candidates_of
+from wtal_plugins.gaufuse.decoder import build_decoder, candidates_of
 from wtal_plugins.gaufuse.fusion import Fusion
+from wtal_plugins.gaufuse.label_store import LabelStore, VideoLabels
 from wtal_plugins.gaufuse.linpro import FAILED, INFEASIBLE, SOLVED, LinPro, Problem, Solution
-from wtal_plugins.gaufuse.store import LabelStore, VideoLabels
 
 KINDS = ("none", "absolute", "delta")
 log = logging.getLogger(__name__)
@@ -68,8 +69,8 @@ class PseudoLabels(nn.Module, Head):
         self.num_columns = num_columns
         self.decoder = build_decoder(decoder)
         self.requires = self.decoder.requires
-        self.fusion = build_settings(Fusion, fusion, "fusion")
-        self.linpro = build_settings(LinPro, linpro, "linpro")
+        self.fusion = build(Fusion, fusion, "fusion")
+        self.linpro = build(LinPro, linpro, "linpro")
         self.generations = {
             epoch: replace(self.fusion, temperature=heat) for epoch, heat in _paired(generations, temperatures)
         }
@@ -115,8 +116,7 @@ class PseudoLabels(nn.Module, Head):
             the labels, and how many videos, videos without instance, classes labelled, without a solution, without
             an answer from the solver.
         """
-        parallel = torch.distributed.is_available() and torch.distributed.is_initialized()
-        rank, world = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if parallel else (0, 1)
+        rank, world = rank_and_world()
         ids, own, problems = [], [], []
         device = torch.device("cpu")
         for number, (outputs, batch) in enumerate(training_pass()):
@@ -197,13 +197,12 @@ def _paired(generations: Sequence[int], temperatures: float | Sequence[float]) -
 
 
 def _checked(schedule: Sequence[tuple[int, str, float]]) -> list[tuple[int, str, float]]:
-    form = "schedule is a list of (first epoch, 'none'|'absolute'|'delta', scale)"
     checked = []
-    for entry in schedule:
+    for i, entry in enumerate(schedule):
         if not isinstance(entry, Sequence) or len(entry) != 3:
-            raise ConfigError(f"{form}; got {entry!r}.")
+            raise ConfigError(
+                f"schedule is a list of (first epoch, 'none'|'absolute'|'delta', scale); schedule[{i}] is {entry!r}."
+            )
         first, kind, scale = entry
-        if kind not in KINDS:
-            raise ConfigError(f"{form}; {kind!r} is none of {listing(KINDS)}.{did_you_mean(str(kind), KINDS)}")
-        checked.append((int(first), kind, float(scale)))
+        checked.append((int(first), choose(f"schedule[{i}][1]", kind, KINDS), float(scale)))
     return sorted(checked, key=lambda entry: entry[0])

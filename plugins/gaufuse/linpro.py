@@ -26,8 +26,9 @@ from multiprocessing import get_context
 import numpy as np
 from scipy.linalg import qr, solve_triangular
 
-from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
-from wtal_plugins.gaufuse import face
+from wtal_bench.errors import DataError
+from wtal_bench.options import at_least, choose
+from wtal_plugins.gaufuse import optimal_face
 from wtal_plugins.gaufuse.interior_point import FAILED, INFEASIBLE, SOLVED, solve_programs
 from wtal_plugins.gaufuse.snippet_classes import Problem, SnippetClasses, snippet_classes
 
@@ -79,14 +80,9 @@ class LinPro:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        for name, options in (("selection", SELECTIONS), ("on_infeasible", ON_INFEASIBLE)):
-            value = getattr(self, name)
-            if value not in options:
-                raise ConfigError(
-                    f"linpro.{name}={value!r}.{did_you_mean(str(value), options)} Options: {listing(options)}."
-                )
-        if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 0:
-            raise ConfigError(f"linpro.workers must be 0 or a number of processes, got {self.workers!r}.")
+        choose("linpro.selection", self.selection, SELECTIONS)
+        choose("linpro.on_infeasible", self.on_infeasible, ON_INFEASIBLE)
+        at_least("linpro.workers", self.workers, 0, whole=True)
 
     def __call__(self, problems: Sequence[Problem]) -> list[Solution]:
         """Solve every problem; the answer to one does not depend on the others.
@@ -130,10 +126,10 @@ class LinPro:
         else:
             for i in todo:
                 columns, q = classes[i].columns[reduced[i]], problems[i].confidence[reduced[i]]
-                found = face.vertex(columns, classes[i].sizes, q)
+                found = optimal_face.vertex(columns, classes[i].sizes, q)
                 status[i] = SOLVED if found is not None else INFEASIBLE
                 if found is not None and self.selection == "analytic_center":
-                    found = face.analytic_center(columns, classes[i].sizes, q, found)
+                    found = optimal_face.analytic_center(columns, classes[i].sizes, q, found)
                 means[i] = means[i] if found is None else found
         return [
             Solution(c.spread(h), int(s), float(c.sizes @ h) if s in (SOLVED, EMPTY) else float("nan"))

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Loss, Outputs
 from wtal_bench.modeling.blocks import masked_mean
+from wtal_bench.options import choose, within
 
 FORMS = ("softmax", "softmax_with_zero", "sigmoid")
 
@@ -35,11 +36,7 @@ class PseudoLabelLoss(Loss):
     optional = ("propagated_cas",)
 
     def __init__(self, share: float = 0.8, form: str = "softmax") -> None:
-        if form not in FORMS:
-            raise ConfigError(f"form={form!r}.{did_you_mean(form, FORMS)} Options: {listing(FORMS)}.")
-        if not 0 <= share <= 1:
-            raise ConfigError(f"share is the part of H(cas), between 0 and 1; got {share}.")
-        self.share, self.form = share, form
+        self.share, self.form = within("share", share, 0, 1), choose("form", form, FORMS)
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"pseudo": 0-d}."""

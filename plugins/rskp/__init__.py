@@ -12,7 +12,6 @@ def wtal_register(registrar: Registrar) -> None:
     registrar.head("rskp.Classifier", "wtal_plugins.rskp.heads:Classifier")
     registrar.head("rskp.Propagation", "wtal_plugins.rskp.heads:Propagation")
     registrar.head("rskp.Memory", "wtal_plugins.rskp.memory:Memory")
-    registrar.loss("rskp.TagCrossEntropy", "wtal_plugins.rskp.losses:TagCrossEntropy")
     registrar.loss("rskp.AttentionContrast", "wtal_plugins.rskp.losses:AttentionContrast")
     registrar.loss("rskp.Distillation", "wtal_plugins.rskp.losses:Distillation")
     for name in ("official", "memory", "memory_of_slot_zero"):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wtal_bench.interfaces import Backbone, Outputs, TrainingPass
-from wtal_bench.modeling.blocks import pack, unpack
+from wtal_bench.modeling.blocks import pack, unpack, xavier
 
 
 class Embedding(nn.Module, Backbone):
@@ -39,9 +39,7 @@ class Embedding(nn.Module, Backbone):
     ) -> None:
         super().__init__()
         self.provides = type(self).provides if embedding else ("dropped_embedding",)
-        self.embed = nn.Linear(in_channels, channels)
-        nn.init.xavier_uniform_(self.embed.weight)
-        nn.init.zeros_(self.embed.bias)
+        self.embed = xavier(nn.Linear(in_channels, channels))
         self.dropout = dropout
         self.dropout_in_passes = frozenset(dropout_in_passes)
         if self.dropout_in_passes:

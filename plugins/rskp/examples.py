@@ -17,15 +17,19 @@ def official() -> Example:
                 memory=dict(type="rskp.Memory", channels=6, num_classes=3),
             ),
             losses=dict(
-                fore_o=dict(type="rskp.TagCrossEntropy"),
-                fore_m=dict(type="rskp.TagCrossEntropy", reads="m.video_logits"),
+                fore_o=dict(type="VideoCrossEntropy"),
+                fore_m=dict(type="VideoCrossEntropy", reads="m.video_logits"),
                 fore_r=dict(
-                    type="rskp.TagCrossEntropy",
+                    type="VideoCrossEntropy",
                     reads="r.video_logits",
                     weight=dict(schedule="steps", steps=[(0, 0.0), (101, 0.5)]),
                 ),
-                back_o=dict(type="rskp.TagCrossEntropy", reads="classwise_logits", background_target=1.0, weight=0.2),
-                back_m=dict(type="rskp.TagCrossEntropy", reads="m.classwise_logits", background_target=1.0, weight=0.2),
+                back_o=dict(
+                    type="VideoCrossEntropy", reads="classwise_logits", target="tags_and_background", weight=0.2
+                ),
+                back_m=dict(
+                    type="VideoCrossEntropy", reads="m.classwise_logits", target="tags_and_background", weight=0.2
+                ),
                 att=dict(type="rskp.AttentionContrast", weight=0.1),
                 spl=dict(type="rskp.Distillation"),
             ),

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from wtal_bench.interfaces import Batch, Head, Outputs
+from wtal_bench.modeling.blocks import xavier_rows
+from wtal_bench.options import within
 from wtal_plugins.rskp.propagation import Snippets, Walked, representatives, unit_rows, walk
 
 POOL_EPSILON = 1e-5
@@ -58,7 +60,7 @@ class Classifier(nn.Module, Head):
     def __init__(self, channels: int, num_classes: int, scale: float = 20.0) -> None:
         super().__init__()
         self.scale = scale
-        self.ac_center = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_classes + 1, channels)))
+        self.ac_center = xavier_rows(num_classes + 1, channels)
         self.fg_center = nn.Parameter(-self.ac_center.detach()[-1:].clone())
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
@@ -105,8 +107,10 @@ class Propagation(nn.Module, Head):
         score_share: float = 0.6,
     ) -> None:
         super().__init__()
-        self.mu = nn.Parameter(nn.init.xavier_uniform_(torch.empty(count, channels)))
-        self.iterations, self.walk_weight, self.scale, self.score_share = iterations, walk_weight, scale, score_share
+        self.mu = xavier_rows(count, channels)
+        self.iterations, self.scale = iterations, scale
+        self.walk_weight = within("walk_weight", walk_weight, 0, 1)
+        self.score_share = within("score_share", score_share, 0, 1)
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """x [B,T,D] -> fields."""

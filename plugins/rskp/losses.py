@@ -1,4 +1,4 @@
-"""The losses of RSKP, one video's mean each: tags, attention sparsity, and the distillation of the walked branches."""
+"""RSKP's own losses, one video's mean each: attention contrast and the distillation of the walked branches."""
 
 from __future__ import annotations
 
@@ -8,33 +8,7 @@ from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, Loss, Outputs
 from wtal_bench.modeling.blocks import masked_mean, topk_count, topk_mean
-
-EPSILON = 1e-8
-"""Added to the number of tags (authors' code); in float64 it shows in the ninth digit of the loss."""
-
-
-class TagCrossEntropy(Loss):
-    """NCE = -mean over videos of sum_c l_c / (sum l + 1e-8) log softmax(logits)_c (Eq. 10 of the README).
-
-    Reads `video_logits` [B,C+1] and the tags [B,C]; gives `ce`. A video without any tag adds 0 to the mean, or its
-    background term.
-
-    Args:
-        background_target: l of the background column: 0 for attention-weighted logits, 1 for class-wise ones.
-    """
-
-    requires = ("video_logits",)
-    needs = ("labels",)
-
-    def __init__(self, background_target: float = 0.0) -> None:
-        self.background_target = background_target
-
-    def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Return {"ce": 0-d}."""
-        logits = outputs["video_logits"]
-        target = F.pad(batch.labels.to(logits.dtype), (0, 1), value=self.background_target)
-        target = target / (target.sum(dim=1, keepdim=True) + EPSILON)
-        return {"ce": -(target * F.log_softmax(logits, dim=1)).sum(dim=1).mean()}
+from wtal_bench.options import at_least, positive
 
 
 class AttentionContrast(Loss):
@@ -49,7 +23,7 @@ class AttentionContrast(Loss):
     requires = ("attention",)
 
     def __init__(self, divisor: int = 8) -> None:
-        self.divisor = divisor
+        self.divisor = at_least("divisor", divisor, 1, whole=True)
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"contrast": 0-d}."""
@@ -71,7 +45,7 @@ class Distillation(Loss):
     requires = ("cas", "teacher_logits")
 
     def __init__(self, temperature: float = 0.2) -> None:
-        self.temperature = temperature
+        self.temperature = positive("temperature", temperature)
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"distillation": 0-d}."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Batch, Head, Outputs, TrainingPass
-from wtal_bench.modeling.blocks import gather_ranks
+from wtal_bench.modeling.blocks import gather_ranks, rank_and_world
+from wtal_bench.options import choose, within
 from wtal_plugins.rskp.heads import CENTERS, classify, snippets_of
 from wtal_plugins.rskp.propagation import walk
 
@@ -62,13 +62,13 @@ class Memory(nn.Module, Head):
         teacher_share: float = 0.8,
     ) -> None:
         super().__init__()
-        if slot not in SLOTS:
-            raise ConfigError(f"slot={slot!r}.{did_you_mean(slot, SLOTS)} Options: {listing(SLOTS)}.")
         self.requires = (*type(self).requires, *(f"m.{name}" for name in BRANCH))
         self.register_buffer("bank", torch.zeros(num_classes, size, channels))
         self.register_buffer("bank_scores", torch.zeros(num_classes, size))
-        self.start, self.slot, self.clear_at = start, slot, frozenset(clear_at)
-        self.walk_weight, self.scale, self.teacher_share = walk_weight, scale, teacher_share
+        self.start, self.slot, self.clear_at = start, choose("slot", slot, SLOTS), frozenset(clear_at)
+        self.scale = scale
+        self.walk_weight = within("walk_weight", walk_weight, 0, 1)
+        self.teacher_share = within("teacher_share", teacher_share, 0, 1)
 
     def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:
         """Fill the bank when the branch begins, empty it at `clear_at`."""
@@ -124,7 +124,7 @@ class Memory(nn.Module, Head):
             for x in (batch.labels, outputs["representatives"], outputs["representative_scores"])
         ]
         ranks = [(self.slots(labels), vectors, scores) for labels, vectors, scores in zip(*gathered, strict=True)]
-        here = torch.distributed.get_rank() if len(ranks) > 1 else 0
+        here, _ = rank_and_world()
         for turn in range(max(len(slots) for slots, _, _ in ranks)):  # rank r holds every R-th video of a mini-batch
             for rank, (slots, vectors, scores) in enumerate(ranks):
                 if turn < len(slots):

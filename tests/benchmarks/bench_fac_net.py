@@ -39,7 +39,7 @@ CONTRAST = dict(outer=0.25, weight=0.6, ring="inside", overhang=1)
 
 def model_config(width: int, channels: int, classes: int, dropout: float) -> dict:
     """One stream of FAC-Net, as in configs/fac_net_thumos.py."""
-    cross_entropy = "fac_net.TagCrossEntropy"
+    cross_entropy = "VideoCrossEntropy"
     return dict(
         type="Localizer",
         backbone=dict(
@@ -58,7 +58,7 @@ def model_config(width: int, channels: int, classes: int, dropout: float) -> dic
         losses=dict(
             cw=dict(type=cross_entropy, reads="cw_logits", weight=1.0),
             ca=dict(type=cross_entropy, weight=0.1),
-            mil=dict(type=cross_entropy, reads="mil_logits", background_target=1.0, weight=0.1),
+            mil=dict(type=cross_entropy, reads="mil_logits", target="tags_and_background", weight=0.1),
         ),
         postprocessor=None,
     )

@@ -167,7 +167,7 @@ def test_scores_of_passes_that_read_the_same_field_count_once():
         ({"upsample": 0}, "upsample=0"),
         ({"thresholds": []}, "thresholds is empty"),
         ({"time": "second"}, "time='second'"),
-        ({"nms": {"iuo": 0.5}}, "nms: unknown key 'iuo'.*Did you mean 'iou'"),
+        ({"nms": {"iuo": 0.5}}, "nms.iuo: NMS has no argument 'iuo'.*Did you mean 'iou'"),
         ({"nms": 0.5}, "nms must be a dict"),
         ({"contrast": {"ouster": 1}}, "Did you mean 'outer'"),
         ({"nms_units": "frames"}, "seconds, samples"),

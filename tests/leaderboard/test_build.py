@@ -17,6 +17,7 @@ from tests.helpers import REPOSITORY
 from wtal_bench.cli import main
 from wtal_bench.errors import RecordError
 from wtal_bench.leaderboard.build import build, find_folder, render, stale
+from wtal_bench.leaderboard.filing import verify
 from wtal_bench.leaderboard.markdown import escape
 
 NASTY = "x</script><img src=x onerror=alert(1)>|*a*[b](http://c)"
@@ -93,6 +94,15 @@ def test_a_new_record_makes_the_tables_stale(filed, world):
     build(filed)
     world.file(filed / "records", seed=5, noise=0.6)
     assert len(stale(filed)) == 3
+
+
+def test_a_record_of_components_that_are_gone_is_still_shown_and_scored(world, board):
+    gone = [{"kind": "loss", "name": "gone.TagCrossEntropy", "plugin": "gone", "version": "0.1.0"}]
+    config = {"model": {"losses": {"cls": {"type": "gone.TagCrossEntropy"}}}, "seed": 3}
+    world.file(board / "records", seed=3, method="gone", components=gone, config=config)
+    made = render(board)
+    assert all("gone" in made[name] for name in ("README.md", "index.html", "leaderboard.csv"))
+    assert [item.state for item in verify(board / "records", [world.path])] == ["same"]
 
 
 def test_the_page_is_whole_and_loads_nothing(filed):

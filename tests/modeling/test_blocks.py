@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wtal_bench.errors import ConfigError
 from wtal_bench.modeling import blocks
 
 LENGTHS = [6, 1, 9, 4]
@@ -199,24 +200,48 @@ def test_unit_vectors_of_zero_rows_are_zero_forward_and_backward(dim):
     assert torch.isfinite(ours.grad).all()
 
 
-@pytest.mark.parametrize("normalize", [True, False])
-def test_soft_cross_entropy_is_the_mean_over_videos_of_the_tags(normalize):
-    logits = draw(5)[:, 0].requires_grad_()
-    target = torch.tensor([[1, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 0, 0]], dtype=torch.float64)
-    expected = 0.0
-    for row, tags in zip(logits, target):
-        share = tags / tags.sum() if normalize and tags.sum() > 0 else tags
-        expected = expected - (share * (row - torch.logsumexp(row, 0))).sum() / len(logits)
-    loss = blocks.soft_cross_entropy(logits, target, normalize)
-    torch.testing.assert_close(loss, expected, rtol=0, atol=1e-14)
-    (ours,) = torch.autograd.grad(loss, logits)
-    (theirs,) = torch.autograd.grad(expected, logits)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-14)
-    assert torch.isfinite(ours).all()
+@pytest.mark.parametrize("shared", [True, False])
+def test_cosine_is_the_cosine_with_its_gradient(shared):
+    x, rows = draw(5, seed=1)[:, :6], draw(5, seed=2)[:, :3]
+    rows = rows[0] if shared else rows
+    x, rows = x.add(0.1).requires_grad_(), rows.requires_grad_()
+    expected = F.cosine_similarity(x.unsqueeze(2), rows.unsqueeze(-3), dim=-1)
+    torch.testing.assert_close(blocks.cosine(x, rows), expected, rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradcheck(blocks.cosine, (x, rows))
 
 
-def test_soft_cross_entropy_of_one_tag_is_torchs():
-    logits = draw(5)[:, 0]
-    tags = torch.tensor([0, 3, 4, 1])
-    ours = blocks.soft_cross_entropy(logits, F.one_hot(tags, 5).double())
-    torch.testing.assert_close(ours, F.cross_entropy(logits, tags), rtol=0, atol=1e-14)
+def test_a_row_of_zeros_has_cosine_and_gradient_zero():
+    x, rows = draw(5, seed=1)[0, :4], draw(5, seed=2)[0, :3]
+    x[1], rows[2] = 0.0, 0.0
+    x.requires_grad_()
+    rows.requires_grad_()
+    made = blocks.cosine(x, rows)
+    assert not made[1].any()
+    assert not made[:, 2].any()
+    made.square().sum().backward()
+    for value in (x, rows):
+        assert torch.isfinite(value.grad).all()
+    assert not x.grad[1].any()
+    assert not rows.grad[2].any()
+
+
+def test_take_columns_refuses_what_is_not_there():
+    x = draw(6)
+    assert torch.equal(blocks.take_columns(x, (2, 6), "streams.flow"), x[..., 2:])
+    with pytest.raises(ConfigError, match=r"streams\.flow takes columns 4\.\.8, but the features have 6"):
+        blocks.take_columns(x, (4, 8), "streams.flow")
+
+
+def test_xavier_starts_weights_in_their_bounds_and_biases_at_zero():
+    for layer, bound in ((torch.nn.Linear(30, 20), (6 / 50) ** 0.5), (torch.nn.Conv1d(30, 20, 3), (6 / 150) ** 0.5)):
+        assert blocks.xavier(layer) is layer
+        assert not layer.bias.any()
+        assert 0.9 * bound < layer.weight.abs().max() <= bound
+    assert blocks.xavier(torch.nn.Linear(3, 2, bias=False)).bias is None
+    rows = blocks.xavier_rows(20, 30)
+    assert isinstance(rows, torch.nn.Parameter)
+    assert 0.9 * (6 / 50) ** 0.5 < rows.abs().max() <= (6 / 50) ** 0.5
+
+
+def test_one_process_is_rank_zero_of_one():
+    assert blocks.rank_and_world() == (0, 1)

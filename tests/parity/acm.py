@@ -34,10 +34,10 @@ def model_config(data: dict) -> dict:
     channels, width, _ = data["param/embed.weight"].shape
     classes = len(data["param/cls.weight"]) - 1
     divisors = tuple(meta[f"{branch}_topk_seg"] for branch in ("ins", "con", "bak"))
-    cross_entropy = dict(type="acm_net.BranchCrossEntropy", eps=meta["log_eps"])
+    cross_entropy = dict(type="VideoCrossEntropy", log_eps=meta["log_eps"])
     losses = dict(
-        cls_inst=dict(**cross_entropy, target="instance", weight=meta["w_cls_inst"]),
-        cls_cont=dict(**cross_entropy, target="context", reads="context_logits"),
+        cls_inst=dict(**cross_entropy, weight=meta["w_cls_inst"]),
+        cls_cont=dict(**cross_entropy, target="tags_and_background", reads="context_logits"),
         cls_back=dict(**cross_entropy, target="background", reads="background_logits"),
         guide=dict(type="acm_net.Guide", weight=meta["w_guide"]),
         feat=dict(type="acm_net.FeatureSeparation", margin=meta["feat_margin"], weight=meta["w_feat"]),
@@ -45,11 +45,11 @@ def model_config(data: dict) -> dict:
     )
     if meta.get("w_lcs"):
         rescale = dict(offset=meta["sim_offset"], gain=meta["sim_gain"]) if "sim_gain" in meta else None
-        lcs = dict(tau=meta["tau"], length=meta["lcs_len"], rescale=rescale)
+        lcs = dict(tau=meta["tau"], selection=dict(length=meta["lcs_len"]), rescale=rescale)
         losses["lcs"] = dict(type="ftcl.LCS", weight=meta["w_lcs"], **lcs)
     if meta.get("w_fsd"):
         half = len(data["param/trans.weight"]) // 2
-        fsd = dict(channels=channels, proj_dim=half, length=meta["fsd_len"], **smoothmax_of(meta))
+        fsd = dict(channels=channels, proj_dim=half, selection=dict(length=meta["fsd_len"]), **smoothmax_of(meta))
         losses["fsd"] = dict(type="ftcl.FSD", weight=meta["w_fsd"], **fsd)
     return dict(
         type="Localizer",

@@ -12,6 +12,7 @@ from tests.decoding.compare import same_ap, same_multiset, score, video_rows
 from tests.helpers import REPOSITORY, golden_files, load_golden
 from wtal_bench.decoding import ThresholdDecoder
 from wtal_bench.interfaces import Batch, VideoMeta
+from wtal_bench.modeling.blocks import take_columns
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.recipes import read_tree
@@ -56,7 +57,7 @@ def config_of(cfg: dict, width: int, channels: int, classes: int, taps: int) -> 
         heads=dict(score=dict(type="bges_ten.VideoScore", eps=cfg["eps"])),
         views=dict(tcb=dict(type="bges_ten.SnippetRepeat", k=cfg["k"], tail=cfg["tail"]) if cfg["use_ten"] else None),
         losses=dict(
-            fg=dict(type="bges_ten.ForegroundLoss", label_norm=cfg["label_norm"]),
+            fg=dict(type="VideoCrossEntropy", normalize=cfg["label_norm"] == "l1"),
             bg=dict(
                 type="bges_ten.BackgroundLoss",
                 norm=cfg["bg_norm"],
@@ -161,7 +162,7 @@ def test_outputs_losses_and_gradients(path):
     ours = {"cas": cas, "att": attention, "logit_fg": outputs["video_logits"]}
     ours["p_fg"] = outputs["video_logits"].softmax(1)
     for letter, name in STREAMS.items():
-        own = model.backbone.streams[name](model.backbone._of(name, batch.features), mask)
+        own = model.backbone.streams[name](take_columns(batch.features, model.backbone.columns[name], name), mask)
         ours |= {f"{field}_{letter}": value for field, value in zip(("emb", "cas", "att"), own)}
     if cfg["use_ten"]:
         ours |= {"tcb_cas": outputs["tcb.cas"], "tcb_att": outputs["tcb.attention"]}
@@ -228,7 +229,8 @@ def test_closed_gradients_equal_the_oracle_and_autograd(path):
     shared = (outputs["cas"], outputs["attention"])
     for letter, name in STREAMS.items():
         stream = model.backbone.streams[name]
-        embedding, own_cas, attention = stream(model.backbone._of(name, batch.features), batch.mask)
+        features = take_columns(batch.features, model.backbone.columns[name], name)
+        embedding, own_cas, attention = stream(features, batch.mask)
         own = (attention, embedding, batch.mask)
         for key, options in {
             "nb/exact": {"norm": "nb"},

@@ -14,13 +14,12 @@ from tests.helpers import golden_files, load_golden
 from wtal_bench.decoding import NMS, Candidates, finish
 from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, evaluate
 from wtal_bench.interfaces import Batch, Detections, VideoMeta
-from wtal_bench.modeling.blocks import unit
+from wtal_bench.modeling.blocks import cosine, unit
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.plugins import registry
 from wtal_bench.running.config import Train
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
-from wtal_plugins.fac_net.cosine import cosine
 
 PARAMETERS = {
     "backbone.embed.fc1.weight": "embed.fc1.weight",
@@ -37,7 +36,7 @@ TOLERANCE = 1e-10
 def config_of(meta: dict) -> dict:
     """The model config that says what a golden file's settings say."""
     cosines = dict(delta=meta["scale_factor"], video_scale_multiplier=meta["video_scale_multiplier"])
-    cross_entropy = "fac_net.TagCrossEntropy"
+    cross_entropy = dict(type="VideoCrossEntropy", target_eps=1e-8)
     return dict(
         type="Localizer",
         backbone=dict(
@@ -59,9 +58,9 @@ def config_of(meta: dict) -> dict:
             ),
         ),
         losses=dict(
-            cw=dict(type=cross_entropy, reads=LOGITS["cw"], weight=meta["lambda_cw"]),
-            ca=dict(type=cross_entropy, reads=LOGITS["ca"], weight=meta["lambda_ca"]),
-            mil=dict(type=cross_entropy, reads=LOGITS["mil"], background_target=1.0, weight=meta["lambda_mil"]),
+            cw=dict(**cross_entropy, reads=LOGITS["cw"], weight=meta["lambda_cw"]),
+            ca=dict(**cross_entropy, reads=LOGITS["ca"], weight=meta["lambda_ca"]),
+            mil=dict(**cross_entropy, reads=LOGITS["mil"], target="tags_and_background", weight=meta["lambda_mil"]),
         ),
     )
 

@@ -61,7 +61,9 @@ def test_sequence_distance(path):
         [np.concatenate([data[f"in/act_{side}"], data[f"in/bak_{side}"]], axis=1) for side in (0, 1)], same
     )
     width, channels = data["param/trans.weight"].shape
-    settings = dict(type="ftcl.FSD", channels=channels, proj_dim=width // 2, length=max(sizes), **smoothmax_of(meta))
+    settings = dict(
+        type="ftcl.FSD", channels=channels, proj_dim=width // 2, selection=dict(length=max(sizes)), **smoothmax_of(meta)
+    )
     loss = registry("loss").build(settings, "golden").double()
     loss.trans.load_state_dict({k: torch.from_numpy(data[f"param/trans.{k}"]) for k in ("weight", "bias")})
 
@@ -108,7 +110,7 @@ def test_common_subsequence(path):
     sides = [data["in/seq_0"], data["in/seq_1"]]
     m, n = (x.shape[1] for x in sides)
     outputs, batch = paired_batch(sides, same)
-    loss = registry("loss").build(dict(type="ftcl.LCS", tau=meta["tau"], length=max(m, n)), "golden")
+    loss = registry("loss").build(dict(type="ftcl.LCS", tau=meta["tau"], selection=dict(length=max(m, n))), "golden")
     compared = loss.compared(outputs, batch)
     similarity, table, r = common_matrices(loss, compared)
     similarity.retain_grad()
@@ -195,7 +197,9 @@ def test_whole_objective_inside_a_batch(path):
     if lcs and positive:
         compared = lcs.compared(outputs, batch)
         lcs_table = common_matrices(lcs, compared)[1]
-        plain = registry("loss").build(dict(type="ftcl.LCS", tau=meta["tau"], length=meta["lcs_len"]), "golden")
+        plain = registry("loss").build(
+            dict(type="ftcl.LCS", tau=meta["tau"], selection=dict(length=meta["lcs_len"])), "golden"
+        )
         for name, rows in groups:
             assert_near(plain.matches(compared)[0][rows], data[f"out/sim_{name}"], what=f"sim_{name}")
             assert_near(lcs_table[rows], data[f"out/R_{name}"], what=f"R_{name}")

@@ -22,11 +22,11 @@ from wtal_bench.running.config import load_config
 from wtal_bench.running.optim import learning_rate
 from wtal_plugins.gaufuse.decoder import FusedDecoder, candidates_of
 from wtal_plugins.gaufuse.fusion import Fusion
+from wtal_plugins.gaufuse.label_store import LabelStore, VideoLabels
 from wtal_plugins.gaufuse.labels import PseudoLabels
 from wtal_plugins.gaufuse.linpro import EMPTY, INFEASIBLE, SOLVED, LinPro, Problem
 from wtal_plugins.gaufuse.losses import PseudoLabelLoss
 from wtal_plugins.gaufuse.snippet_classes import snippet_classes
-from wtal_plugins.gaufuse.store import LabelStore, VideoLabels
 
 GAUFUSE = load_config(REPOSITORY / "configs" / "gaufuse_thumos.py")
 RSKP = load_config(REPOSITORY / "configs" / "rskp_thumos.py")

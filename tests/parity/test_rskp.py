@@ -20,7 +20,7 @@ from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.running.config import load_config
 from wtal_bench.running.optim import build_optimizer
-from wtal_plugins.gaufuse.store import LabelStore, VideoLabels
+from wtal_plugins.gaufuse.label_store import LabelStore, VideoLabels
 from wtal_plugins.rskp.heads import snippets_of
 from wtal_plugins.rskp.propagation import walk
 

@@ -115,7 +115,6 @@ def test_a_video_without_tags_gives_finite_losses():
 @pytest.mark.parametrize(
     ("kind", "config", "words"),
     [
-        ("loss", dict(type="acm_net.BranchCrossEntropy", target="instanc"), "Did you mean 'instance'"),
         ("head", dict(type="acm_net.Branches", divisors=(8, 3)), "three whole numbers"),
         ("head", dict(type="acm_net.BranchFeatures", divisors=(8, 0, 3)), "three whole numbers"),
     ],

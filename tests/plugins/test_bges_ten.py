@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from tests.helpers import REPOSITORY
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch
+from wtal_bench.modeling.blocks import take_columns
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.running.ablation import load_rows
@@ -180,7 +181,7 @@ def test_the_closed_gradient_equals_autograd_on_padded_batches(norm, grl):
     outputs = model.compute(batch)
     ours = gradients(model, model.losses(batch)["bg"])
     for name, stream in model.backbone.streams.items():
-        embedding, _, attention = stream(model.backbone._of(name, batch.features), batch.mask)
+        embedding, _, attention = stream(take_columns(batch.features, model.backbone.columns[name], name), batch.mask)
         closed = attention_gradient(
             outputs["cas"], outputs["attention"], attention, embedding, batch.mask, norm=norm, grl=grl
         )
@@ -322,7 +323,7 @@ def fac_net_host(**losses) -> dict:
         backbone=dict(type="fac_net.Trunk", in_channels=8, channels=6, num_classes=3, dropout=0.0),
         heads=dict(mil=dict(type="fac_net.MultipleInstance")),
         views=dict(tcb=dict(type="bges_ten.SnippetRepeat", k=4)),
-        losses=dict(host=dict(type="fac_net.TagCrossEntropy", background_target=1.0), **losses),
+        losses=dict(host=dict(type="VideoCrossEntropy", target="tags_and_background"), **losses),
     )
 
 
@@ -384,7 +385,6 @@ def test_a_host_without_background_class_is_told_so(loss):
     [
         (dict(bg=dict(norm="nf_constant")), "norm='nf_constant'.*Did you mean 'nf_const'"),
         (dict(bg=dict(grl=-1.0)), "grl=-1.0 must be"),
-        (dict(fg=dict(label_norm="l2")), "label_norm='l2' is unknown; it takes l1, none"),
         (dict(att=dict(distance="kl")), "distance='kl'"),
         (dict(att=dict(size=4)), "size=4 must be odd"),
         (dict(att=dict(sigma=0)), "sigma=0 must be positive"),
@@ -394,8 +394,8 @@ def test_a_host_without_background_class_is_told_so(loss):
         (dict(tcb=dict(k=0)), "k=0 must be an integer of at least 1"),
         (dict(tcb=dict(tail="cut")), "tail='cut'.*short, merge, drop"),
         (dict(backbone=dict(streams={})), "streams is empty"),
-        (dict(backbone=dict(streams=dict(rgb=(4, 4)))), r"streams\.rgb=\(4, 4\) must be \(first, end\)"),
-        (dict(backbone=dict(streams=dict(rgb=4))), r"streams\.rgb=4 must be"),
+        (dict(backbone=dict(streams=dict(rgb=(4, 4)))), r"streams\.rgb must be \(first, end\).*got \(4, 4\)"),
+        (dict(backbone=dict(streams=dict(rgb=4))), r"streams\.rgb must be .*got 4"),
         (dict(backbone=dict(taps=2)), "taps must be odd"),
     ],
     ids=str,

@@ -25,11 +25,9 @@ from wtal_bench.running.config import check_config, load_config
 from wtal_bench.running.optim import build_optimizer
 from wtal_bench.running.run import train
 from wtal_bench.running.workdir import WorkDir
-from wtal_plugins.fac_net.cosine import cosine
-from wtal_plugins.fac_net.losses import TagCrossEntropy
 
 WIDTH, CHANNELS, CLASSES = 6, 5, 3
-CROSS_ENTROPY = "fac_net.TagCrossEntropy"
+CROSS_ENTROPY = "VideoCrossEntropy"
 CONFIGS = REPOSITORY / "configs"
 
 
@@ -45,7 +43,7 @@ def member(width=WIDTH, scale=2.0, **trunk) -> dict:
         losses=dict(
             cw=dict(type=CROSS_ENTROPY, reads="cw_logits", weight=1.0),
             ca=dict(type=CROSS_ENTROPY, weight=0.1),
-            mil=dict(type=CROSS_ENTROPY, reads="mil_logits", background_target=1.0, weight=0.1),
+            mil=dict(type=CROSS_ENTROPY, reads="mil_logits", target="tags_and_background", weight=0.1),
         ),
     )
 
@@ -130,27 +128,6 @@ def test_a_video_of_zeros_alone_trains_and_scores_every_class_alike():
     batch = make_batch([torch.zeros(4, WIDTH, dtype=torch.float64)], torch.tensor([[1.0, 0, 0]]))
     assert not model.compute(batch)["video_logits"].any()
     assert all(torch.isfinite(g).all() for g in summed_gradient(model, [batch]).values())
-
-
-def test_cosine_is_the_cosine_with_its_gradient():
-    x, weights = (v.requires_grad_() for v in videos_of((7, 4)))
-    assert torch.autograd.gradcheck(cosine, (x.detach().add(0.1).requires_grad_(), weights))
-    expected = F.cosine_similarity(x.unsqueeze(1), weights.unsqueeze(0), dim=-1)
-    torch.testing.assert_close(cosine(x, weights), expected, rtol=1e-12, atol=1e-12)
-
-
-def test_tag_cross_entropy_by_hand():
-    logits = torch.tensor([[0.0, math.log(3.0), 0.0]], dtype=torch.float64)  # probabilities 0.2 0.6 0.2
-    batch = replace(make_batch(videos_of((2,))), labels=torch.tensor([[1.0, 1.0]]))
-    outputs = {"video_logits": logits}
-    for background, expected in ((0.0, -(math.log(0.2) + math.log(0.6)) / 2), (1.0, -math.log(0.2 * 0.6 * 0.2) / 3)):
-        loss = TagCrossEntropy(background_target=background)(outputs, batch)["ce"]
-        assert loss.item() == pytest.approx(expected, rel=1e-7)
-        assert loss.item() != pytest.approx(expected, rel=1e-10), "the authors' 1e-8 in the number of tags is missing"
-    no_background = TagCrossEntropy(background_target=1.0)({"video_logits": logits[:, :2]}, batch)["ce"]
-    assert no_background.item() == pytest.approx(-(math.log(0.25) + math.log(0.75)) / 2, rel=1e-7)
-    nothing = TagCrossEntropy()(outputs, replace(batch, labels=torch.zeros(1, 2)))["ce"]
-    assert nothing.item() == 0
 
 
 # ---- switches ----

@@ -20,6 +20,7 @@ from wtal_plugins.ftcl.losses import FSD, LCS
 from wtal_plugins.ftcl.sequences import Selection
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+TWO = dict(length=2)
 
 
 def selection(compare="proposals", length=2, background="next", score="attention", gather="plain", short="shorten"):
@@ -99,7 +100,7 @@ def test_scores_from_class_logits():
 
 def test_group_means_are_subtracted_and_an_empty_group_counts_nothing():
     outputs, batch = hand_made(pairs=((0, 1), (1, 2), (0, 2)), same=(1.0, 1.0, 0.0))
-    loss = LCS(tau=0.8, length=5)
+    loss = LCS(tau=0.8, selection=dict(length=5))
     value = loss(outputs, batch)["contrast"]
     compared = loss.compared(outputs, batch)
     r = loss.similarity(compared)[0]
@@ -112,7 +113,7 @@ def test_group_means_are_subtracted_and_an_empty_group_counts_nothing():
 
 def test_pairs_of_different_tags_compare_action_with_the_background_of_the_second_video():
     outputs, batch = hand_made()
-    loss = FSD(channels=3, proj_dim=2, length=2)
+    loss = FSD(channels=3, proj_dim=2, selection=TWO)
     score = outputs["attention"]
     action, background = loss.selection.sequences(score, batch)
     compared = loss.compared(outputs, batch)
@@ -125,7 +126,7 @@ def test_pairs_of_different_tags_compare_action_with_the_background_of_the_secon
 def test_the_ranking_loss_is_equation_4():
     outputs, batch = hand_made(pairs=((0, 1), (0, 2), (2, 1)), same=(1.0, 0.0, 1.0))
     torch.manual_seed(0)
-    loss = FSD(channels=3, proj_dim=2, length=2, loss="rank", margin=0.3, smoothmax="hard").double()
+    loss = FSD(channels=3, proj_dim=2, selection=TWO, loss="rank", margin=0.3, smoothmax="hard").double()
     action, background = loss.selection.sequences(outputs["attention"], batch)
 
     def similarity(first, second, rows):
@@ -149,7 +150,7 @@ def test_the_ranking_loss_is_equation_4():
 
 def test_the_cross_entropy_is_equation_7_with_the_minus():
     outputs, batch = hand_made(lengths=(9, 3, 8, 2))
-    loss = LCS(tau=0.7, length=5, loss="bce")
+    loss = LCS(tau=0.7, selection=dict(length=5), loss="bce")
     compared = loss.compared(outputs, batch)
     r = loss.similarity(compared)[0].detach()
     share = (r / torch.tensor([3.0, 5.0])).tolist()  # the shorter sequences: 3 of 3 snippets, 5 of 9
@@ -166,7 +167,9 @@ def test_without_any_match_the_cross_entropy_is_finite_and_has_no_gradient():
     assert not outputs["embedding"].grad.any()
 
 
-@pytest.mark.parametrize("loss", [FSD(3, 2, length=2), FSD(3, 2, length=2, loss="rank"), LCS(report_matched=True)])
+@pytest.mark.parametrize(
+    "loss", [FSD(3, 2, selection=TWO), FSD(3, 2, selection=TWO, loss="rank"), LCS(report_matched=True)]
+)
 def test_a_batch_without_pairs_gives_zero(loss):
     outputs, batch = hand_made()
     none = replace(batch, pairs=torch.zeros(0, 2, dtype=torch.long), pair_same=torch.zeros(0))
@@ -177,7 +180,7 @@ def test_a_batch_without_pairs_gives_zero(loss):
 
 def test_ranking_without_a_pair_of_the_same_tags_gives_zero():
     outputs, batch = hand_made(same=(0.0, 0.0))
-    assert FSD(3, 2, length=2, loss="rank")(outputs, batch)["contrast"].item() == 0
+    assert FSD(3, 2, selection=TWO, loss="rank")(outputs, batch)["contrast"].item() == 0
 
 
 @pytest.mark.parametrize("make", ["FSD", "DTW"])
@@ -185,7 +188,7 @@ def test_a_video_of_one_snippet_has_no_proposals_and_its_pairs_are_left_out(make
     outputs, batch = hand_made(pairs=((0, 1), (3, 1), (0, 2), (0, 3)), same=(1.0, 1.0, 0.0, 0.0))
     torch.manual_seed(0)
     arguments = dict(channels=3, proj_dim=2) if make == "FSD" else {}
-    loss = registry("loss").build(dict(type=f"ftcl.{make}", length=2, **arguments), "test")
+    loss = registry("loss").build(dict(type=f"ftcl.{make}", selection=TWO, **arguments), "test")
     loss = loss.double() if make == "FSD" else loss
     value = loss(outputs, batch)["contrast"]
     without = replace(batch, pairs=batch.pairs[[0, 2]], pair_same=batch.pair_same[[0, 2]])
@@ -227,8 +230,10 @@ def test_gradients_reach_the_score_only_when_weighted(gather, reached):
     outputs = model.compute(batch)
     outputs["attention"].retain_grad()
     torch.manual_seed(0)
-    fsd = FSD(channels=6, proj_dim=4, gather=gather).double()
-    (fsd(outputs, batch)["contrast"] + LCS(tau=0.5, gather=gather)(outputs, batch)["contrast"]).backward()
+    fsd = FSD(channels=6, proj_dim=4, selection=dict(gather=gather)).double()
+    (
+        fsd(outputs, batch)["contrast"] + LCS(tau=0.5, selection=dict(gather=gather))(outputs, batch)["contrast"]
+    ).backward()
     assert (outputs["attention"].grad is not None and bool(outputs["attention"].grad.any())) == (
         reached and gather == "weighted"
     )
@@ -286,7 +291,7 @@ def test_pairs_in_one_batch_equal_each_pair_alone():
 def test_mined_subsequences_can_be_read():
     outputs, batch = hand_made(lengths=(20, 16, 12, 9))
     batch = replace(batch, snippet_index=batch.snippet_index * 3)
-    loss = LCS(tau=0.8, length=8)
+    loss = LCS(tau=0.8, selection=dict(length=8))
     found = loss.subsequences(outputs, batch)
     assert [sub.videos for sub in found] == [("video0", "video1"), ("video0", "video2")]
     r = loss.similarity(loss.compared(outputs, batch))[0]
@@ -309,8 +314,8 @@ def on_host(host: dict, **losses) -> dict:
 def test_both_losses_attach_to_a_host_without_attention():
     from wtal_plugins.ecm.examples import official as ecm
 
-    lcs = dict(type="ftcl.LCS", tau=0.5, score="cas_sum", weight=0.005)
-    fsd = dict(type="ftcl.FSD", channels=6, proj_dim=4, score="cas_max", weight=0.04)
+    lcs = dict(type="ftcl.LCS", tau=0.5, selection=dict(score="cas_sum"), weight=0.005)
+    fsd = dict(type="ftcl.FSD", channels=6, proj_dim=4, selection=dict(score="cas_max"), weight=0.04)
     model = build_model(on_host(ecm().model, fsd=fsd, lcs=lcs), "host").double().eval()
     losses = model.losses(random_batch([20, 30, 9], pairs=True))
     assert torch.isfinite(losses["total"])
@@ -328,8 +333,8 @@ def test_both_losses_attach_to_every_stream_of_a_host():
 
     model = fac_net().model
     model["member"]["backbone"]["embedding"] = True
-    fsd = dict(type="ftcl.FSD", channels=6, proj_dim=4, score="cas_max")
-    on_host(model["member"], fsd=fsd, lcs=dict(type="ftcl.LCS", tau=0.5, score="cas_max"))
+    fsd = dict(type="ftcl.FSD", channels=6, proj_dim=4, selection=dict(score="cas_max"))
+    on_host(model["member"], fsd=fsd, lcs=dict(type="ftcl.LCS", tau=0.5, selection=dict(score="cas_max")))
     built = build_model(model, "host").double().eval()
     assert "pairs" in built.needs
     losses = built.losses(random_batch([20, 30, 9], width=16, pairs=True))
@@ -343,18 +348,28 @@ def test_both_losses_attach_to_every_stream_of_a_host():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (dict(type="ftcl.FSD", channels=3, background="lowst"), "Did you mean 'lowest'"),
+        (dict(type="ftcl.FSD", channels=3, selection=dict(background="lowst")), "Did you mean 'lowest'"),
         (dict(type="ftcl.FSD", channels=3, smoothmax="soft"), "scaled, printed, hard"),
         (dict(type="ftcl.FSD", channels=3, activation="gelu"), "none, relu, sigmoid, tanh"),
         (dict(type="ftcl.FSD", channels=3, loss="bce"), "mean_diff, rank"),
-        (dict(type="ftcl.FSD", channels=3, loss="rank", compare="top"), "set compare='proposals'"),
-        (dict(type="ftcl.FSD", channels=3, length=0), "at least 1"),
+        (
+            dict(type="ftcl.FSD", channels=3, loss="rank", selection=dict(compare="top")),
+            "set selection.compare='proposals'",
+        ),
+        (
+            dict(type="ftcl.FSD", channels=3, selection=dict(length=0)),
+            "selection.length=0 must be an integer of at least 1",
+        ),
         (dict(type="ftcl.LCS", tau="0.9x"), "'quantile:0.9'"),
         (dict(type="ftcl.LCS", tau="quantile:1.5"), "'quantile:0.9'"),
-        (dict(type="ftcl.LCS", rescale=dict(gain=5.0)), "offset=0.8, gain=5.0"),
-        (dict(type="ftcl.LCS", score="cas"), "attention, cas_sum"),
-        (dict(type="ftcl.DTW", gather="weight"), "Did you mean 'weighted'"),
-        (dict(type="ftcl.DTW", short="drop"), "shorten, refuse"),
+        (dict(type="ftcl.LCS", rescale=dict(gain=5.0)), "rescale: Rescale needs offset"),
+        (dict(type="ftcl.LCS", rescale=dict(offset=0.8, gain=0)), "rescale.gain=0 must be positive"),
+        (dict(type="ftcl.LCS", selection=dict(score="cas")), "attention, cas_sum"),
+        (dict(type="ftcl.DTW", selection=dict(gather="weight")), "Did you mean 'weighted'"),
+        (dict(type="ftcl.DTW", selection=dict(short="drop")), "shorten, refuse"),
+        (dict(type="ftcl.DTW", selection=dict(lenght=5)), "selection.lenght: .*Did you mean 'length'"),
+        (dict(type="ftcl.LCS", selection=5), "selection must be a dict with keys among compare, length"),
+        (dict(type="ftcl.LCS", length=5), "has no argument 'length'"),
     ],
 )
 def test_wrong_settings_are_explained(settings, words):

@@ -120,9 +120,9 @@ def test_exponents_of_low_temperatures_do_not_overflow():
     ("settings", "text"),
     [
         ({"distribution": "gausian"}, "Did you mean 'gaussian'"),
-        ({"overlap_kind": "iou"}, "Options: self, union"),
+        ({"overlap_kind": "iou"}, "it takes self, union"),
         ({"weight_by": "inside"}, "fusion.weight_by"),
-        ({"temperature": 0.0}, "fusion.temperature must be positive"),
+        ({"temperature": 0.0}, "fusion.temperature=0.0 must be positive"),
     ],
 )
 def test_impossible_settings_are_refused(settings, text):

@@ -23,10 +23,10 @@ from wtal_bench.running.workdir import WorkDir
 from wtal_bench.structures import VideoMeta
 from wtal_bench.testing import random_batch
 from wtal_plugins.gaufuse.examples import CANDIDATES, official, two_curves, without_background
+from wtal_plugins.gaufuse.label_store import LabelStore, VideoLabels
 from wtal_plugins.gaufuse.labels import PseudoLabels
 from wtal_plugins.gaufuse.linpro import LinPro
 from wtal_plugins.gaufuse.losses import PseudoLabelLoss
-from wtal_plugins.gaufuse.store import LabelStore, VideoLabels
 
 
 @pytest.mark.parametrize("example", [official, without_background, two_curves])

@@ -141,5 +141,5 @@ def test_broken_instances_are_named(case, text):
 def test_misspelt_selections_are_refused_with_the_right_one():
     with pytest.raises(ConfigError, match="Did you mean 'interior_point'"):
         LinPro("interiour_point")
-    with pytest.raises(ConfigError, match="workers must be"):
+    with pytest.raises(ConfigError, match="workers=-1 must be an integer"):
         LinPro(workers=-1)

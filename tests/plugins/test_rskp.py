@@ -19,6 +19,8 @@ from wtal_plugins.rskp import products
 from wtal_plugins.rskp.embedding import Embedding
 from wtal_plugins.rskp.examples import memory as memory_example
 from wtal_plugins.rskp.examples import memory_of_slot_zero, official
+from wtal_plugins.rskp.heads import Propagation
+from wtal_plugins.rskp.losses import AttentionContrast, Distillation
 from wtal_plugins.rskp.memory import Memory
 from wtal_plugins.rskp.propagation import NORM_EPSILON, Snippets, unit_rows, walk
 
@@ -260,9 +262,24 @@ def test_published_configs_build_with_the_sizes_of_their_data(name):
     assert (config.train.grad_reduction, tuple(config.train.betas)) == ("sum", (0.9, 0.99))
 
 
-def test_a_misspelt_slot_rule_is_refused_with_the_right_one():
-    with pytest.raises(ConfigError, match=r"slot='labels'.*Did you mean 'label'"):
-        Memory(channels=2, num_classes=2, slot="labels")
+@pytest.mark.parametrize(
+    ("kind", "settings", "words"),
+    [
+        (Memory, dict(channels=2, num_classes=2, slot="labels"), r"slot='labels'.*Did you mean 'label'"),
+        (
+            Memory,
+            dict(channels=2, num_classes=2, teacher_share=1.2),
+            r"teacher_share=1\.2 must be a number from 0 to 1",
+        ),
+        (Propagation, dict(channels=2, score_share=-0.1), r"score_share=-0\.1 must be a number from 0 to 1"),
+        (Propagation, dict(channels=2, walk_weight=2), "walk_weight=2 must be a number from 0 to 1"),
+        (Distillation, dict(temperature=0), "temperature=0 must be positive"),
+        (AttentionContrast, dict(divisor=0), "divisor=0 must be an integer of at least 1"),
+    ],
+)
+def test_impossible_settings_are_refused(kind, settings, words):
+    with pytest.raises(ConfigError, match=words):
+        kind(**settings)
 
 
 # ---- a GPU's way of working ----

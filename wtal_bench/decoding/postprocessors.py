@@ -168,7 +168,7 @@ class ThresholdDecoder(PostProcessor):
         default_share = 1.0 if score_curve is None else 0.0
         self.run_share = default_share if run_share is None else at_least("run_share", run_share, 0)
         self.zero_below = bool(zero_below)
-        self.contrast = build(Contrast, {} if contrast is None else contrast, "contrast")
+        self.contrast = build(Contrast, contrast, "contrast")
         self.end_overhang = at_least("end_overhang", end_overhang, 0, whole=True)
         self.time = choose("time", time, CONVENTIONS)
         self.nms = None if nms is None else build(NMS, nms, "nms")

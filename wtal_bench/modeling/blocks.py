@@ -6,14 +6,19 @@ Everywhere `mask` is [B,T] bool, True on real snippets, and padded rows may hold
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wtal_bench.errors import ConfigError
+
 __all__ = [
     "TemporalConv",
     "attention_pool",
+    "binary_cross_entropy",
+    "cosine",
     "full_precision",
     "gather_ranks",
     "masked_max",
@@ -22,12 +27,15 @@ __all__ = [
     "masked_softmax",
     "pack",
     "per_snippet",
-    "soft_cross_entropy",
+    "rank_and_world",
+    "take_columns",
     "top_snippets",
     "topk_count",
     "topk_mean",
     "unit",
     "unpack",
+    "xavier",
+    "xavier_rows",
     "zero_padding",
 ]
 
@@ -40,6 +48,21 @@ def _like(mask: Tensor, x: Tensor) -> Tensor:
 def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
     """Return `x` [B,T,...] with padded rows set to zero; their gradient is zero too."""
     return x.masked_fill(~_like(mask, x), 0.0)
+
+
+def take_columns(x: Tensor, span: tuple[int, int], where: str) -> Tensor:
+    """The columns (first, end) of features `x` [...,D]: [...,end-first]. A view.
+
+    Raises:
+        ConfigError: there are no such columns; `where` is the key path of `span`.
+    """
+    first, end = span
+    if end > x.shape[-1]:
+        raise ConfigError(
+            f"{where} takes columns {first}..{end}, but the features have {x.shape[-1]}. The store's manifest.json "
+            "says which columns hold what."
+        )
+    return x[..., first:end]
 
 
 def per_snippet(layer: Callable[[Tensor], Tensor], x: Tensor, mask: Tensor) -> Tensor:
@@ -156,7 +179,7 @@ def attention_pool(x: Tensor, weight: Tensor, mask: Tensor, normalize: bool = Fa
     """
     weight = zero_padding(weight, mask)
     columns = weight.unsqueeze(-1) if weight.dim() == 2 else weight
-    pooled = columns.transpose(1, 2) @ zero_padding(x, mask)
+    pooled = columns.transpose(1, 2) @ x
     if normalize:
         pooled = pooled / columns.sum(dim=1).unsqueeze(-1)
     return pooled.squeeze(1) if weight.dim() == 2 else pooled
@@ -170,24 +193,73 @@ def unit(x: Tensor, dim: int = -1) -> Tensor:
     return torch.where(zero, torch.zeros_like(x), safe / safe.norm(dim=dim, keepdim=True))
 
 
-def soft_cross_entropy(logits: Tensor, target: Tensor, normalize: bool = True) -> Tensor:
-    """-mean over videos of sum_c y_c log softmax(logits)_c.
+class _InverseNorm(torch.autograd.Function):
+    """1 / ||x|| of every row; 0, with gradient 0, for a row of zeros.
 
-    Args:
-        logits: [B,C].
-        target: [B,C] non-negative; divided by its row sum if `normalize` (a video without any target adds 0).
+    autograd's way through the norm makes several tensors of the size of `x`; the formula needs one.
     """
-    if normalize:
-        total = target.sum(dim=1, keepdim=True)
-        target = target / torch.where(total > 0, total, torch.ones_like(total))
-    return -(target * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """[...,D] -> [...,1]."""
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        inverse = torch.where(norm > 0, 1 / norm, torch.zeros_like(norm))
+        ctx.save_for_backward(x, inverse)
+        return inverse
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """d(1/||x||) = -x / ||x||^3."""
+        x, inverse = ctx.saved_tensors
+        return x * (-grad * inverse**3)
+
+
+def cosine(x: Tensor, rows: Tensor) -> Tensor:
+    """Cosine of every row of `x` [...,M,D] with every one of the `rows` [...,N,D], or [N,D] for all: [...,M,N].
+
+    A row of zeros has cosine 0 with everything and gradient 0, the rule of `unit` (most published code gives NaN, which
+    spreads over the whole video). `x` is scaled after the product, so no normalised copy of it is made.
+    """
+    return x @ unit(rows).transpose(-1, -2) * _InverseNorm.apply(x)
+
+
+def xavier(layer: nn.Module) -> nn.Module:
+    """Start a linear or convolutional `layer` with Xavier-uniform weights and zero biases, and return it."""
+    nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def xavier_rows(rows: int, channels: int) -> nn.Parameter:
+    """[rows,channels] Xavier-uniform: class centres and the like."""
+    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, channels)))
+
+
+def rank_and_world() -> tuple[int, int]:
+    """(number of this training process, number of all); (0, 1) for one process."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def binary_cross_entropy(probability: Tensor, target: Tensor) -> Tensor:
+    """-(t log p + (1 - t) log(1 - p)) of every element, with the framework's clamps.
+
+    They matter where p saturates: logarithms stop at -100 and the backward denominator at 1e-12, so a hopeless element
+    has no gradient instead of NaN or 1e8. Both tensors may have any shape, the same one.
+    """
+    with torch.autocast(probability.device.type, enabled=False):  # the framework refuses this loss in half precision
+        p = full_precision(probability)
+        return F.binary_cross_entropy(p, target.to(p.dtype), reduction="none")
 
 
 def gather_ranks(x: Tensor) -> list[Tensor]:
     """`x` of every training process, in rank order: [N_r,...] each, N_r may differ. One process: `[x]`."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    _, world = rank_and_world()
+    if world == 1:
         return [x]
-    sizes = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(torch.distributed.get_world_size())]
+    sizes = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(world)]
     torch.distributed.all_gather(sizes, torch.tensor([len(x)], device=x.device))
     padded = x.new_zeros(max(int(size) for size in sizes), *x.shape[1:])
     padded[: len(x)] = x

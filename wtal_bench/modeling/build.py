@@ -9,7 +9,7 @@ from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.modeling.model import Model
 from wtal_bench.modeling.streams import Streams
-from wtal_bench.registry import check_arguments
+from wtal_bench.options import check_arguments
 
 __all__ = ["MODELS", "build_model"]
 

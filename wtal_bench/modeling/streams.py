@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass
+from wtal_bench.modeling.blocks import take_columns
 from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.modeling.model import Model
 from wtal_bench.modeling.parts import build_part, check_name, check_reads
-from wtal_bench.options import merged
-from wtal_bench.registry import check_arguments
+from wtal_bench.options import check_arguments, columns, merged
 
 __all__ = ["Streams"]
 
@@ -50,20 +50,18 @@ class Streams(Model):
         super().__init__()
         if not isinstance(streams, Mapping) or not streams:
             raise ConfigError(f"{where}: model.streams must name at least one stream, e.g. dict(rgb=(0, 1024)).")
-        for name, span in streams.items():
+        for name in streams:
             check_name(name, f"{where}: model.streams")
             if hasattr(nn.ModuleDict, name):
                 raise ConfigError(f"{where}: model.streams: torch uses the name {name!r} itself; choose another.")
-            if span is not None and not _is_span(span):
-                raise ConfigError(
-                    f"{where}: model.streams.{name} must be (first, end) columns of the features, or None for all; "
-                    f"got {span!r}."
-                )
         for key, value in (("member", member), ("overrides", overrides or {})):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{where}: model.{key} must be a dict, got {value!r}.")
         self.where = where
-        self.columns = {name: None if span is None else tuple(span) for name, span in streams.items()}
+        self.columns = {
+            name: None if span is None else columns(f"{where}: model.streams.{name}", span)
+            for name, span in streams.items()
+        }
         for name in overrides or {}:
             if name not in streams:
                 raise ConfigError(
@@ -131,18 +129,8 @@ class Streams(Model):
     def _columns(self, batch: Batch, name: str) -> Batch:
         if self.columns[name] is None:
             return batch
-        first, end = self.columns[name]
-        if end > batch.features.shape[2]:
-            raise ConfigError(
-                f"{self.where}: model.streams.{name} takes columns {first}..{end}, but the features have "
-                f"{batch.features.shape[2]}. Streams: {listing(self.columns)}; see the store's manifest.json."
-            )
-        return replace(batch, features=batch.features[:, :, first:end])
-
-
-def _is_span(span: Any) -> bool:
-    whole = isinstance(span, (list, tuple)) and len(span) == 2 and all(type(column) is int for column in span)
-    return whole and 0 <= span[0] < span[1]
+        own = take_columns(batch.features, self.columns[name], f"{self.where}: model.streams.{name}")
+        return replace(batch, features=own)
 
 
 @contextlib.contextmanager

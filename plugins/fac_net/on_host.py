@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs
+from wtal_bench.modeling.blocks import attention_pool, cosine, xavier_rows
 from wtal_bench.options import choose
 from wtal_plugins.fac_net.branches import mean_cosine
-from wtal_plugins.fac_net.cosine import FG_INITS, Temperatures, centers, cosine, xavier_rows
+from wtal_plugins.fac_net.trunk import FG_INITS, Temperatures, centers
 
 CAS_SOURCES = ("host_cosine", "host_logits", "own")
 
@@ -20,7 +21,7 @@ class ClassWiseOnHost(nn.Module, Head):
     """The class-wise foreground branch for any host with an `embedding`, Eq. (1)-(4): `cw_logits` [B,K].
 
     The attention over time comes from the host's own classifier, so that CW shapes that classifier as well as the
-    embedding; the host's test path stays as it is. Train with `fac_net.TagCrossEntropy` reading `cw_logits`. K = C, or
+    embedding; the host's test path stays as it is. Train with `VideoCrossEntropy` reading `cw_logits`. K = C, or
     C+1 if the host has a background class. Padded rows of the host's fields may hold anything finite.
 
     Args:
@@ -32,7 +33,7 @@ class ClassWiseOnHost(nn.Module, Head):
         fg_init: W_f starts as "neg_bg": minus the background row (of the host's `class_weights`, taken when the branch
             first runs, or of the new centres) where there is one; else, and as "random": Xavier-uniform.
         fg_tie: also give `ca_logits` [B,K] of the CA branch made of W_f and the class rows, Eq. (8)-(11), for a second
-            `fac_net.TagCrossEntropy` (weight 0.1 in FAC-Net): there W_f takes its foreground meaning from.
+            `VideoCrossEntropy` (weight 0.1 in FAC-Net): there W_f takes its foreground meaning from.
         temperatures, delta, video_scale_multiplier: as in FAC-Net.
         dropout: on the embedding, in training.
 
@@ -84,11 +85,13 @@ class ClassWiseOnHost(nn.Module, Head):
             )
         self._start_foreground(rows)
         scores = outputs["cas"] if self.cas_source == "host_logits" else self.delta * cosine(x, rows)
-        features = gathered(self.attend(scores, batch.mask), x)
+        attention = self.attend(scores, batch.mask)
+        features = attention_pool(x, attention.flatten(2), batch.mask).unflatten(1, attention.shape[2:])
         made = {"cw_logits": self.scale * mean_cosine(features, self.fg_center).squeeze(-1)}
         if "ca_logits" in self.provides:
             foreground = self.attend(self.delta * cosine(x, self.fg_center), batch.mask)
-            made["ca_logits"] = self.scale * mean_cosine(gathered(foreground, x).squeeze(2), rows)
+            pooled = attention_pool(x, foreground.flatten(2), batch.mask)
+            made["ca_logits"] = self.scale * mean_cosine(pooled, rows)
         return made
 
     @torch.no_grad()
@@ -99,8 +102,3 @@ class ClassWiseOnHost(nn.Module, Head):
             self.fg_center.copy_(-rows[-1:])
         self.fg_started.fill_(True)
         self._started = True
-
-
-def gathered(attention: Tensor, x: Tensor) -> Tensor:
-    """sum_t A(t) X(t), Eq. (3) and (10): [B,T,H,K] (zero under padding) and [B,T,E] -> [B,H,K,E]."""
-    return (attention.flatten(2).transpose(1, 2) @ x).unflatten(1, attention.shape[2:])

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from tests.plugins.test_fac_net import CHANNELS, CLASSES, CROSS_ENTROPY, WIDTH, make_batch, member, videos_of
-from wtal_bench import plugins
 from wtal_bench.errors import ConfigError
-from wtal_bench.interfaces import Batch, Head, Outputs
+from wtal_bench.interfaces import Batch, ComponentInfo, Head, Outputs
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
+from wtal_bench.plugins import registry, snapshot
 
 
 class LinearHost(nn.Module, Head):
@@ -35,12 +35,9 @@ class LinearHost(nn.Module, Head):
 
 
 @pytest.fixture(autouse=True)
-def host_component(monkeypatch):
-    plugins.registry("head")  # loads the plugins
-    with plugins.snapshot():
-        from wtal_bench.interfaces import ComponentInfo
-
-        plugins.registry("head").add(ComponentInfo("head", "TestHost", f"{__name__}:LinearHost"))
+def host_component():
+    with snapshot():
+        registry("head").add(ComponentInfo("head", "TestHost", f"{__name__}:LinearHost"))
         yield
 
 
