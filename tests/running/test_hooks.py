@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from tests.running.conftest import tiny_config
-from wtal_bench.running.config import Train, check_config
+from wtal_bench.running.config import check_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.hooks import FiniteLoss, Progress, seed_everything
-from wtal_bench.running.optim import learning_rate
 from wtal_bench.running.runner import build_runner
+from wtal_bench.running.schedule import learning_rate
+from wtal_bench.running.settings import Train
 
 
 def draws() -> tuple[float, float, float]:

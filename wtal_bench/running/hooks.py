@@ -18,9 +18,7 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from wtal_bench.running.checkpoint import write_checkpoint
-from wtal_bench.running.config import Train
 from wtal_bench.running.finite import bad_parameters, diverged
-from wtal_bench.running.optim import learning_rate
 
 
 class StepSeed(Hook):
@@ -56,21 +54,6 @@ def seed_everything(seed: int, iteration: int = 0, rank: int = 0) -> None:
 @functools.cache
 def _has_gpu() -> bool:
     return torch.cuda.is_available()
-
-
-class LearningRate(Hook):
-    """Sets the rate before each step from its position alone: nothing to save, nothing to drift."""
-
-    def __init__(self, train: Train) -> None:
-        self.train = train
-
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Set the rate of every parameter group."""
-        if not self.train.lr_schedule:
-            return
-        rate = learning_rate(self.train, runner.train_loop.done)
-        for group in runner.optim_wrapper.param_groups:
-            group["lr"] = rate
 
 
 class FiniteLoss(Hook):

@@ -17,7 +17,7 @@ import wtal_bench
 from wtal_bench.interfaces import Component
 from wtal_bench.leaderboard.identity import hash_config
 from wtal_bench.plugins import registries
-from wtal_bench.running.config import RunConfig
+from wtal_bench.running.settings import RunConfig
 
 SCIENCE = ("method", "variant", "model", "train", "test", "data")
 """Config sections that make a result what it is."""

@@ -29,15 +29,16 @@ from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.protocols import Protocol
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint
-from wtal_bench.running.config import RunConfig
 from wtal_bench.running.datasets import Opened
 from wtal_bench.running.finite import refuse_not_finite
-from wtal_bench.running.hooks import Checkpoints, FiniteLoss, LearningRate, Progress, StepSeed, seed_everything
+from wtal_bench.running.hooks import Checkpoints, FiniteLoss, Progress, StepSeed, seed_everything
 from wtal_bench.running.loader import Gather, Plan, Request, build_loader
 from wtal_bench.running.loop import TrainLoop
 from wtal_bench.running.metrics import ProtocolMetric, TagMetric
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
 from wtal_bench.running.provenance import config_hash
+from wtal_bench.running.schedule import LearningRate
+from wtal_bench.running.settings import RunConfig
 
 # mmengine, torch.jit and their friends speak of things no user of this harness can change
 warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(mmengine|torch|addict|yapf)\b.*")
