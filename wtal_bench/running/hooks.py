@@ -1,4 +1,4 @@
-"""What happens around a training step: seeds, the rate, checkpoints, progress."""
+"""What happens around a training step: seeds, checkpoints, progress."""
 
 from __future__ import annotations
 
@@ -96,11 +96,17 @@ class Checkpoints(Hook):
     def __init__(self, folder: Path, interval: int, metric: str | None, about: dict[str, Any]) -> None:
         self.folder, self.interval, self.metric, self.about = folder, interval, metric, about
         self.best: dict[str, Any] | None = None
+        self._written: int | None = None
 
     def after_round(self, runner: Any) -> None:
         """Write after an epoch (iteration) and its scoring, so that resuming neither skips nor forgets a score."""
         loop = runner.train_loop
         if loop.done % self.interval == 0 or loop.done == loop.end:
+            self.write(runner, "last.pth")
+
+    def after_train(self, runner: Any) -> None:
+        """Write where a hook ended training between two checkpoints."""
+        if self._written != runner.iter:
             self.write(runner, "last.pth")
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
@@ -114,12 +120,15 @@ class Checkpoints(Hook):
 
     def write(self, runner: Any, name: str) -> None:
         """Write one checkpoint of the run's state between two steps."""
+        if name == "last.pth":
+            self._written = runner.iter
         if not is_main_process():
             return
         # a mid-epoch position keeps its epoch; the end of an epoch is the start of the next
         iteration = runner.iter
         epoch = iteration // len(runner.train_dataloader)
-        meta = {"epoch": epoch, "iter": iteration, "best": self.best, **self.about}
+        stopped = runner.train_loop.stop_training
+        meta = {"epoch": epoch, "iter": iteration, "best": self.best, "stopped": stopped, **self.about}
         checkpoint = {
             "meta": meta,
             "state_dict": getattr(runner.model, "module", runner.model).state_dict(),
@@ -133,6 +142,7 @@ class Checkpoints(Hook):
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Remember the best value of the run that is resumed."""
         self.best = checkpoint["meta"].get("best")
+        self._written = checkpoint["meta"]["iter"]
 
 
 def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
