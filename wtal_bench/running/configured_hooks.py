@@ -8,6 +8,7 @@ can keep a hook from opening the annotation file itself; reviewers of a plugin r
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,6 +107,8 @@ def _missing(name: str) -> str:
 
 def _build_mmengine(cls: type[Hook], arguments: dict[str, Any], where: str, name: str) -> Hook:
     check_arguments(cls, arguments, where, shown=name)
+    if "rule" in inspect.signature(cls).parameters:
+        arguments.setdefault("rule", "greater")  # every metric of a run is a share of what is right
     try:
         return cls(**arguments)
     except (TypeError, ValueError, KeyError, AssertionError) as error:

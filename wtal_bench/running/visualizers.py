@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from collections.abc import Mapping
 from typing import Any
@@ -37,7 +38,8 @@ def build_backends(config: RunConfig) -> list[dict[str, Any]]:
 
 
 def _backend(entry: Any, where: str) -> dict[str, Any]:
-    arguments = dict(entry) if isinstance(entry, Mapping) else {"type": entry}
+    # a copy: mmengine writes the folder into what a back-end is given
+    arguments = copy.deepcopy(dict(entry)) if isinstance(entry, Mapping) else {"type": entry}
     name = arguments.pop("type", None)
     if not isinstance(name, str) or name not in BACKENDS:
         raise ConfigError(f"{where}={name!r}.{did_you_mean(str(name), BACKENDS)} Options: {listing(BACKENDS)}.")
