@@ -10,10 +10,7 @@ PLACE = "tests.contracts.hooks"
 
 
 class Halver(Hook):
-    """Halves the weights' gradient-free drift: scales every parameter down after `patience` epochs without a new best.
-
-    What it remembers is plain and kept by itself.
-    """
+    """Halves every weight after `patience` scores without a new best; what it remembers is plain and kept by itself."""
 
     def __init__(self, monitor: str = "holdout/classification_mAP", patience: int = 1) -> None:
         self.monitor, self.patience = monitor, patience

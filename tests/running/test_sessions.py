@@ -52,12 +52,12 @@ def test_the_command_line_does_so_too(dataset, tests_alone, tmp_path, capsys):
     path = tmp_path / "alone.json"
     path.write_text(json.dumps(tiny_config(tests_alone)))
     assert main(["test", str(path), str(tmp_path / "run" / "last.pth")]) == 0
-    assert "average" in capsys.readouterr().out
+    assert "mAP (%) at tIoU" in capsys.readouterr().out
     assert {item.name for item in (tmp_path / "run" / "test").iterdir()} == {"record"}
 
 
 def test_training_there_is_still_refused(tests_alone, tmp_path):
-    with pytest.raises(DataError, match="split 'train'"):
+    with pytest.raises(DataError, match="no video is in subset 'train'; it has test"):
         run(tiny_config(tests_alone), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -170,7 +170,7 @@ def build_training(
         # unique: two runs that begin in the same second would share their logs otherwise
         experiment_name=f"{config.method}-{uuid.uuid4().hex[:12]}",
         default_scope="mmengine",
-        cfg=PlainConfig({"run": config.resolved()}),
+        cfg=PlainConfig(_shown(config, backends, str(work_dir))),
     )
     return Training(config, opened, model, videos, gather, device, runner)
 
@@ -227,6 +227,13 @@ def _validation(
 def _compile(model: Model, config: RunConfig) -> None:
     if config.runtime.compile and "compute" not in vars(model):  # a model that was trained is tested as compiled
         model.compute = torch.compile(model.compute, dynamic=True)
+
+
+def _shown(config: RunConfig, backends: list[dict[str, Any]], work_dir: str) -> dict[str, Any]:
+    """The config as back-ends show it; some of mmengine's read `work_dir`, and take no list of texts and dicts."""
+    run = config.resolved()
+    run["runtime"]["visualizer"] = backends
+    return {"run": run, "work_dir": work_dir}
 
 
 def _about(config: RunConfig, opened: Opened) -> dict[str, Any]:

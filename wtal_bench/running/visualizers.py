@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
+import importlib
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,9 +45,15 @@ def _backend(entry: Any, where: str) -> dict[str, Any]:
     if not isinstance(name, str) or name not in BACKENDS:
         raise ConfigError(f"{where}={name!r}.{did_you_mean(str(name), BACKENDS)} Options: {listing(BACKENDS)}.")
     check_arguments(BACKENDS[name], arguments, where, shown=name, hidden=("save_dir",))
-    if name != "files" and importlib.util.find_spec(name) is None:
-        raise ConfigError(
-            f"{where}={name!r} needs a package that is not installed: `pip install {name}` (the extra "
-            f"wtal-bench[{name}])."
-        )
+    if name != "files":
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ConfigError(
+                f"{where}={name!r} needs a package: `pip install {name}` (the extra wtal-bench[{name}]). Importing it "
+                f"says: {error}."
+            ) from error
+    if name == "mlflow" and "tracking_uri" not in arguments:
+        # mmengine then keeps the store in the run's folder, which newer releases write on request alone
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     return {"type": BACKENDS[name].__name__, **arguments}
