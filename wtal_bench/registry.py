@@ -27,8 +27,8 @@ KINDS: dict[str, type] = {
 }
 """Kind -> the interface what is registered implements."""
 
-MODEL_KINDS = ("backbone", "head", "loss", "view", "postprocessor")
-"""The kinds a model is made of, held to the contract suite."""
+CONTRACT_KINDS = ("backbone", "head", "loss", "view", "postprocessor", "hook")
+"""The kinds that are held to the contract suite: what a model is made of, and hooks."""
 
 _MODULE_KINDS = ("backbone", "head")
 

@@ -23,7 +23,7 @@ from wtal_bench.interfaces import Batch, ComponentInfo
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.plugins import examples, registry
-from wtal_bench.registry import MODEL_KINDS
+from wtal_bench.registry import CONTRACT_KINDS
 from wtal_bench.testing.examples import Example, random_batch
 from wtal_bench.testing.runs import check_resuming
 
@@ -61,7 +61,7 @@ def uncovered_components(plugin: str | None = None) -> list[str]:
         used |= _types(example.model).union(*map(_types, example.hooks))
     return [
         info.name
-        for kind in MODEL_KINDS
+        for kind in CONTRACT_KINDS
         for info in registry(kind).infos()
         if info.name not in used and plugin in (None, info.plugin)
     ]
