@@ -63,13 +63,13 @@ def build_hooks(config: RunConfig, protocol: Protocol) -> list[Hook]:
             "test videos' scores during training, which only a run that says best_on_test may. Leave val_interval "
             "out, or select by 'val_holdout', which scores held-out training videos."
         )
-    hooks = []
+    hooks: dict[str, Hook] = {}
     for at, entry in enumerate(entries):
         where = f"{config.path}: runtime.hooks[{at}]"
         hook = _build(entry, where)
         _check_monitor(hook, train, protocol, f"{where} ({entry['type']})")
-        hooks.append(hook)
-    return [*hooks, HookStates({f"{at}:{entry['type']}": hook for at, (entry, hook) in enumerate(zip(entries, hooks))})]
+        hooks[f"{at}:{entry['type']}"] = hook
+    return [*hooks.values(), HookStates(hooks)] if hooks else []
 
 
 def _build(entry: Any, where: str) -> Hook:
@@ -172,8 +172,7 @@ class HookStates(Hook):
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Write every state."""
-        if self.hooks:
-            checkpoint["hooks"] = {name: _state(hook, name) for name, hook in self.hooks.items()}
+        checkpoint["hooks"] = {name: _state(hook, name) for name, hook in self.hooks.items()}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Restore every state."""
