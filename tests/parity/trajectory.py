@@ -22,9 +22,11 @@ from tests.helpers import REPOSITORY, load_golden
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.store import StoredVideo, write_store
 from wtal_bench.modeling.model import Model
-from wtal_bench.running.config import RunConfig, load_config
+from wtal_bench.running.config import load_config
 from wtal_bench.running.datasets import open_data
-from wtal_bench.running.runner import Session, build_runner
+from wtal_bench.running.model_checks import check_model
+from wtal_bench.running.runner import Testing, Training, build_testing, build_training
+from wtal_bench.running.settings import RunConfig
 from wtal_bench.structures import Detections
 
 
@@ -149,16 +151,17 @@ class Repeat:
 
     Attributes:
         trajectory: the file.
-        session: the run.
+        training, testing: the two halves of a run, around one model.
     """
 
     trajectory: Trajectory
-    session: Session
+    training: Training
+    testing: Testing
 
     @property
     def model(self) -> Model:
         """The model, in float64."""
-        return self.session.model
+        return self.training.model
 
     def load(self, state: dict[str, np.ndarray]) -> None:
         """Give the model weights; every parameter must be among them."""
@@ -172,15 +175,15 @@ class Repeat:
         """Train from the file's initial weights to the end of the epoch of step `until`."""
         self.load(self.trajectory.state(None))
         watch = Watch(self.trajectory.meta["kept_steps"], [*self.trajectory.names], until)
-        self.session.runner.register_hook(watch, priority="LOWEST")
-        self.session.runner.train()
+        self.training.runner.register_hook(watch, priority="LOWEST")
+        self.training.runner.train()
         return watch.trace
 
     def test(self, step: int) -> tuple[dict[str, Detections], dict[str, Any]]:
         """Test the authors' weights after a step: detections by video, and the report of every evaluator."""
         self.load(self.trajectory.state(step))
-        self.session.runner.test()
-        return self.session.metric.detections, self.session.metric.report
+        self.testing.run()
+        return self.testing.metric.detections, self.testing.metric.report
 
 
 class Watch(Hook):
@@ -206,8 +209,10 @@ def repeat(trajectory: Trajectory, folder: Path, monkeypatch: Any, options: Iter
     data = folder / "data"
     config = trajectory.config(data if data.is_dir() else trajectory.write(data), options)
     opened = open_data(config.data, "cpu", config.path)
-    session = build_runner(config, opened, folder / "run", out=lambda line: None)
-    session.model.double()
+    model = check_model(config)
+    training = build_training(config, opened, model, folder / "run", out=lambda line: None)
+    testing = build_testing(config, opened, model)
+    model.double()
     # batches of training, of testing and of the passes a memory or a labelling makes
     monkeypatch.setattr(VideoSet, "gather", functools.partialmethod(VideoSet.gather, dtype="float64"))
-    return Repeat(trajectory, session)
+    return Repeat(trajectory, training, testing)
