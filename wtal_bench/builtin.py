@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register what several methods share."""
+    registrar.backbone("ConvEmbedding", "wtal_bench.modeling.embeddings:ConvEmbedding")
     registrar.loss("VideoCrossEntropy", "wtal_bench.modeling.losses:VideoCrossEntropy")
     registrar.postprocessor("ThresholdDecoder", "wtal_bench.decoding.postprocessors:ThresholdDecoder")
     registrar.postprocessor("PooledDecoder", "wtal_bench.decoding.postprocessors:PooledDecoder")
