@@ -9,6 +9,7 @@ WTAL_API_VERSION = 1
 def wtal_register(registrar: Registrar) -> None:
     """Register what several methods share."""
     registrar.backbone("ConvEmbedding", "wtal_bench.modeling.embeddings:ConvEmbedding")
+    registrar.head("TopKMean", "wtal_bench.modeling.heads:TopKMean")
     registrar.loss("VideoCrossEntropy", "wtal_bench.modeling.losses:VideoCrossEntropy")
     registrar.postprocessor("ThresholdDecoder", "wtal_bench.decoding.postprocessors:ThresholdDecoder")
     registrar.postprocessor("PooledDecoder", "wtal_bench.decoding.postprocessors:PooledDecoder")

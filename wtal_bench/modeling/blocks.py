@@ -112,7 +112,7 @@ def masked_min(x: Tensor, mask: Tensor) -> Tensor:
     return x.masked_fill(~_like(mask, x), float("inf")).amin(dim=1)
 
 
-def topk_count(mask: Tensor, ratio: float | None = None, divisor: int | None = None) -> Tensor:
+def topk_count(mask: Tensor, ratio: float | None = None, divisor: float | None = None) -> Tensor:
     """Number of top snippets per video: max(1, floor(ratio * T)) or max(1, T // divisor). [B] int64.
 
     `ratio * T` is rounded to float64 before the floor, as Python does (0.6 * 23 -> 13).
@@ -120,8 +120,8 @@ def topk_count(mask: Tensor, ratio: float | None = None, divisor: int | None = N
     lengths = mask.sum(dim=1)
     if (ratio is None) == (divisor is None):
         raise ValueError("give topk_count either a ratio or a divisor")
-    count = lengths // divisor if divisor is not None else torch.floor(lengths.double() * ratio).long()
-    return count.clamp(min=1)
+    count = lengths.double() // divisor if divisor is not None else torch.floor(lengths.double() * ratio)
+    return count.long().clamp(min=1)
 
 
 def topk_mean(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
