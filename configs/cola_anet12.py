@@ -1,6 +1,6 @@
-# CoLA on ActivityNet 1.2, the settings of the authors' branch `anet12` (no published row here quotes it): wider kernels,
-# a smoothed class activation sequence, other divisors and thresholds. They keep the best of the tests made every 500
-# steps (`train.selection=best_on_test train.val_interval=500`); the run below keeps its last step.
+# CoLA on ActivityNet 1.2, the settings of the authors' branch `anet12`: wider kernels, a smoothed class activation
+# sequence, other divisors and thresholds. They keep the best of the tests made every 500 steps
+# (`train.selection=best_on_test train.val_interval=500`); the run below keeps its last step.
 _base_ = ['cola_thumos.py']
 
 data = dict(protocol='activitynet12/v1')

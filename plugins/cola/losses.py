@@ -16,8 +16,8 @@ class SnippetContrast(Loss):
     """Pulls hard snippets to the easy ones of their kind and away from each easy one of the other kind.
 
     Each is an InfoNCE of one query and one positive, both means over a set of snippets, against the snippets of a
-    third set one by one, all of the same video and as unit vectors: cross-entropy of [q.k, q.n_1, ..., q.n_K] / tau with
-    class 0, mean over videos. `hard_action`: q = mean HA, k = mean EA, n = EB. `hard_background`: q = mean HB,
+    third set one by one, all of the same video and as unit vectors: cross-entropy of [q.k, q.n_1, ..., q.n_K] / tau
+    with class 0, mean over videos. `hard_action`: q = mean HA, k = mean EA, n = EB. `hard_background`: q = mean HB,
     k = mean EB, n = EA. Nothing is detached. The sum of the two is the authors' L_s.
 
     Reads E [B,T,E] before dropout and the sets of `cola.Mining`.
