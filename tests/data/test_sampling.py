@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import golden_files, load_golden
+from wtal_bench.data.pairs import by_class_batch
 from wtal_bench.data.sampling import (
     SAMPLINGS,
     build_sampling,
@@ -61,7 +62,7 @@ def test_um_sampling_draws_what_the_authors_code_drew(path):
 
 
 @pytest.mark.parametrize("path", golden_files("wtalc", "wtalc_case*", holding="sample/lengths"))
-def test_wtalc_crops_start_where_the_authors_code_cut(path):
+def test_wtalc_batches_and_crops_are_those_the_authors_code_drew(path):
     golden = load_golden(path)
     rows, pairs, size = golden["sample/batch_pairs_tmax"].tolist()
     train = np.flatnonzero(golden["sample/is_train"])
@@ -69,12 +70,7 @@ def test_wtalc_crops_start_where_the_authors_code_cut(path):
     lengths = golden["sample/lengths"]
     stream = np.random.RandomState(int(golden["sample/numpy_seed"]))
     for videos, starts in zip(golden["sample/video_index"], golden["sample/crop_start"]):
-        # the draws before the crops only move the stream; which videos they pick is checked on the way
-        picked = []
-        for label in stream.choice(labels.shape[1], size=pairs):
-            having = train[labels[train, label] > 0]
-            picked += having[stream.choice(len(having), size=2)].tolist()
-        picked += train[stream.choice(len(train), size=rows - 2 * pairs)].tolist()
+        picked = train[by_class_batch(labels[train], rows, pairs, stream)]
         np.testing.assert_array_equal(picked, videos)
         crops = [random_crop_positions(int(lengths[video]), size, stream) for video in videos]
         assert [int(crop[0]) for crop in crops] == starts.tolist()

@@ -120,6 +120,8 @@ WRONG = [
     ("train.lr_schedule", [(2.5, 0.1)], "train.lr_schedule: expected int"),
     ("train.selection", "best", "Options: last, val_holdout, best_on_test"),
     ("train.pairs", {}, "train.pairs: source must be given"),
+    ("train.pairs", {"source": "by_class"}, "train.pairs: count must be given"),
+    ("train.pairs", {"source": "by_class", "count": 3}, "train.pairs.count=3: give how many pairs of one class"),
     ("train.sampling", 5, "train.sampling"),
     ("train.sampling", {"type": ["whole"]}, "train.sampling"),
     ("test.batch_size", 0, "test.batch_size must lie in [1, inf)"),

@@ -22,6 +22,9 @@ from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.leaderboard.validate import SELECTIONS
 from wtal_bench.recipes import anchor, find, read_tree
 
+PAIR_SOURCES = ("dataset", "in_batch", "by_class")
+"""How videos come to be compared in pairs."""
+
 
 @dataclass
 class Train:
@@ -42,7 +45,8 @@ class Train:
         accumulate_reduction: "mean" or "sum" of the accumulated batches' gradients.
         clip: largest L2 norm of the gradient, or None.
         ema: momentum of an exponential moving average of the weights used at test, or None.
-        pairs: None, or dict(source="dataset"|"in_batch") for losses that compare two videos.
+        pairs: None, or dict(source="dataset"|"in_batch") for losses that compare two videos, or
+            dict(source="by_class", count=3): batches of which `count` pairs share a class, all drawn with replacement.
         init_from: None, or where training starts from: a checkpoint (.pth), a run's folder, a record id under
             `leaderboard/records`, or dict(config="RECIPE") to train that first.
         selection: "last" epoch; "val_holdout": best epoch by video-level classification on a held-out part of the
@@ -374,13 +378,23 @@ def _check_train(train: Train, where: str) -> None:
             raise ConfigError(f"{where}.lr_schedule holds pairs (first epoch or iteration, lr), got {entry!r}.")
         _check_type(entry[0], int, f"{where}.lr_schedule")
         _check_span(list(entry), Train.spans["weight_decay"], f"{where}.lr_schedule")
-    _check_keys(train.pairs, ("source",), f"{where}.pairs")
     if train.pairs is not None:
-        sources = ("dataset", "in_batch")
-        if train.pairs["source"] not in sources:
-            given = train.pairs["source"]
+        _check_pairs(train, f"{where}.pairs")
+
+
+def _check_pairs(train: Train, where: str) -> None:
+    given = train.pairs.get("source")
+    _check_keys(train.pairs, ("source", "count") if given == "by_class" else ("source",), where)
+    if given not in PAIR_SOURCES:
+        raise ConfigError(
+            f"{where}.source={given!r}.{did_you_mean(str(given), PAIR_SOURCES)} Options: {listing(PAIR_SOURCES)}."
+        )
+    if given == "by_class":
+        count = train.pairs["count"]
+        if type(count) is not int or not 1 <= count <= train.batch_size // 2:
             raise ConfigError(
-                f"{where}.pairs.source={given!r}.{did_you_mean(str(given), sources)} Options: {listing(sources)}."
+                f"{where}.count={count!r}: give how many pairs of one class the batch's {train.batch_size} videos "
+                f"hold, from 1 to {train.batch_size // 2}."
             )
 
 

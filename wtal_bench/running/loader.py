@@ -64,6 +64,7 @@ class Plan:
         self.shuffle, self.drop_last = shuffle, drop_last
         self.rank, self.world = rank, world
         self.source = pairs["source"] if pairs else None
+        self.count = pairs.get("count", 0) if pairs else 0
         self._pairs, self._same = None, None
         if self.source == "dataset":
             from wtal_bench.data.pairs import dataset_pairs
@@ -94,6 +95,8 @@ class Plan:
 
     def batch(self, epoch: int, number: int) -> Request:
         """The `number`-th mini-batch of `epoch`, this rank's part."""
+        if self.source == "by_class":
+            return self._by_class(epoch, number)
         order = np.arange(self.items)
         if self.shuffle:
             order = np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.items)
@@ -114,6 +117,20 @@ class Plan:
             pairs, same = in_batch_pairs(self.labels[own], rng)
             request = replace(request, pairs=tuple(map(tuple, pairs.tolist())), same=tuple(same.tolist()))
         return request
+
+    def _by_class(self, epoch: int, number: int) -> Request:
+        from wtal_bench.data.pairs import by_class_batch
+
+        rng = np.random.default_rng([self.seed, PAIRS, epoch, number])
+        videos = by_class_batch(self.labels, self.batch_size, self.count, rng)
+        pairs = videos[: 2 * self.count].reshape(-1, 2)[self.rank :: self.world]
+        others = videos[2 * self.count :][self.rank :: self.world]
+        own = np.concatenate([pairs.ravel(), others])
+        share = len(own) * self.world / self.batch_size
+        if not len(own):
+            own = videos[:1]
+        rows = tuple((2 * i, 2 * i + 1) for i in range(len(pairs)))
+        return Request(tuple(own.tolist()), epoch, rows, (True,) * len(rows), share)
 
 
 @dataclass(frozen=True)
