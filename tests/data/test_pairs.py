@@ -87,5 +87,11 @@ def test_a_batch_by_class_begins_with_pairs_that_share_one():
 def test_classes_without_a_video_are_never_drawn():
     labels = np.eye(5)[[1, 3]]
     assert set(np.concatenate([by_class_batch(labels, 4, 2, rng(seed)) for seed in range(20)])) == {0, 1}
-    with pytest.raises(DataError, match="no training video has a tag"):
+    assert set(by_class_batch(LABELS, 2, 1, rng(1), distinct=True)) <= {0, 1, 2, 3, 7}
+    for seed in range(50):
+        first, second = by_class_batch(LABELS, 2, 1, rng(seed), distinct=True)
+        assert first != second
+    with pytest.raises(DataError, match="no class has two training videos"):
+        by_class_batch(np.eye(3), 4, 1, rng(), distinct=True)
+    with pytest.raises(DataError, match="no class has a training video"):
         by_class_batch(np.zeros((3, 2)), 4, 1, rng())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional as F
 
-from wtal_bench.modeling.embeddings import ConvEmbedding
+from wtal_bench.errors import ConfigError
+from wtal_bench.modeling.embeddings import ConvEmbedding, LayeredEmbedding
 
 LENGTHS = (9, 4, 1)
 
@@ -36,3 +38,41 @@ def test_dropout_acts_on_the_features_in_training_alone():
     assert not torch.equal(first, second)
     backbone.eval()
     torch.testing.assert_close(backbone(features, mask)["embedding"], backbone(features, mask)["embedding"])
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_layers_start_as_xavier_without_bias_and_apply_one_after_the_other(layers, kernel):
+    torch.manual_seed(0)
+    backbone = LayeredEmbedding(5, 6, layers, kernel=kernel).double().eval()
+    features, mask = padded()
+    made = backbone(features, mask)
+    assert made["embedding"] is made["dropped_embedding"]
+    for name, parameter in backbone.named_parameters():
+        assert parameter.any() == ("weight" in name)
+    for row, length in enumerate(LENGTHS):
+        x = features[row, :length]
+        for number in range(1, layers + 1):
+            layer = getattr(backbone, f"fc{number}")
+            x = F.relu(layer(x) if kernel == 1 else layer.conv(x.T).T)
+        torch.testing.assert_close(made["embedding"][row, :length], x, rtol=0, atol=1e-14)
+        assert not made["embedding"][row, length:].any()
+
+
+def test_one_mask_drops_what_every_reader_sees_and_padding_moves_no_random_number():
+    torch.manual_seed(0)
+    backbone = LayeredEmbedding(5, 6, layers=1, dropout=0.5).double()
+    features, mask = padded()
+    torch.manual_seed(3)
+    made = backbone(features, mask)
+    kept = made["dropped_embedding"] != 0
+    torch.testing.assert_close(made["dropped_embedding"][kept], 2 * made["embedding"][kept])
+    assert 0 < kept.sum() < (made["embedding"] != 0).sum()
+    torch.manual_seed(3)
+    longer = backbone(F.pad(features, (0, 0, 0, 4)), F.pad(mask, (0, 4)))
+    torch.testing.assert_close(longer["dropped_embedding"][:, :9], made["dropped_embedding"], rtol=0, atol=0)
+
+
+def test_another_number_of_layers_is_refused():
+    with pytest.raises(ConfigError, match="1 or 2 layers"):
+        LayeredEmbedding(5, 6, layers=3)

@@ -41,33 +41,38 @@ def in_batch_pairs(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.nda
 
 
 def by_class_batch(
-    labels: np.ndarray, size: int, count: int, rng: np.random.Generator | np.random.RandomState
+    labels: np.ndarray,
+    size: int,
+    count: int,
+    rng: np.random.Generator | np.random.RandomState,
+    distinct: bool = False,
 ) -> np.ndarray:
     """A mini-batch of `count` pairs that share a class, and of other videos; everything is drawn with replacement.
 
-    A pair is two videos of one drawn class, so it may be one video twice. There is no epoch: a video comes as often as
-    the draws want it.
+    A pair is two videos of one drawn class. There is no epoch: a video comes as often as the draws want it.
 
     Args:
         labels: [N,C] multi-hot tags.
         size: videos in the batch, at least 2 * count.
         count: pairs, rows (0, 1), (2, 3), ...
         rng: a legacy `RandomState` repeats what the authors' code drew.
+        distinct: never pair a video with itself; classes with a single video are then not drawn.
 
     Returns:
         [size] int64 positions.
 
     Raises:
-        DataError: no video has a tag.
+        DataError: no class has a video (two videos if `distinct`).
     """
     labels = np.asarray(labels) > 0
-    classes = np.flatnonzero(labels.any(axis=0))
+    classes = np.flatnonzero(labels.sum(axis=0) > distinct)
     if not len(classes):
-        raise DataError("no training video has a tag, so no pair of videos shares a class.")
+        needed = "two training videos" if distinct else "a training video"
+        raise DataError(f"no class has {needed} tagged with it, so there is no pair of videos that shares a class.")
     picked = []
     for label in classes[rng.choice(len(classes), count)]:
         having = np.flatnonzero(labels[:, label])
-        picked.append(having[rng.choice(len(having), 2)])
+        picked.append(having[rng.choice(len(having), 2, replace=not distinct)])
     others = rng.choice(len(labels), size - 2 * count)
     return np.concatenate([*picked, others]).astype(np.int64)
 

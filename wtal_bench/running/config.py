@@ -46,7 +46,8 @@ class Train:
         clip: largest L2 norm of the gradient, or None.
         ema: momentum of an exponential moving average of the weights used at test, or None.
         pairs: None, or dict(source="dataset"|"in_batch") for losses that compare two videos, or
-            dict(source="by_class", count=3): batches of which `count` pairs share a class, all drawn with replacement.
+            dict(source="by_class", count=3): batches of which `count` pairs share a class, all drawn with replacement
+            (`distinct=True`: two different videos a pair).
         init_from: None, or where training starts from: a checkpoint (.pth), a run's folder, a record id under
             `leaderboard/records`, or dict(config="RECIPE") to train that first.
         selection: "last" epoch; "val_holdout": best epoch by video-level classification on a held-out part of the
@@ -384,12 +385,14 @@ def _check_train(train: Train, where: str) -> None:
 
 def _check_pairs(train: Train, where: str) -> None:
     given = train.pairs.get("source")
-    _check_keys(train.pairs, ("source", "count") if given == "by_class" else ("source",), where)
+    pairs = {"distinct": False, **train.pairs} if given == "by_class" else train.pairs
+    _check_keys(pairs, ("source", "count", "distinct") if given == "by_class" else ("source",), where)
     if given not in PAIR_SOURCES:
         raise ConfigError(
             f"{where}.source={given!r}.{did_you_mean(str(given), PAIR_SOURCES)} Options: {listing(PAIR_SOURCES)}."
         )
     if given == "by_class":
+        _check_type(pairs["distinct"], bool, f"{where}.distinct")
         count = train.pairs["count"]
         if type(count) is not int or not 1 <= count <= train.batch_size // 2:
             raise ConfigError(

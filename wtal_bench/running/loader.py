@@ -64,7 +64,7 @@ class Plan:
         self.shuffle, self.drop_last = shuffle, drop_last
         self.rank, self.world = rank, world
         self.source = pairs["source"] if pairs else None
-        self.count = pairs.get("count", 0) if pairs else 0
+        self.by_class = {key: value for key, value in (pairs or {}).items() if key != "source"}
         self._pairs, self._same = None, None
         if self.source == "dataset":
             from wtal_bench.data.pairs import dataset_pairs
@@ -122,9 +122,10 @@ class Plan:
         from wtal_bench.data.pairs import by_class_batch
 
         rng = np.random.default_rng([self.seed, PAIRS, epoch, number])
-        videos = by_class_batch(self.labels, self.batch_size, self.count, rng)
-        pairs = videos[: 2 * self.count].reshape(-1, 2)[self.rank :: self.world]
-        others = videos[2 * self.count :][self.rank :: self.world]
+        videos = by_class_batch(self.labels, self.batch_size, rng=rng, **self.by_class)
+        paired = 2 * self.by_class["count"]
+        pairs = videos[:paired].reshape(-1, 2)[self.rank :: self.world]
+        others = videos[paired:][self.rank :: self.world]
         own = np.concatenate([pairs.ravel(), others])
         share = len(own) * self.world / self.batch_size
         if not len(own):
