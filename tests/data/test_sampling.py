@@ -224,3 +224,12 @@ def test_every_rule_is_tested():
 def test_a_negative_seed_is_refused():
     with pytest.raises(ConfigError, match="0 or above"):
         keyed_generator(-1, 0, "v")
+
+
+def test_a_video_of_exactly_the_wanted_length_is_whole_or_drawn():
+    whole = build_sampling({"type": "random_segments", "length": 9}).positions(9, np.random.default_rng(0))
+    assert whole.tolist() == list(range(9))
+    rule = build_sampling({"type": "random_segments", "length": 9, "equal": "draw"})
+    drawn = np.stack([rule.positions(9, np.random.default_rng(seed)) for seed in range(50)])
+    assert ((drawn >= np.arange(9)) & (drawn <= np.minimum(np.arange(9) + 1, 8))).all()
+    assert (drawn != np.arange(9)).any()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.modeling.heads import SnippetClassifier, TopKMean
+from wtal_bench.modeling.heads import Actionness, SnippetAttention, SnippetClassifier, TopKMean
 from wtal_bench.testing import random_batch
 
 LENGTHS = (30, 24, 7, 1)
@@ -51,3 +51,48 @@ def test_every_snippet_is_classified_by_the_rows_the_head_shows(init, background
     assert not made["cas"][~batch.mask].any()
     head.train()
     assert not torch.equal(head({"embedding": x}, batch)["cas"], made["cas"])
+
+
+@pytest.mark.parametrize("init", ["framework", "xavier"])
+def test_every_snippet_is_attended_by_itself(init):
+    torch.manual_seed(0)
+    head = SnippetAttention(4, hidden=5, init=init).double()
+    assert bool(head.fc1.bias.any() or head.fc2.bias.any()) == (init == "framework")
+    batch = random_batch(LENGTHS)
+    x = torch.randn(4, 30, 4, dtype=torch.float64)
+    made = head({"embedding": x}, batch)["attention"]
+    expected = torch.sigmoid(head.fc2(torch.relu(head.fc1(x)))).squeeze(-1)
+    torch.testing.assert_close(made[batch.mask], expected[batch.mask], rtol=0, atol=1e-14)
+    assert not made[~batch.mask].any()
+
+
+@pytest.mark.parametrize("source", ["attention", "relu_sum", "softmax_max", "norm"])
+def test_actionness_of_every_source_ignores_padding(source):
+    batch = random_batch(LENGTHS)
+    shape = tuple(batch.mask.shape)
+    fields = {
+        "attention": torch.rand(*shape, dtype=torch.float64),
+        "cas": torch.randn(*shape, 3, dtype=torch.float64),
+        "embedding": torch.randn(*shape, 4, dtype=torch.float64),
+    }
+    head = Actionness(source)
+    made = head({name: fields[name] for name in head.requires}, batch)["actionness"]
+    assert not made[~batch.mask].any()
+    for row, length in enumerate(LENGTHS):
+        own = {name: value[row, :length].numpy() for name, value in fields.items()}
+        norm = np.linalg.norm(own["embedding"], axis=1)
+        exp = np.exp(own["cas"])
+        expected = {
+            "attention": own["attention"],
+            "relu_sum": np.maximum(own["cas"], 0).sum(axis=1),
+            "softmax_max": (exp / exp.sum(axis=1, keepdims=True)).max(axis=1),
+            "norm": norm / norm.max(),
+        }[source]
+        np.testing.assert_allclose(made[row, :length], expected, rtol=1e-13)
+
+
+def test_actionness_of_an_empty_embedding_is_zero_and_an_unknown_source_is_refused():
+    made = Actionness("norm")({"embedding": torch.zeros(1, 6, 4)}, random_batch([6]))
+    assert not made["actionness"].any()
+    with pytest.raises(ConfigError, match="source='relu'"):
+        Actionness("relu")

@@ -1,4 +1,4 @@
-"""Embeddings that several methods share: one temporal convolution, one or two layers per snippet."""
+"""Embeddings that several methods share: none, one temporal convolution, one or two layers per snippet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from torch.nn import functional as F
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Backbone, Outputs
 from wtal_bench.modeling.blocks import TemporalConv, pack, per_snippet, unpack
+
+
+class RawFeatures(nn.Module, Backbone):
+    """`embedding` [B,T,D]: the features themselves. Nothing is learned before the heads."""
+
+    def forward(self, features: Tensor, mask: Tensor) -> Outputs:
+        """[B,T,D], [B,T] -> fields."""
+        return {"embedding": features}
 
 
 class ConvEmbedding(nn.Module, Backbone):

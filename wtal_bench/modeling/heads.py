@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, Head, Outputs
-from wtal_bench.modeling.blocks import per_snippet, topk_count, topk_mean
+from wtal_bench.modeling.blocks import (
+    full_precision,
+    masked_max,
+    per_snippet,
+    topk_count,
+    topk_mean,
+    zero_padding,
+)
 from wtal_bench.options import at_least, choose
+
+INITS = ("framework", "xavier")
+ACTIONNESS = {"attention": "attention", "relu_sum": "cas", "softmax_max": "cas", "norm": "embedding"}
+"""How actionness is derived -> the field it is derived from."""
+
+
+def xavier(layer: nn.Linear) -> None:
+    """Start a layer with Xavier-uniform weights and no bias."""
+    nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 class TopKMean(nn.Module, Head):
@@ -69,12 +89,66 @@ class SnippetClassifier(nn.Module, Head):
         super().__init__()
         self.cls = nn.Linear(channels, num_classes + background, bias=bias)
         self.dropout = nn.Dropout(dropout)
-        if choose("init", init, ("framework", "xavier")) == "xavier":
-            nn.init.xavier_uniform_(self.cls.weight)
-            if bias:
-                nn.init.zeros_(self.cls.bias)
+        if choose("init", init, INITS) == "xavier":
+            xavier(self.cls)
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """[B,T,E] -> fields."""
         cas = per_snippet(lambda rows: self.cls(self.dropout(rows)), outputs["embedding"], batch.mask)
         return {"cas": cas, "class_weights": self.cls.weight}
+
+
+class SnippetAttention(nn.Module, Head):
+    """`attention` [B,T] = sigmoid(fc2(ReLU(fc1(E)))) of every snippet by itself, zero under padding.
+
+    Args:
+        channels: E.
+        hidden: units between the two layers.
+        init: "framework" (torch's Linear), or "xavier": uniform weights, biases zero.
+    """
+
+    requires = ("embedding",)
+    provides = ("attention",)
+
+    def __init__(self, channels: int, hidden: int = 256, init: str = "framework") -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(channels, hidden), nn.Linear(hidden, 1)
+        if choose("init", init, INITS) == "xavier":
+            for layer in (self.fc1, self.fc2):
+                xavier(layer)
+
+    def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
+        """[B,T,E] -> fields."""
+        scores = per_snippet(lambda rows: self.fc2(F.relu_(self.fc1(rows))), outputs["embedding"], batch.mask)
+        return {"attention": zero_padding(torch.sigmoid(scores.squeeze(-1)), batch.mask)}
+
+
+class Actionness(nn.Module, Head):
+    """`actionness` [B,T]: how much action a snippet shows, whatever the class; from labels nothing is taken.
+
+    For ideas that rank snippets on a host which gives no such curve of its own. Zero under padding.
+
+    Args:
+        source: "attention": that field as it is. "relu_sum": sum over classes of max(0, `cas`). "softmax_max": largest
+            class of softmax(`cas`). "norm": |`embedding`| over its largest in the video.
+    """
+
+    provides = ("actionness",)
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.source = choose("source", source, ACTIONNESS)
+        self.requires = (ACTIONNESS[source],)
+
+    def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
+        """The source's field -> fields."""
+        x = full_precision(outputs[self.requires[0]])
+        if self.source == "relu_sum":
+            x = x.relu().sum(dim=-1)
+        elif self.source == "softmax_max":
+            x = x.softmax(dim=-1).amax(dim=-1)
+        elif self.source == "norm":
+            x = x.norm(dim=-1)
+            largest = masked_max(x, batch.mask).unsqueeze(1)
+            x = x / torch.where(largest > 0, largest, torch.ones_like(largest))
+        return {"actionness": zero_padding(x, batch.mask)}
