@@ -22,7 +22,7 @@ model = dict(
             form='binary_softmax',
             class_reduction='mean'),
         supp=dict(type='VideoCrossEntropy', target='tags', form='binary_softmax', class_reduction='mean'),
-        norm=dict(type='basnet.ForegroundNorm', weight=1e-4)),
+        norm=dict(type='Sparsity', reduction='sum', weight=1e-4)),
     postprocessor=dict(
         type='ThresholdDecoder',
         num_classes=20,

@@ -10,5 +10,4 @@ def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
     registrar.backbone("basnet.Trunk", "wtal_plugins.basnet.network:Trunk")
     registrar.head("basnet.BaseBranch", "wtal_plugins.basnet.network:BaseBranch")
-    registrar.loss("basnet.ForegroundNorm", "wtal_plugins.basnet.losses:ForegroundNorm")
     registrar.example("basnet.thumos", "wtal_plugins.basnet.examples:thumos")

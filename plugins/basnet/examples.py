@@ -21,7 +21,7 @@ def thumos() -> Example:
             losses=dict(
                 base=dict(**binary, target="tags_and_background", reads="base_video_logits"),
                 supp=dict(**binary, target="tags"),
-                norm=dict(type="basnet.ForegroundNorm", weight=1e-4),
+                norm=dict(type="Sparsity", reduction="sum", weight=1e-4),
             ),
             postprocessor=dict(
                 type="ThresholdDecoder",

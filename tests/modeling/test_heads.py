@@ -15,14 +15,14 @@ from wtal_bench.testing import random_batch
 LENGTHS = (30, 24, 7, 1)
 
 
-@pytest.mark.parametrize("divisor", [1, 5, 8, 7.5])
+@pytest.mark.parametrize("divisor", [1, 5, 8, 7.5, None])
 @pytest.mark.parametrize(("rounding", "whole"), [("floor", math.floor), ("ceil", math.ceil)])
 def test_every_column_takes_the_mean_of_its_own_largest_values(divisor, rounding, whole):
     batch = random_batch(LENGTHS)
     cas = torch.randn(4, 30, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     made = TopKMean(divisor, rounding)({"cas": cas}, batch)["video_logits"]
     for row, length in enumerate(LENGTHS):
-        count = max(1, whole(length / divisor))
+        count = max(1, whole(length / divisor)) if divisor else 1
         largest = np.sort(cas[row, :length].numpy(), axis=0)[::-1][:count]
         np.testing.assert_allclose(made[row], largest.mean(axis=0), rtol=1e-14)
 

@@ -12,7 +12,8 @@ import torch
 
 from tests.helpers import REPOSITORY, load_golden
 from wtal_bench.interfaces import Batch, VideoMeta
-from wtal_bench.modeling.localizer import Localizer, build_model
+from wtal_bench.modeling.build import build_model
+from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.running.config import Train, load_config
 from wtal_bench.running.optim import build_optimizer
 

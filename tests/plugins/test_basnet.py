@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.running.config import load_config
 from wtal_bench.structures import VideoMeta
 from wtal_bench.testing import random_batch

@@ -12,8 +12,8 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.modeling.localizer import build_model
-from wtal_bench.registry import registry
+from wtal_bench.modeling.build import build_model
+from wtal_bench.plugins import registry
 from wtal_bench.running.config import load_config
 from wtal_bench.testing import random_batch
 from wtal_plugins.cola.examples import activitynet, thumos

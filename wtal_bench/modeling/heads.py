@@ -36,7 +36,7 @@ class TopKMean(nn.Module, Head):
     the divisor gives its largest value. Map other fields with `reads` and `writes`.
 
     Args:
-        divisor: of T; need not be whole.
+        divisor: of T; need not be whole. None: k = 1, the largest value alone.
         rounding: "floor" (T // divisor) or "ceil".
     """
 
@@ -44,9 +44,9 @@ class TopKMean(nn.Module, Head):
     provides = ("video_logits",)
     video_level = ("video_logits",)
 
-    def __init__(self, divisor: float, rounding: str = "floor") -> None:
+    def __init__(self, divisor: float | None, rounding: str = "floor") -> None:
         super().__init__()
-        self.divisor = at_least("divisor", divisor, 1)
+        self.divisor = None if divisor is None else at_least("divisor", divisor, 1)
         self.rounding = choose("rounding", rounding, ("floor", "ceil"))
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
@@ -55,6 +55,8 @@ class TopKMean(nn.Module, Head):
 
     def count(self, mask: Tensor) -> Tensor:
         """k of every video: [B] int64."""
+        if self.divisor is None:
+            return torch.ones_like(mask.sum(dim=1))
         if self.rounding == "floor":
             return topk_count(mask, divisor=self.divisor)
         return -(-mask.sum(dim=1).double() // self.divisor).long()
