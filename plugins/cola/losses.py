@@ -15,10 +15,10 @@ from wtal_plugins.cola.mining import EASY, HARD
 class SnippetContrast(Loss):
     """Pulls hard snippets to the easy ones of their kind and away from each easy one of the other kind.
 
-    Each is an InfoNCE of one query and one positive, both means over a set of snippets, against the snippets of a
-    third set one by one, all of the same video and as unit vectors: cross-entropy of [q.k, q.n_1, ..., q.n_K] / tau
-    with class 0, mean over videos. `hard_action`: q = mean HA, k = mean EA, n = EB. `hard_background`: q = mean HB,
-    k = mean EB, n = EA. Nothing is detached. The sum of the two is the authors' L_s.
+    L_s = NCE(mean HA, mean EA, EB) + NCE(mean HB, mean EB, EA), where NCE(q, k, n) is the cross-entropy of
+    [q.k, q.n_1, ..., q.n_K] / tau with class 0: query and positive are means over a set of snippets, the negatives are
+    the snippets of a third set one by one, all of the same video and as unit vectors. Mean over videos; nothing is
+    detached. Gives `snico`.
 
     Reads E [B,T,E] before dropout and the sets of `cola.Mining`.
 
@@ -34,19 +34,23 @@ class SnippetContrast(Loss):
         self.temperature = temperature
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Return {"hard_action": 0-d, "hard_background": 0-d}."""
+        """Return {"snico": 0-d}."""
+        return {"snico": sum(self.terms(outputs, batch))}
+
+    def terms(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The contrast of hard action and that of hard background: two 0-d."""
         x = full_precision(outputs["embedding"])
         sets = torch.stack([outputs[name] for name in (*EASY, *HARD)], dim=-1)
         means = unit(attention_pool(x, sets.to(x.dtype), batch.mask, normalize=True))  # [B,4,E]: EA, EB, HA, HB
         easy = sets[..., :2]
         similar = self._similarities(x, means[:, 2:], easy.any(dim=-1))
-        losses = {}
-        for kind, name in enumerate(HARD):
-            positive = (means[:, 2 + kind] * means[:, kind]).sum(dim=-1, keepdim=True)
-            negative = similar[..., kind].masked_fill(~easy[..., 1 - kind], float("-inf"))
-            logits = torch.cat([positive, negative], dim=1) / self.temperature
-            losses[name] = -F.log_softmax(logits, dim=1)[:, 0].mean()
-        return losses
+        positive = (means[:, 2:] * means[:, :2]).sum(dim=-1).unsqueeze(1)
+        # against hard action the easy background counts, against hard background the easy action
+        negative = similar.masked_fill(~easy.flip(-1), float("-inf"))
+        logits = torch.cat([positive, negative], dim=1) / self.temperature
+        return (
+            F.cross_entropy(logits, torch.zeros_like(logits[:, 0], dtype=torch.long), reduction="none").mean(0).unbind()
+        )
 
     @staticmethod
     def _similarities(x: Tensor, queries: Tensor, wanted: Tensor) -> Tensor:
