@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tests.decoding.compare import same_ap, same_multiset, score, video_rows
 from tests.helpers import golden_files
-from tests.parity.hosts import Golden, assert_gradients, assert_near, assert_steps, batch_of, build, shipped_model
+from tests.parity.host_files import Golden, assert_gradients, assert_near, assert_steps, batch_of, build, shipped_model
 from wtal_bench.decoding import ThresholdDecoder
 from wtal_bench.evaluation import exact_match_accuracy
 from wtal_bench.structures import VideoMeta

@@ -8,7 +8,7 @@ import torch
 
 from tests.decoding.compare import same_rows
 from tests.helpers import golden_files, load_golden
-from tests.parity.hosts import Golden, assert_gradients, assert_near, batch_of, build, shipped_model
+from tests.parity.host_files import Golden, assert_gradients, assert_near, batch_of, build, shipped_model
 from wtal_bench.data.sampling import random_segment_positions
 from wtal_bench.decoding import ThresholdDecoder
 
