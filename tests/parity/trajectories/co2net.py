@@ -1,4 +1,4 @@
-"""CO2-Net's whole runs, both variants: the shipped configs at the file's settings, batches as their sampler drew them."""
+"""CO2-Net's whole runs, both variants: the shipped configs at the file's settings, batches as the authors drew them."""
 
 from __future__ import annotations
 
