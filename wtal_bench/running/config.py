@@ -23,8 +23,6 @@ from wtal_bench.leaderboard.validate import SELECTIONS
 from wtal_bench.recipes import anchor, find, read_tree
 
 PAIR_SOURCES = ("dataset", "in_batch", "by_class")
-"""How videos come to be compared in pairs."""
-
 
 @dataclass
 class Train:
