@@ -12,7 +12,14 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Backbone, Batch, Head, Outputs
-from wtal_bench.modeling.blocks import TemporalConv, masked_mean, per_snippet, zero_padding
+from wtal_bench.modeling.blocks import (
+    TemporalConv,
+    masked_mean,
+    per_snippet,
+    shifted_sum,
+    tap_projections,
+    zero_padding,
+)
 
 SLOPE = 0.2
 """Of every LeakyReLU."""
@@ -74,7 +81,9 @@ class Gate(nn.Module):
         summary = drop(_activate(F.linear(mean, self.summary.weight[..., 1], self.summary.bias)))
         gate = torch.sigmoid(summary.unsqueeze(1) * drop(self.local(other, mask, then=_activate)))
         gated = zero_padding(gate * main, mask)
-        hidden = drop(self.att1(gated, mask, then=_activate))
+        # to half as many channels: its tap projections are smaller than the windows of its input, so less is copied
+        hidden = shifted_sum(tap_projections(gated, self.att1.conv.weight)) + self.att1.conv.bias
+        hidden = drop(_activate(hidden))  # rows under padding are read by nobody: att2 sees zeros there
         hidden = self.att2(hidden, mask, then=_activate)
         return gated, zero_padding(torch.sigmoid(drop(self.att3(hidden)).squeeze(-1)), mask)
 

@@ -79,6 +79,11 @@ class Trajectory:
         """Our state-dict entry -> the authors' name, weights and buffers."""
         return {**self.meta["mapping"], **self.meta.get("buffers", {})}
 
+    @property
+    def tested(self) -> int:
+        """The step whose weights gave the file's detections and mAP."""
+        return self.meta.get("tested_step", self.meta["steps"])
+
     def state(self, step: int | None) -> dict[str, np.ndarray]:
         """The authors' weights (and buffers) after a step, or the initial ones, under our names and in their shapes."""
         stored = {}

@@ -24,6 +24,7 @@ from wtal_bench.recipes import anchor, find, read_tree
 
 PAIR_SOURCES = ("dataset", "in_batch", "by_class")
 
+
 @dataclass
 class Train:
     """How the model is trained.
