@@ -119,6 +119,8 @@ WRONG = [
     ("train.lr_schedule", [(3, "a")], "train.lr_schedule: expected"),
     ("train.lr_schedule", [(2.5, 0.1)], "train.lr_schedule: expected int"),
     ("train.selection", "best", "Options: last, val_holdout, best_on_test"),
+    ("train.shuffle", "frseh", "Did you mean 'fresh'? Options: True, False, fresh"),
+    ("train.shuffle", 1, "train.shuffle: expected bool, str, got 1"),
     ("train.pairs", {}, "train.pairs: source must be given"),
     ("train.pairs", {"source": "by_class"}, "train.pairs: count must be given"),
     ("train.pairs", {"source": "by_class", "count": 3}, "train.pairs.count=3: give how many pairs of one class"),

@@ -56,7 +56,8 @@ class Train:
         holdout: share of the training videos held out for "val_holdout".
         select_by: metric best_on_test goes by: "average" or a tIoU such as 0.5.
         checkpoint_interval: epochs between checkpoints.
-        shuffle: whether the videos are visited in a new order every epoch.
+        shuffle: whether the videos are visited in a new order every epoch; "fresh": after the first epoch every batch
+            is the first one of a new order (what BaS-Net's training loop does), so a last, smaller one comes once.
         drop_last: whether a last, smaller batch is left out.
     """
 
@@ -84,7 +85,7 @@ class Train:
     holdout: float = 0.2
     select_by: Any = "average"
     checkpoint_interval: int = 1
-    shuffle: bool = True
+    shuffle: bool | str = True
     drop_last: bool = False
 
     choices = {  # noqa: RUF012
@@ -92,6 +93,7 @@ class Train:
         "grad_reduction": ("mean", "sum"),
         "accumulate_reduction": ("mean", "sum"),
         "selection": SELECTIONS,
+        "shuffle": (True, False, "fresh"),
     }
     spans = {  # noqa: RUF012
         "lr": "(0, inf)",
@@ -327,9 +329,8 @@ def _section(cls: type, given: Mapping[str, Any], where: str) -> Any:
         _check_type(value, hints[key], f"{where}.{key}")
         options = cls.choices.get(key)
         if options and value not in options:
-            raise ConfigError(
-                f"{where}.{key}={value!r}.{did_you_mean(str(value), options)} Options: {listing(options)}."
-            )
+            names = [str(option) for option in options]
+            raise ConfigError(f"{where}.{key}={value!r}.{did_you_mean(str(value), names)} Options: {listing(names)}.")
         if value is not None and key in cls.spans:
             _check_span(value, cls.spans[key], f"{where}.{key}")
     required = [

@@ -54,7 +54,7 @@ class Plan:
         batch_size: int,
         seed: int,
         *,
-        shuffle: bool = False,
+        shuffle: bool | str = False,
         drop_last: bool = False,
         pairs: dict[str, Any] | None = None,
         rank: int = 0,
@@ -97,9 +97,7 @@ class Plan:
         """The `number`-th mini-batch of `epoch`, this rank's part."""
         if self.source == "by_class":
             return self._by_class(epoch, number)
-        order = np.arange(self.items)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.items)
+        order, number = self._order(epoch, number)
         chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
         own = chosen[self.rank :: self.world]
         share = len(own) * self.world / len(chosen)
@@ -117,6 +115,14 @@ class Plan:
             pairs, same = in_batch_pairs(self.labels[own], rng)
             request = replace(request, pairs=tuple(map(tuple, pairs.tolist())), same=tuple(same.tolist()))
         return request
+
+    def _order(self, epoch: int, number: int) -> tuple[np.ndarray, int]:
+        """The videos (or pairs) in the order of which this batch is the `number`-th, and that number."""
+        if not self.shuffle:
+            return np.arange(self.items), number
+        if self.shuffle == "fresh" and epoch > 0:
+            epoch, number = (epoch - 1) * len(self) + number + 1, 0
+        return np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.items), number
 
     def _by_class(self, epoch: int, number: int) -> Request:
         from wtal_bench.data.pairs import by_class_batch

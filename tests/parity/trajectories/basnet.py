@@ -40,9 +40,6 @@ def fill(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         f"train.lr={own['lr']}",
         f"train.weight_decay={own['weight_decay']}",
     ]
-    return {
-        "options": options,
-        "mapping": MAPPING,
-        "loss_names": ["base", "supp", "norm", "loss"],
-        "inject": meta["order"].startswith("the authors' own"),
-    }
+    if meta["order"].startswith("the authors' own"):
+        options.append("train.shuffle=fresh")
+    return {"options": options, "mapping": MAPPING, "loss_names": ["base", "supp", "norm", "loss"]}
