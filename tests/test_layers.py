@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "decoding": VOCABULARY,
     "evaluation": VOCABULARY,
     "modeling": COMPONENTS,
-    "testing": COMPONENTS | {"modeling"},
+    "testing": COMPONENTS | {"modeling", "data", "running"},
     "protocols": VOCABULARY | {"data", "evaluation", "plugins"},
     "leaderboard": VOCABULARY | {"evaluation", "protocols", "data.annotations", "data.progress"},
     "running": COMPONENTS | {"recipes", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard"},

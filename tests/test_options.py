@@ -33,7 +33,8 @@ class Plain:
         (choose, (["a", "b"],), ["a", "b"]),
         (at_least, (0,), [0, 0.5, np.float64(2)]),
         (positive, (), [1, 1e-9, np.float64(2), float("inf")]),
-        (within, (0, 1), [0, 1, 0.5, np.float64(1)]),
+        (within, ("[0, 1]",), [0, 1, 0.5, np.float64(1)]),
+        (within, ("(0, inf)",), [1e-9, [1, 2.5]]),
     ],
 )
 def test_what_is_right_is_returned_as_it_is(check, arguments, taken):
@@ -47,14 +48,17 @@ def test_what_is_right_is_returned_as_it_is(check, arguments, taken):
         (choose, (["tags", "uniform"],), ["tag", 1, None], "it takes tags, uniform"),
         (at_least, (0,), [-1, "1", None, True, float("nan")], "must be a number of at least 0"),
         (positive, (), [0, -1, "1", None, True, float("nan")], "must be positive"),
-        (within, (0, 1), [-0.1, 1.1, "1", None, True, float("nan")], "must be a number from 0 to 1"),
+        (within, ("[0, 1]",), [-0.1, 1.1, float("nan"), [0.5, 2]], r"must lie in \[0, 1\], got"),
+        (within, ("(0, 1)",), [0, 1], r"must lie in \(0, 1\), got"),
+        (within, ("[0, 1]",), ["1", None, True], "expected float, int, got"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_name_and_value(check, arguments, refused, words):
     for value in refused:
         with pytest.raises(ConfigError, match=words) as caught:
             check("loss.here", value, *arguments)
-        assert str(caught.value).startswith(f"loss.here={value!r}")
+        assert str(caught.value).startswith("loss.here")
+        assert repr(value) in str(caught.value) or isinstance(value, list)
 
 
 def test_whole_numbers_are_asked_for_by_name():

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "HOOK_POINTS",
     "STANDARD_FIELDS",
     "Backbone",
     "Batch",
@@ -36,6 +37,7 @@ __all__ = [
     "Detections",
     "FeatureSource",
     "Head",
+    "Hook",
     "Layout",
     "Loss",
     "Outputs",
@@ -198,6 +200,44 @@ class Layout:
     def __call__(self, sources: Sequence[str]) -> FeatureSource:
         """Find the videos in some files or folders; their features are read one by one, later."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it finds its videos")
+
+
+HOOK_POINTS: dict[str, str] = {
+    "before_run": "(runner) everything is built, nothing is loaded",
+    "before_train": "(runner) weights and state are those training starts from",
+    "before_train_epoch": "(runner)",
+    "before_train_iter": "(runner, batch_idx, data_batch=None)",
+    "after_train_iter": "(runner, batch_idx, data_batch=None, outputs=None) outputs: {loss name: 0-d tensor}",
+    "after_train_epoch": "(runner) before the epoch is scored",
+    "before_val_epoch": "(runner)",
+    "after_val_epoch": "(runner, metrics=None) metrics: {name: fraction}",
+    "after_round": "(runner) an epoch (iteration, where training counts those) is trained and scored",
+    "after_train": "(runner)",
+    "after_run": "(runner)",
+}
+"""When a hook is called, with what, in the order of a run; names and arguments are those of mmengine's `Hook`."""
+
+
+class Hook:
+    """Watches or steers training: any methods of `HOOK_POINTS`, named in a config's `runtime.hooks`.
+
+    `runner` is mmengine's: `iter`, `epoch`, `max_iters`, `model`, `optim_wrapper`, `logger`, `work_dir`,
+    `visualizer.add_scalar(name, value, step)`, `train_loop.stop_training` (True ends training after this epoch).
+    Testing is no part of training: no hook sees it, and what a hook is handed leads to no temporal annotation.
+
+    The contract: **training, stopped anywhere and resumed, is the training that was not stopped**, bit for bit. What a
+    hook remembers must therefore be restored: its attributes that are plain (numbers, texts, None, tensors, lists and
+    dicts of these) are kept in the checkpoint; for any other state define `state_dict()` and `load_state_dict(state)`.
+    mmengine's message hub is not kept. Random numbers are reseeded before each step. The contract suite checks it.
+
+    Attributes:
+        priority: when among other hooks, "VERY_HIGH" .. "NORMAL" .. "LOWEST" or 0..100; "VERY_LOW" writes checkpoints.
+        monitor: the metric of `after_val_epoch` it acts on, or None; checked to exist before training. A score of the
+            test videos (`test/...`) is there in runs with `selection="best_on_test"` alone.
+    """
+
+    priority: str | int = "NORMAL"
+    monitor: str | None = None
 
 
 @dataclass(frozen=True)

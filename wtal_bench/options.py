@@ -1,4 +1,4 @@
-"""Reading settings: unknown names and values are refused with the key path and the nearest right one.
+"""Declaring and reading settings: unknown names and values are refused with the key path and the nearest right one.
 
 For the harness and for plugins alike: what a component's constructor would check by hand is one line with these. Texts
 begin with `where`, the key path inside the component's config; who builds the component puts file and path before it.
@@ -13,6 +13,7 @@ begin with `where`, the key path inside the component's config; who builds the c
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -58,14 +59,20 @@ def positive(where: str, value: Any) -> Any:
     return value
 
 
-def within(where: str, value: Any, lowest: float, highest: float) -> Any:
-    """Return `value` if it is a number from `lowest` to `highest`, both included.
+def within(where: str, value: Any, span: str) -> Any:
+    """Return `value` if it is a number, or a list of numbers, inside `span`, e.g. "(0, inf)". NaN never is.
 
     Raises:
-        ConfigError: it is not; the text names the switch and the value.
+        ConfigError: it is not; the text names the switch, the span and the value.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not lowest <= value <= highest:
-        raise ConfigError(f"{where}={value!r} must be a number from {lowest} to {highest}.")
+    low, high = map(float, span[1:-1].split(","))
+    for number in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(number, bool) or not isinstance(number, Real):
+            raise ConfigError(f"{where}: expected float, int, got {number!r}.")
+        above = number >= low if span[0] == "[" else number > low
+        below = number <= high if span[-1] == "]" else number < high
+        if not (above and below):
+            raise ConfigError(f"{where} must lie in {span}, got {value!r}.")
     return value
 
 
@@ -81,11 +88,44 @@ def columns(where: str, span: Any) -> tuple[int, int]:
     return pair
 
 
+def setting(
+    default: Any = dataclasses.MISSING,
+    *,
+    choices: Iterable[str | bool] = (),
+    span: str = "",
+    factory: Any = dataclasses.MISSING,
+) -> Any:
+    """Declare a dataclass field with what it takes, for `check_setting`.
+
+    Args:
+        default, factory: as in `dataclasses.field` (`factory` is its `default_factory`).
+        choices: the texts (and truth values) it takes.
+        span: the numbers it takes, written as in mathematics: "[0, 1)".
+    """
+    return dataclasses.field(  # type: ignore[call-overload]
+        default=default, default_factory=factory, metadata={"choices": tuple(choices), "span": span}
+    )
+
+
+def check_setting(field: dataclasses.Field, value: Any, where: str) -> None:
+    """Refuse a value that its field's metadata (see `setting`) rules out; None is left to the field's type.
+
+    Raises:
+        ConfigError: the text names the setting, the value, what it takes and the nearest choice.
+    """
+    choices, span = field.metadata.get("choices"), field.metadata.get("span")
+    if choices and value not in choices:
+        names = [str(choice) for choice in choices]
+        raise ConfigError(f"{where}={value!r}.{did_you_mean(str(value), names)} Options: {listing(names)}.")
+    if span and value is not None:
+        within(where, value, span)
+
+
 def build(kind: type[T], spec: T | Mapping[str, Any] | None, where: str, **defaults: Any) -> T:
     """Return `spec` itself if it is a `kind`, else the `kind` whose constructor is given the mapping `spec`.
 
     Args:
-        kind: the class.
+        kind: the class; what a dataclass says of its fields with `setting` is held.
         spec: its settings; None for no settings.
         where: their key path, for error texts.
         defaults: arguments that the constructor gets where `spec` has none.
@@ -101,6 +141,9 @@ def build(kind: type[T], spec: T | Mapping[str, Any] | None, where: str, **defau
         raise ConfigError(f"{where} must be a dict with keys among {listing(known)}; got {spec!r}.")
     arguments = {**defaults, **spec}
     check_arguments(kind, arguments, where, shown=kind.__name__)
+    for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
+        if field.name in arguments:
+            check_setting(field, arguments[field.name], f"{where}.{field.name}")
     return kind(**arguments)
 
 

@@ -92,6 +92,10 @@ class Registrar:
         """Register a post-processor."""
         self._add("postprocessor", name, target)
 
+    def hook(self, name: str, target: str) -> None:
+        """Register a hook of training."""
+        self._add("hook", name, target)
+
     def layout(self, name: str, target: str) -> None:
         """Register a layout of feature files, for `import-features --format NAME`."""
         self._add("layout", name, target)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from wtal_bench.errors import ConfigError, PluginError, did_you_mean, listing
-from wtal_bench.interfaces import Backbone, ComponentInfo, Head, Layout, Loss, PostProcessor, View
+from wtal_bench.interfaces import Backbone, ComponentInfo, Head, Hook, Layout, Loss, PostProcessor, View
 from wtal_bench.options import check_arguments
 
 KINDS: dict[str, type] = {
@@ -24,11 +24,12 @@ KINDS: dict[str, type] = {
     "view": View,
     "postprocessor": PostProcessor,
     "layout": Layout,
+    "hook": Hook,
 }
 """Kind -> the interface what is registered implements."""
 
-MODEL_KINDS = ("backbone", "head", "loss", "view", "postprocessor")
-"""The kinds a model is made of, held to the contract suite."""
+CONTRACT_KINDS = ("backbone", "head", "loss", "view", "postprocessor", "hook")
+"""The kinds that are held to the contract suite: what a model is made of, and hooks."""
 
 _MODULE_KINDS = ("backbone", "head")
 

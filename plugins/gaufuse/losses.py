@@ -36,7 +36,7 @@ class PseudoLabelLoss(Loss):
     optional = ("propagated_cas",)
 
     def __init__(self, share: float = 0.8, form: str = "softmax") -> None:
-        self.share, self.form = within("share", share, 0, 1), choose("form", form, FORMS)
+        self.share, self.form = within("share", share, "[0, 1]"), choose("form", form, FORMS)
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"pseudo": 0-d}."""

@@ -109,8 +109,8 @@ class Propagation(nn.Module, Head):
         super().__init__()
         self.mu = xavier_rows(count, channels)
         self.iterations, self.scale = iterations, scale
-        self.walk_weight = within("walk_weight", walk_weight, 0, 1)
-        self.score_share = within("score_share", score_share, 0, 1)
+        self.walk_weight = within("walk_weight", walk_weight, "[0, 1]")
+        self.score_share = within("score_share", score_share, "[0, 1]")
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """x [B,T,D] -> fields."""

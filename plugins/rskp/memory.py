@@ -67,8 +67,8 @@ class Memory(nn.Module, Head):
         self.register_buffer("bank_scores", torch.zeros(num_classes, size))
         self.start, self.slot, self.clear_at = start, choose("slot", slot, SLOTS), frozenset(clear_at)
         self.scale = scale
-        self.walk_weight = within("walk_weight", walk_weight, 0, 1)
-        self.teacher_share = within("teacher_share", teacher_share, 0, 1)
+        self.walk_weight = within("walk_weight", walk_weight, "[0, 1]")
+        self.teacher_share = within("teacher_share", teacher_share, "[0, 1]")
 
     def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:
         """Fill the bank when the branch begins, empty it at `clear_at`."""

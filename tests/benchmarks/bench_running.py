@@ -35,7 +35,8 @@ from wtal_bench.running.config import check_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.hooks import seed_everything
 from wtal_bench.running.loader import Gather, Plan
-from wtal_bench.running.runner import build_runner
+from wtal_bench.running.model_checks import check_model
+from wtal_bench.running.runner import build_training
 
 TINY = "--batch 2 --length 9 --width 8 --steps 10 --repeats 1 --tries 1"
 """What the test suite runs, so that this file cannot rot."""
@@ -58,7 +59,8 @@ def runner_seconds(root: Path, steps: int) -> float:
     tree["runtime"]["log_interval"] = 1e9
     config = check_config(tree, "bench")
     with tempfile.TemporaryDirectory() as folder:
-        made = build_runner(config, open_data(config.data, "cpu", "bench"), folder, out=lambda line: None)
+        opened, model = open_data(config.data, "cpu", "bench"), check_model(config)
+        made = build_training(config, opened, model, folder, out=lambda line: None)
         return seconds(made.runner.train)
 
 

@@ -14,8 +14,8 @@ from wtal_bench.data.locate import data_roots, find_annotations, find_features, 
 from wtal_bench.data.store import StoredVideo, write_store
 from wtal_bench.errors import DataError
 from wtal_bench.protocols import get_protocol, locate_annotations
-from wtal_bench.running.config import Data
 from wtal_bench.running.datasets import open_data
+from wtal_bench.running.settings import Data
 
 THUMOS = get_protocol("thumos14/v1")
 NAMES = ("annotations.json", "thumos14.json")

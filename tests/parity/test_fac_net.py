@@ -18,8 +18,8 @@ from wtal_bench.modeling.blocks import cosine, unit
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.plugins import registry
-from wtal_bench.running.config import Train
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
+from wtal_bench.running.settings import Train
 
 PARAMETERS = {
     "backbone.embed.fc1.weight": "embed.fc1.weight",

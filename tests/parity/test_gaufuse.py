@@ -19,7 +19,7 @@ from wtal_bench.evaluation import DetectionTable, GroundTruth, classification_ap
 from wtal_bench.interfaces import VideoMeta
 from wtal_bench.modeling.weights import LossWeight
 from wtal_bench.running.config import load_config
-from wtal_bench.running.optim import learning_rate
+from wtal_bench.running.schedule import learning_rate
 from wtal_plugins.gaufuse.decoder import FusedDecoder, candidates_of
 from wtal_plugins.gaufuse.fusion import Fusion
 from wtal_plugins.gaufuse.label_store import LabelStore, VideoLabels

@@ -103,10 +103,10 @@ def percent(report: dict[str, Any], run: Repeat) -> np.ndarray:
     table = report["variants"].get(meta["evaluator"], {"mAP": []})["mAP"]
     if len(table) >= count:
         return 100 * np.array(table)
-    opened = run.session.opened
+    opened = run.testing.opened
     truth = opened.protocol.ground_truth(opened.annotations)
     tious = np.round(np.arange(0.5, 0.975, 0.05) if count == 10 else 0.1 * np.arange(1, 1 + count), 2)
-    found = DetectionTable.from_videos(run.session.metric.detections)
+    found = DetectionTable.from_videos(run.testing.metric.detections)
     return 100 * PRESETS[meta["evaluator"]].evaluate(found, truth, tious).mAP
 
 

@@ -18,7 +18,7 @@ def scores(run: Repeat) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Of every test video, the scores that pick classes and those of video-level classification: two [C]."""
     decoder = run.model._decoder.component
     run.model.eval()
-    for batch in run.session.runner.test_dataloader:
+    for batch in run.testing.loader:
         for outputs, _ in run.model.video_outputs(batch):
             own = decoder if hasattr(decoder, "class_scores") else next(iter(decoder.passes.values()))[0]
             yield own.class_scores(outputs), decoder.video_scores(outputs)
@@ -27,7 +27,7 @@ def scores(run: Repeat) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def accuracy(run: Repeat) -> float:
     """Share of the test videos whose thresholded class scores are their tags."""
     picked = np.array([first for first, _ in scores(run)])
-    return exact_match_accuracy(picked, run.session.test.labels, run.trajectory.meta["settings"]["class_threshold"])
+    return exact_match_accuracy(picked, run.testing.videos.labels, run.trajectory.meta["settings"]["class_threshold"])
 
 
 def at(run: Repeat, step: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -68,7 +68,7 @@ def test_co2net_scores_its_test_videos_as_its_authors_did(path, tmp_path, monkey
     run = repeat(Trajectory(path), tmp_path, monkeypatch)
     meta, arrays = run.trajectory.meta, run.trajectory.arrays
     lengths = dict(zip(run.trajectory.ids, arrays["lengths"]))
-    tested = np.array([lengths[video] >= meta["shortest_tested"] for video in run.session.test.ids])
+    tested = np.array([lengths[video] >= meta["shortest_tested"] for video in run.testing.videos.ids])
     looks = {int(row[0]): row[1:] for row in arrays["tests"] if row[0] in meta["kept_steps"]}
     assert meta["settings"]["selected_updates"] in looks
     for step, (*theirs, classification) in looks.items():

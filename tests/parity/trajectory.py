@@ -23,10 +23,12 @@ from tests.helpers import REPOSITORY, load_golden
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.store import StoredVideo, write_store
 from wtal_bench.modeling.model import Model
-from wtal_bench.running.config import RunConfig, load_config
+from wtal_bench.running.config import load_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.loader import Request
-from wtal_bench.running.runner import Session, build_runner
+from wtal_bench.running.model_checks import check_model
+from wtal_bench.running.runner import Testing, Training, build_testing, build_training
+from wtal_bench.running.settings import RunConfig
 from wtal_bench.structures import Detections
 
 
@@ -153,16 +155,17 @@ class Repeat:
 
     Attributes:
         trajectory: the file.
-        session: the run.
+        training, testing: the two halves of a run, around one model.
     """
 
     trajectory: Trajectory
-    session: Session
+    training: Training
+    testing: Testing
 
     @property
     def model(self) -> Model:
         """The model, in float64."""
-        return self.session.model
+        return self.training.model
 
     def load(self, state: dict[str, np.ndarray]) -> None:
         """Give the model weights; every parameter must be among them."""
@@ -176,8 +179,8 @@ class Repeat:
         """Train from the file's initial weights to the end of the epoch of step `until`."""
         self.load(self.trajectory.state(None))
         watch = Watch(self.trajectory.meta["kept_steps"], [*self.trajectory.names], until)
-        self.session.runner.register_hook(watch, priority="LOWEST")
-        self.session.runner.train()
+        self.training.runner.register_hook(watch, priority="LOWEST")
+        self.training.runner.train()
         return watch.trace
 
     def test(self, step: int) -> tuple[dict[str, Detections], dict[str, Any]]:
@@ -187,12 +190,12 @@ class Repeat:
     def test_state(self, state: dict[str, np.ndarray]) -> tuple[dict[str, Detections], dict[str, Any]]:
         """Test any weights, given under our names."""
         self.load(state)
-        self.session.runner.test()
-        found = self.session.metric.detections
+        self.testing.run()
+        found = self.testing.metric.detections
         for video, length in zip(self.trajectory.ids, self.trajectory.arrays["lengths"]):
             if video in found and length < self.trajectory.meta.get("shortest_tested", 1):
                 found[video] = found[video].take(np.zeros(0, dtype=np.int64))
-        return found, self.session.metric.report
+        return found, self.testing.metric.report
 
 
 class Watch(Hook):
@@ -218,19 +221,21 @@ def repeat(trajectory: Trajectory, folder: Path, monkeypatch: Any, options: Iter
     data = folder / "data"
     config = trajectory.config(data if data.is_dir() else trajectory.write(data), options)
     opened = open_data(config.data, "cpu", config.path)
-    session = build_runner(config, opened, folder / "run", out=lambda line: None)
-    session.model.double()
+    model = check_model(config)
+    training = build_training(config, opened, model, folder / "run", out=lambda line: None)
+    testing = build_testing(config, opened, model)
+    model.double()
     # batches of training, of testing and of the passes a memory or a labelling makes
     monkeypatch.setattr(VideoSet, "gather", functools.partialmethod(VideoSet.gather, dtype="float64"))
     if trajectory.meta.get("inject"):
-        inject(session, trajectory)
-    return Repeat(trajectory, session)
+        inject(training, trajectory)
+    return Repeat(trajectory, training, testing)
 
 
-def inject(session: Session, trajectory: Trajectory) -> None:
+def inject(training: Training, trajectory: Trajectory) -> None:
     """Give the run the file's own batches, whatever its seed would have drawn."""
-    plan = session.runner.train_dataloader.batch_sampler
-    row = {video: at for at, video in enumerate(session.train.ids)}
+    plan = training.runner.train_dataloader.batch_sampler
+    row = {video: at for at, video in enumerate(training.videos.ids)}
     pairs = tuple((2 * i, 2 * i + 1) for i in range(trajectory.meta.get("pairs_first", 0)))
     told = dict(pairs=pairs, same=(True,) * len(pairs)) if pairs else {}
 

@@ -269,10 +269,10 @@ def test_published_configs_build_with_the_sizes_of_their_data(name):
         (
             Memory,
             dict(channels=2, num_classes=2, teacher_share=1.2),
-            r"teacher_share=1\.2 must be a number from 0 to 1",
+            r"teacher_share must lie in \[0, 1\], got 1\.2",
         ),
-        (Propagation, dict(channels=2, score_share=-0.1), r"score_share=-0\.1 must be a number from 0 to 1"),
-        (Propagation, dict(channels=2, walk_weight=2), "walk_weight=2 must be a number from 0 to 1"),
+        (Propagation, dict(channels=2, score_share=-0.1), r"score_share must lie in \[0, 1\], got -0\.1"),
+        (Propagation, dict(channels=2, walk_weight=2), r"walk_weight must lie in \[0, 1\], got 2"),
         (Distillation, dict(temperature=0), "temperature=0 must be positive"),
         (AttentionContrast, dict(divisor=0), "divisor=0 must be an integer of at least 1"),
     ],

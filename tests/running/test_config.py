@@ -20,7 +20,7 @@ from wtal_bench.options import merged
 from wtal_bench.recipes import read_tree
 from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.config import apply_option, check_config, load_config, parse_value
-from wtal_bench.running.runner import check_model
+from wtal_bench.running.model_checks import check_model
 
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.py"))
 BASES = [path for path in CONFIGS if "_base_" in path.parts]

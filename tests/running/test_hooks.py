@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from tests.running.conftest import tiny_config
-from wtal_bench.running.config import Train, check_config
+from wtal_bench.running.config import check_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.hooks import FiniteLoss, Progress, seed_everything
-from wtal_bench.running.optim import learning_rate
-from wtal_bench.running.runner import build_runner
+from wtal_bench.running.model_checks import check_model
+from wtal_bench.running.runner import build_training
+from wtal_bench.running.schedule import learning_rate
+from wtal_bench.running.settings import Train
 
 
 def draws() -> tuple[float, float, float]:
@@ -61,7 +63,8 @@ def session(dataset, tmp_path):
         tree = tiny_config(dataset, epochs=2)
         tree["runtime"] |= runtime
         config = check_config(tree, "test")
-        return build_runner(config, open_data(config.data, "cpu", "test"), tmp_path / "run", out=out)
+        opened = open_data(config.data, "cpu", "test")
+        return build_training(config, opened, check_model(config), tmp_path / "run", out=out)
 
     return build
 

@@ -10,8 +10,8 @@ from wtal_bench.errors import ConfigError
 from wtal_bench.running.checkpoint import read_checkpoint
 from wtal_bench.running.config import check_config
 from wtal_bench.running.metrics import ProtocolMetric
+from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.run import score_checkpoint
-from wtal_bench.running.runner import check_model
 
 
 @pytest.fixture(autouse=True)

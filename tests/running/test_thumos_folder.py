@@ -54,7 +54,7 @@ def test_without_features_for_every_video_it_says_which(folder, tmp_path, capsys
     (tmp_path / "annotations.json").symlink_to(shared_file("data/thumos14.json"))
     assert main(["train", "configs/ecm_thumos.py", "--cfg-options", f"data.root={tmp_path}", *SMALL]) == 2
     error = capsys.readouterr().err
-    assert "188 of 200 videos of split 'train' have no features" in error
+    assert "200 of 212 videos of split 'test' have no features" in error
     assert "missing='skip'" in error
     options = [f"data.root={tmp_path}", "data.missing=skip", *SMALL]
     assert main(["train", "configs/ecm_thumos.py", "--work-dir", str(tmp_path / "run"), "--cfg-options", *options]) == 0

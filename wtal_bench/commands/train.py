@@ -16,7 +16,7 @@ from wtal_bench.recipes import describe
 from wtal_bench.running.workdir import CONFIG
 
 if TYPE_CHECKING:
-    from wtal_bench.running.config import RunConfig
+    from wtal_bench.running.settings import RunConfig
 
 SUMMARY = "Train a config, test it, print its table and write its leaderboard record."
 EXAMPLE = """python tools/train.py configs/ecm_synthetic.py

@@ -28,7 +28,8 @@ import yaml
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.recipes import anchor, find, read_tree
-from wtal_bench.running.config import RunConfig, check_config
+from wtal_bench.running.config import check_config
+from wtal_bench.running.settings import RunConfig
 
 ROW_KEYS = ("name", "paper_row", "published", "base", "instead", "note", "options")
 REFERENCE = re.compile(r"^\{([\w.]+)\}$")

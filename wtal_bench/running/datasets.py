@@ -11,7 +11,7 @@ from wtal_bench.data.locate import find_annotations, find_features
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError, WtalError
 from wtal_bench.protocols import OWN, Protocol, get_protocol, own_protocol
-from wtal_bench.running.config import Data
+from wtal_bench.running.settings import Data
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What happens around a training step: seeds, the rate, checkpoints, progress."""
+"""What happens around a training step: seeds, checkpoints, progress."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from wtal_bench.running.checkpoint import write_checkpoint
-from wtal_bench.running.config import Train
 from wtal_bench.running.finite import bad_parameters, diverged
-from wtal_bench.running.optim import learning_rate
 
 
 class StepSeed(Hook):
@@ -56,21 +54,6 @@ def seed_everything(seed: int, iteration: int = 0, rank: int = 0) -> None:
 @functools.cache
 def _has_gpu() -> bool:
     return torch.cuda.is_available()
-
-
-class LearningRate(Hook):
-    """Sets the rate before each step from its position alone: nothing to save, nothing to drift."""
-
-    def __init__(self, train: Train) -> None:
-        self.train = train
-
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Set the rate of every parameter group."""
-        if not self.train.lr_schedule:
-            return
-        rate = learning_rate(self.train, runner.train_loop.done)
-        for group in runner.optim_wrapper.param_groups:
-            group["lr"] = rate
 
 
 class FiniteLoss(Hook):
@@ -113,11 +96,17 @@ class Checkpoints(Hook):
     def __init__(self, folder: Path, interval: int, metric: str | None, about: dict[str, Any]) -> None:
         self.folder, self.interval, self.metric, self.about = folder, interval, metric, about
         self.best: dict[str, Any] | None = None
+        self._written: int | None = None
 
     def after_round(self, runner: Any) -> None:
         """Write after an epoch (iteration) and its scoring, so that resuming neither skips nor forgets a score."""
         loop = runner.train_loop
         if loop.done % self.interval == 0 or loop.done == loop.end:
+            self.write(runner, "last.pth")
+
+    def after_train(self, runner: Any) -> None:
+        """Write where a hook ended training between two checkpoints."""
+        if self._written != runner.iter:
             self.write(runner, "last.pth")
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
@@ -131,12 +120,15 @@ class Checkpoints(Hook):
 
     def write(self, runner: Any, name: str) -> None:
         """Write one checkpoint of the run's state between two steps."""
+        if name == "last.pth":
+            self._written = runner.iter
         if not is_main_process():
             return
         # a mid-epoch position keeps its epoch; the end of an epoch is the start of the next
         iteration = runner.iter
         epoch = iteration // len(runner.train_dataloader)
-        meta = {"epoch": epoch, "iter": iteration, "best": self.best, **self.about}
+        stopped = runner.train_loop.stop_training
+        meta = {"epoch": epoch, "iter": iteration, "best": self.best, "stopped": stopped, **self.about}
         checkpoint = {
             "meta": meta,
             "state_dict": getattr(runner.model, "module", runner.model).state_dict(),
@@ -150,6 +142,7 @@ class Checkpoints(Hook):
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Remember the best value of the run that is resumed."""
         self.best = checkpoint["meta"].get("best")
+        self._written = checkpoint["meta"]["iter"]
 
 
 def gradients(model: nn.Module) -> dict[str, torch.Tensor]:

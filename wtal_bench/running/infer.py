@@ -16,8 +16,8 @@ from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
 from wtal_bench.protocols import OWN, get_protocol
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
-from wtal_bench.running.config import RunConfig
-from wtal_bench.running.runner import pick_device
+from wtal_bench.running.device import pick_device
+from wtal_bench.running.settings import RunConfig
 from wtal_bench.structures import Detections
 
 

@@ -49,6 +49,10 @@ class TrainLoop(EpochBasedTrainLoop):
         """Epochs, or iterations, in all."""
         return self._max_epochs if self.by_epoch else self._max_iters
 
+    def start_from(self, epoch: int, iteration: int, stopped: bool = False) -> None:
+        """Continue at a checkpoint's position; `stopped` if a hook had ended training there."""
+        self._epoch, self._iter, self.stop_training = epoch, iteration, stopped
+
     def run(self) -> Any:
         """Train to the end, from wherever a checkpoint left off."""
         self.runner.call_hook("before_train")
@@ -73,7 +77,7 @@ class TrainLoop(EpochBasedTrainLoop):
             self.run_iter(number, batch)
             if not self.by_epoch:
                 self._finish_round()
-            if self._iter >= self._max_iters:
+            if self._iter >= self._max_iters or (self.stop_training and not self.by_epoch):
                 break
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1

@@ -63,6 +63,11 @@ class SplitMetric(BaseMetric):
 class TagMetric(SplitMetric):
     """Video-level classification mAP on held-out training videos: all that weak supervision may select by."""
 
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """What `score` gives."""
+        return ("holdout/classification_mAP",)
+
     def score(self, predictions: dict[str, Prediction]) -> dict[str, float]:
         """Return {"holdout/classification_mAP": fraction}."""
         return {"holdout/classification_mAP": self.classification(predictions)}
@@ -89,6 +94,11 @@ class ProtocolMetric(SplitMetric):
         self.protocol, self.annotations, self.frame_threshold = protocol, annotations, frame_threshold
         self.report: dict[str, Any] = {}
         self.detections: dict[str, Detections] = {}
+
+    @staticmethod
+    def names(protocol: Protocol) -> tuple[str, ...]:
+        """What `score` gives under a protocol."""
+        return ("test/average", *(f"test/{tiou:g}" for tiou in protocol.tious), "test/classification_mAP")
 
     def frame_accuracy(self, predictions: dict[str, Prediction]) -> float | None:
         """Share of action snippets told right, in the videos' snippets as sampled."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterable, Iterator
 
 import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from wtal_bench.running.config import Train
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.options import check_arguments
+from wtal_bench.running.settings import Train
 
 
 class OptimizerStep(OptimWrapper):
@@ -60,19 +63,62 @@ def autocast(device: str, precision: str) -> contextlib.AbstractContextManager:
     return torch.autocast(device, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
 
 
-def build_optimizer(parameters: Iterator[nn.Parameter], train: Train) -> torch.optim.Optimizer:
-    """Build the torch optimiser the config's `train` section describes."""
+def torch_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
+    """Every optimiser of torch, by name."""
+    found = {name: getattr(torch.optim, name) for name in dir(torch.optim)}
+    base = torch.optim.Optimizer
+    return {n: c for n, c in found.items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
+
+
+def check_optimizer(train: Train, where: str) -> None:
+    """Refuse an optimiser dict that torch, or the training loop, cannot take.
+
+    Raises:
+        ConfigError: naming the argument or the class, and what would be right.
+    """
+    where, name, known = f"{where}.optimizer", train.optimizer.get("type"), torch_optimizers()
+    if not isinstance(name, str) or name not in known:
+        raise ConfigError(f"{where}.type={name!r}.{did_you_mean(str(name), known)} torch.optim has: {listing(known)}.")
+    if inspect.signature(known[name].step).parameters["closure"].default is inspect.Parameter.empty:
+        raise ConfigError(
+            f"{where}: {name} evaluates the model several times a step through a closure, which a loop over "
+            "mini-batches does not give it; choose a first-order one, e.g. dict(type='RMSprop')."
+        )
+    if name == "SparseAdam":
+        raise ConfigError(f"{where}: SparseAdam takes sparse gradients alone, and no component makes any.")
+    arguments = {key: value for key, value in train.optimizer.items() if key != "type"}
+    for key in ("lr", "weight_decay"):
+        if key in arguments:
+            raise ConfigError(f"{where}.{key}: write it as train.{key}, which every optimiser reads.")
+    check_arguments(known[name], arguments, where, shown=name, hidden=("params", "lr", "weight_decay"))
+    for key, default in (("betas", Train.betas), ("eps", Train.eps), ("momentum", Train.momentum)):
+        value = getattr(train, key)
+        if (tuple(value) if isinstance(value, list) else value) != default:
+            raise ConfigError(f"{where} is a dict, so train.{key} is not read: write dict(..., {key}={value!r}).")
+    if train.weight_decay and "weight_decay" not in inspect.signature(known[name]).parameters:
+        raise ConfigError(f"{where}: {name} has no weight decay; remove train.weight_decay={train.weight_decay}.")
+    build_optimizer([nn.Parameter(torch.zeros(1, 1))], train, where)
+
+
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], train: Train, where: str = "train.optimizer"
+) -> torch.optim.Optimizer:
+    """Build the torch optimiser the config's `train` section describes.
+
+    Raises:
+        ConfigError: it refuses its arguments or these parameters.
+    """
+    if isinstance(train.optimizer, dict):
+        given = {"lr": train.lr, "weight_decay": train.weight_decay, **train.optimizer}
+        kind = torch_optimizers()[given.pop("type")]
+        if "weight_decay" not in inspect.signature(kind).parameters:
+            del given["weight_decay"]
+        try:
+            return kind(parameters, **given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"{where} ({kind.__name__}): {error}") from error
     common = {"lr": train.lr, "weight_decay": train.weight_decay}
     if train.optimizer == "SGD":
         return torch.optim.SGD(parameters, momentum=train.momentum, **common)
     kind = torch.optim.AdamW if train.optimizer == "AdamW" else torch.optim.Adam
     return kind(parameters, betas=tuple(train.betas), eps=train.eps, **common)
-
-
-def learning_rate(train: Train, done: int) -> float:
-    """The rate after `done` epochs (or iterations): piecewise constant, a function of the position alone."""
-    rate = train.lr
-    for first, value in sorted(train.lr_schedule):
-        if done >= first:
-            rate = value
-    return rate

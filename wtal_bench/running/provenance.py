@@ -17,7 +17,7 @@ import wtal_bench
 from wtal_bench.interfaces import Component
 from wtal_bench.leaderboard.identity import hash_config
 from wtal_bench.plugins import registries
-from wtal_bench.running.config import RunConfig
+from wtal_bench.running.settings import RunConfig
 
 SCIENCE = ("method", "variant", "model", "train", "test", "data")
 """Config sections that make a result what it is."""
@@ -73,7 +73,8 @@ def recorded_config(config: RunConfig) -> dict[str, Any]:
         # a path differs from seed to seed and machine to machine; the parent's record id says what it was
         science["train"] = {**resolved["train"], "init_from": "parent"}
     science["data"] = {key: resolved["data"][key] for key in ("protocol", "synthetic", "missing")}
-    return {**science, "precision": config.runtime.precision}
+    hooks = {"hooks": resolved["runtime"]["hooks"]} if config.runtime.hooks else {}
+    return {**science, "precision": config.runtime.precision, **hooks}
 
 
 def config_hash(config: RunConfig) -> str:
@@ -81,14 +82,16 @@ def config_hash(config: RunConfig) -> str:
     return hash_config(recorded_config(config))
 
 
-def component_list(components: Iterable[tuple[str, Component]]) -> list[dict[str, str]]:
-    """Kind, name, plugin and version of every component of a model, without repeats."""
+def component_list(components: Iterable[tuple[str, Component]], hooks: Iterable[str] = ()) -> list[dict[str, str]]:
+    """Kind, name, plugin and version of every component of a model and of plugins' hooks by name, without repeats."""
     by_target = {info.target: info for table in registries().values() for info in table.infos()}
     rows = {}
     for _, component in components:
         info = by_target.get(f"{type(component).__module__}:{type(component).__name__}")
         if info is not None:
             rows[info.kind, info.name] = info
+    known = registries()["hook"]
+    rows |= {("hook", name): known.info(name) for name in hooks if name in known.names()}
     return [
         {"kind": info.kind, "name": info.name, "plugin": info.plugin, "version": info.version} for info in rows.values()
     ]

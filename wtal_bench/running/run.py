@@ -16,12 +16,16 @@ from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
 from wtal_bench.leaderboard.record import store_detections, write_record
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
-from wtal_bench.running.config import RunConfig, load_config
+from wtal_bench.running.config import load_config
+from wtal_bench.running.configured_hooks import build_hooks
 from wtal_bench.running.datasets import open_data
+from wtal_bench.running.device import pick_device
 from wtal_bench.running.loader import Request
+from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.picture import draw_video
 from wtal_bench.running.provenance import component_list, environment, git_state, recorded_config
-from wtal_bench.running.runner import Session, build_runner, check_model, pick_device
+from wtal_bench.running.runner import Testing, Training, build_testing, build_training
+from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.workdir import CONFIG, WorkDir
 
 
@@ -40,51 +44,50 @@ def train(
     """Run a config to its record. Every process of a distributed run calls this; only the first returns a result.
 
     Raises:
-        WtalError: see `build_runner`.
+        WtalError: see `build_training`.
     """
     began = time.monotonic()
-    check_model(config)
+    model = check_model(config)
     work_dir.refuse_changes(config.resolved())
     opened = open_data(config.data, pick_device(config).type, config.path)
+    build_hooks(config, opened.protocol)  # refused now, not after a parent was trained
     out(f"{config.method} on {opened.protocol.name}: features {opened.store.folder}")
     weights, parent = _initial_weights(config, opened.protocol.name, work_dir, resume, out)
-    session = build_runner(
-        config,
-        opened,
-        work_dir.path,
-        checkpoint=work_dir.checkpoint if resume else None,
-        weights=weights,
-        out=out,
+    if weights is not None:
+        load_weights(model, *weights, strict=False)
+    testing = build_testing(config, opened, model)
+    training = build_training(
+        config, opened, model, work_dir.path, checkpoint=work_dir.checkpoint if resume else None, out=out
     )
     work_dir.begin(config.resolved())
     for note in opened.protocol.split_notes(opened.annotations):
         out(f"note: {note}")
-    for warning in (*session.train.warnings, *session.test.warnings)[:5]:
+    for warning in (*training.videos.warnings, *testing.videos.warnings)[:5]:
         out(f"note: {warning}")
-    session.runner.train()
+    training.runner.train()
     trained = time.monotonic() - began
     barrier()  # the first process writes the checkpoints
     chosen = work_dir.path / ("last.pth" if config.train.selection == "last" else "best.pth")
     # what is scored is what the checkpoint holds: with train.ema those are not the weights trained last
-    load_weights(session.model, weights_of(read_checkpoint(chosen)), chosen)
-    session.runner.test()
+    load_weights(model, weights_of(read_checkpoint(chosen)), chosen)
+    testing.run()
     if not is_main_process():
         return None
     cost = {
         "train_seconds": round(trained, 3),
         "test_seconds": round(time.monotonic() - began - trained, 3),
-        "parameters": sum(p.numel() for p in session.model.parameters()),
-        "steps": session.runner.iter,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": training.runner.iter,
     }
-    record = describe(session, cost, parent)
-    path = keep(session, record, work_dir.records)
-    draw_example(session, work_dir.path / "example.png")
+    record = describe(testing, cost, parent)
+    path = keep(testing, record, work_dir.records)
+    draw_example(testing, work_dir.path / "example.png")
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir.path)
 
 
-def keep(session: Session, record: dict[str, Any], folder: Path) -> Path:
+def keep(testing: Testing, record: dict[str, Any], folder: Path) -> Path:
     """Write the record with its detections. A data set of one's own gets the same file without the board's rules."""
-    protocol, detections = session.opened.protocol, session.metric.detections
+    protocol, detections = testing.opened.protocol, testing.metric.detections
     if not protocol.own:
         return write_record(folder, record, detections, protocol.classes)
     stored = store_detections(folder, detections, protocol.classes, protocol.name)
@@ -92,41 +95,38 @@ def keep(session: Session, record: dict[str, Any], folder: Path) -> Path:
     return folder / "result.json"
 
 
-def draw_example(session: Session, path: Path) -> None:
+def draw_example(testing: Testing, path: Path) -> None:
     """Draw the test video with the median number of detections: its curves, what was found, and the truth."""
-    found = session.metric.detections
+    found, opened = testing.metric.detections, testing.opened
     video = sorted(found, key=lambda name: len(found[name]))[len(found) // 2]
-    gather = session.runner.test_dataloader.collate_fn.gather
-    batch = gather(Request((session.test.ids.index(video),)), session.device).to(session.device)
-    session.model.eval()
-    ((outputs, meta),) = session.model.video_outputs(batch)
-    segments = session.opened.annotations.videos[video].segments
-    truth = [(segment.label, segment.start, segment.end) for segment in segments]
-    draw_video(path, outputs, meta, found[video], session.opened.protocol.classes, truth)
+    batch = testing.gather(Request((testing.videos.ids.index(video),)), testing.device).to(testing.device)
+    testing.model.eval()
+    ((outputs, meta),) = testing.model.video_outputs(batch)
+    truth = [(segment.label, segment.start, segment.end) for segment in opened.annotations.videos[video].segments]
+    draw_video(path, outputs, meta, found[video], opened.protocol.classes, truth)
 
 
-def describe(session: Session, cost: dict[str, Any], parent: str | None) -> dict[str, Any]:
+def describe(testing: Testing, cost: dict[str, Any], parent: str | None) -> dict[str, Any]:
     """The record of a finished run, but for what `write_record` fills in."""
-    config, opened = session.config, session.opened
-    manifest = opened.store.manifest
+    config, opened = testing.config, testing.opened
     return {
         "source": "measured",
         "protocol": {"name": opened.protocol.name, "hash": opened.protocol.hash},
         "method": config.method,
         "variant": config.variant,
         "supervision": "weak",
-        "components": component_list(session.model.components()),
+        "components": component_list(testing.model.components(), [hook["type"] for hook in config.runtime.hooks]),
         "config": recorded_config(config),
         "features": {
             "manifest_hash": opened.store.manifest_hash,
-            "extractor": manifest["extractor"],
+            "extractor": opened.store.manifest["extractor"],
             "synthetic": opened.store.synthetic,
         },
         "annotations": {"sha256": opened.annotations.sha256},
         "seed": config.runtime.seed,
         "selection": config.train.selection,
-        "metrics": session.metric.report,
-        "environment": environment(session.device),
+        "metrics": testing.metric.report,
+        "environment": environment(testing.device),
         "cost": cost,
         "git": git_state(),
         "parent": parent,
@@ -141,19 +141,19 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
     """
     began = time.monotonic()
     state = read_checkpoint(checkpoint)
-    load_weights(check_model(config), weights_of(state), checkpoint)
+    model = check_model(config)
+    load_weights(model, weights_of(state), checkpoint)
     opened = open_data(config.data, pick_device(config).type, config.path)
-    session = build_runner(config, opened, work_dir, out=out)
-    load_weights(session.model, weights_of(state), checkpoint)
-    session.runner.test()
+    testing = build_testing(config, opened, model)
+    testing.run()
     cost = {
         "test_seconds": round(time.monotonic() - began, 3),
-        "parameters": sum(p.numel() for p in session.model.parameters()),
+        "parameters": sum(p.numel() for p in model.parameters()),
     }
-    record = describe(session, cost, _parent_record(checkpoint.parent))
+    record = describe(testing, cost, _parent_record(checkpoint.parent))
     trained_as = state.get("meta", {})
     record["seed"] = trained_as.get("seed", record["seed"])
-    path = keep(session, record, work_dir / "record")
+    path = keep(testing, record, work_dir / "record")
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir)
 
 
@@ -163,33 +163,32 @@ def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = prin
     Raises:
         WtalError: whatever a real run would refuse.
     """
-    check_model(config)
+    model = check_model(config)
     opened = open_data(config.data, pick_device(config).type, config.path)
     if isinstance(config.train.init_from, dict):
-        weights = None
         check_model(_parent_config(config))
     else:
         weights, _ = _initial_weights(config, opened.protocol.name, None, False, out)
-    session = build_runner(config, opened, work_dir, weights=weights, out=out)
-    session.runner._train_loop = session.runner.build_train_loop(session.runner._train_loop)
-    model, step = session.model, session.runner.optim_wrapper
-    batch = _two_videos(session)
+        if weights is not None:
+            load_weights(model, *weights, strict=False)
+    testing = build_testing(config, opened, model)
+    training = build_training(config, opened, model, work_dir, out=out)
     model.train()
-    losses = model.train_step(batch, step)
+    losses = model.train_step(_two_videos(training), training.runner.optim_wrapper)
     model.eval()
-    predictions = model.test_step(next(iter(session.runner.test_dataloader)))
+    predictions = model.test_step(next(iter(testing.loader)))
     terms = ", ".join(f"{name} {float(value):.4g}" for name, value in losses.items())
     found = sum(len(prediction.detections) for prediction in predictions)
     parameters = sum(p.numel() for p in model.parameters())
-    out(f"dry run: {len(session.train)} training and {len(session.test)} test videos, {parameters:,} parameters")
+    out(f"dry run: {len(training.videos)} training and {len(testing.videos)} test videos, {parameters:,} parameters")
     out(f"dry run: one step gives {terms}; one test video gives {found} detections. Nothing was kept.")
 
 
-def _two_videos(session: Session) -> Batch:
-    gather = session.runner.train_dataloader.collate_fn.gather
-    count = min(2, len(session.train))
-    pairs = ((0, count - 1),) if session.config.train.pairs else None
-    return gather(Request(tuple(range(count)), pairs=pairs, same=(True,) if pairs else None), session.device)
+def _two_videos(training: Training) -> Batch:
+    count = min(2, len(training.videos))
+    pairs = ((0, count - 1),) if training.config.train.pairs else None
+    request = Request(tuple(range(count)), pairs=pairs, same=(True,) if pairs else None)
+    return training.gather(request, training.device)
 
 
 def _initial_weights(

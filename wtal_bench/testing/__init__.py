@@ -11,5 +11,14 @@ A plugin registers tiny example models (`registrar.example(name, "module:functio
 
 from wtal_bench.testing.contracts import Case, assert_contract, contract_cases, uncovered_components
 from wtal_bench.testing.examples import Example, random_batch
+from wtal_bench.testing.runs import check_resuming
 
-__all__ = ["Case", "Example", "assert_contract", "contract_cases", "random_batch", "uncovered_components"]
+__all__ = [
+    "Case",
+    "Example",
+    "assert_contract",
+    "check_resuming",
+    "contract_cases",
+    "random_batch",
+    "uncovered_components",
+]

@@ -6,6 +6,7 @@
 4. The state is plain: it survives a checkpoint read with `weights_only=True`.
 5. The same seed gives the same bits, dropout on.
 6. A training step under bf16 autocast runs and gives finite losses and gradients.
+7. With hooks: training stopped anywhere and resumed is the training that was not stopped, bit for bit.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from wtal_bench.interfaces import Batch, ComponentInfo
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.plugins import examples, registry
-from wtal_bench.registry import MODEL_KINDS
+from wtal_bench.registry import CONTRACT_KINDS
 from wtal_bench.testing.examples import Example, random_batch
+from wtal_bench.testing.runs import check_resuming
 
 LENGTHS = (13, 13, 40, 21, 30)
 """Snippets of the videos the checks run on, never below an example's `shortest`."""
@@ -55,10 +57,11 @@ def uncovered_components(plugin: str | None = None) -> list[str]:
     """Registered components that are part of no example."""
     used = set()
     for case in contract_cases():
-        used |= _types(case.load().model)
+        example = case.load()
+        used |= _types(example.model).union(*map(_types, example.hooks))
     return [
         info.name
-        for kind in MODEL_KINDS
+        for kind in CONTRACT_KINDS
         for info in registry(kind).infos()
         if info.name not in used and plugin in (None, info.plugin)
     ]
@@ -78,6 +81,8 @@ def assert_contract(case: Case) -> None:
     check_state(model, example)
     check_seed(example)
     check_autocast(example)
+    if example.hooks:
+        check_resuming(example)
 
 
 def build(example: Example) -> Model:

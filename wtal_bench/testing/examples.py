@@ -22,6 +22,8 @@ class Example:
         classes: C.
         pairs: whether its losses compare pairs of videos.
         shortest: fewest snippets a video may have (1 unless the method refuses less).
+        hooks: hooks of training, as in a config's `runtime.hooks`; each is checked with this model.
+        selection: of the runs with those hooks: what `after_val_epoch` scores.
     """
 
     model: dict[str, Any]
@@ -29,6 +31,8 @@ class Example:
     classes: int = 3
     pairs: bool = False
     shortest: int = 1
+    hooks: Sequence[dict[str, Any]] = ()
+    selection: str = "val_holdout"
 
 
 def random_batch(

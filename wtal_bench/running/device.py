@@ -1,0 +1,42 @@
+"""Where a run executes: its device, its processes, and whether torch must be deterministic."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from wtal_bench.errors import ConfigError
+from wtal_bench.running.settings import RunConfig
+
+
+def pick_device(config: RunConfig) -> torch.device:
+    """The device `runtime.device` asks for.
+
+    Raises:
+        ConfigError: a GPU is asked for and there is none.
+    """
+    wanted = config.runtime.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"{config.path}: runtime.device='cuda', but torch sees no GPU here; use 'auto' or 'cpu'.")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def join_processes(device: torch.device) -> tuple[int, int]:
+    """Join the processes torchrun started; return (rank, how many). mmengine's own launcher would insist on a GPU."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1 and not torch.distributed.is_initialized():
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return (torch.distributed.get_rank(), world) if world > 1 else (0, 1)
+
+
+def be_deterministic(wanted: bool) -> None:
+    """Ask torch for deterministic algorithms, or take the request back."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(wanted, warn_only=True)

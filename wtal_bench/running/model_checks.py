@@ -1,0 +1,85 @@
+"""The model a config describes, built once and checked: first alone, then against the data it will meet."""
+
+from __future__ import annotations
+
+import torch
+
+from wtal_bench.data.dataset import VideoSet
+from wtal_bench.data.sampling import build_sampling
+from wtal_bench.errors import ConfigError, listing
+from wtal_bench.interfaces import Loss, Outputs, PostProcessor
+from wtal_bench.modeling.build import build_model
+from wtal_bench.modeling.model import Model
+from wtal_bench.running.finite import refuse_not_finite
+from wtal_bench.running.hooks import seed_everything
+from wtal_bench.running.loader import Gather, Request
+from wtal_bench.running.settings import RunConfig
+
+
+def check_model(config: RunConfig) -> Model:
+    """Build the model from the run's seed and check that it can be trained and tested as the config says, without data.
+
+    Raises:
+        ConfigError, PluginError: an unknown component or argument, a field nobody makes, nothing to learn or decode.
+    """
+    seed_everything(config.runtime.seed)
+    model = build_model(config.model, config.path)
+    parts = dict(model.components())
+    for kind, key in ((Loss, "losses"), (PostProcessor, "postprocessor")):
+        if not any(isinstance(part, kind) for part in parts.values()):
+            raise ConfigError(f"{config.path}: model.{key} is empty; a run needs one to train and test.")
+    if config.test.frame_accuracy is not None and not model.gives_snippet_scores:
+        raise ConfigError(
+            f"{config.path}: test.frame_accuracy needs a decoder with one curve (ThresholdDecoder); remove it here."
+        )
+    if config.train.selection == "val_holdout" and not hasattr(parts["postprocessor"], "video_scores"):
+        raise ConfigError(
+            f"{config.path}: train.selection='val_holdout' needs a decoder with video scores, which "
+            f"{type(parts['postprocessor']).__name__} is not; select by 'last'."
+        )
+    if "pairs" in model.needs and config.train.pairs is None:
+        who = [path for path, component in parts.items() if "pairs" in component.needs]
+        raise ConfigError(
+            f"{config.path}: model.{listing(who)} compares pairs of videos: set train.pairs=dict(source='dataset'), "
+            "dict(source='in_batch') or dict(source='by_class', count=3)."
+        )
+    return model
+
+
+def probe(model: Model, videos: VideoSet, config: RunConfig) -> None:
+    """Run the shortest training videos once, so that a wrong width fails here, with words, and not at step one.
+
+    Raises:
+        ConfigError: model and data do not fit.
+        DataError: its features hold NaN or infinity.
+    """
+    chosen = sorted(range(len(videos)), key=lambda at: videos.metas[at].num_snippets)[:2]
+    shortest = chosen[0]
+    rule = build_sampling(config.train.sampling, length=config.train.length)
+    pairs = {"pairs": ((0, len(chosen) - 1),), "same": (True,)} if config.train.pairs else {}
+    batch = Gather(videos, rule, config.runtime.seed)(Request(tuple(chosen), **pairs), "cpu")
+    refuse_not_finite(batch)
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            outputs = model.compute(batch)
+            model.losses(batch)
+        _check_classes(outputs, len(videos.classes), config.path)
+    except (RuntimeError, ValueError, IndexError) as error:
+        streams = ", ".join(f"{name} {first}..{end}" for name, (first, end) in videos.store.streams.items())
+        raise ConfigError(
+            f"{config.path}: the model cannot take video {videos.ids[shortest]!r} ({tuple(batch.features.shape[1:])} "
+            f"features: {streams}; {len(videos.classes)} classes): {error}. Check in_channels and num_classes in the "
+            "config against the store's manifest.json and the protocol."
+        ) from error
+    finally:
+        model.train(training)
+
+
+def _check_classes(outputs: Outputs, classes: int, where: str) -> None:
+    for field, value in outputs.items():
+        if field.rpartition(".")[2] in ("cas", "video_logits") and value.shape[-1] not in (classes, classes + 1):
+            raise ConfigError(
+                f"{where}: the model's {field} has {value.shape[-1]} classes, the protocol {classes}: set num_classes."
+            )

@@ -1,0 +1,186 @@
+"""The sections of a config but for `model`: every key with its default and what it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wtal_bench.leaderboard.validate import SELECTIONS
+from wtal_bench.options import setting
+
+OPTIMIZERS = ("Adam", "AdamW", "SGD")
+"""Those whose arguments are settings of `train`; every other class of `torch.optim` brings its own."""
+
+
+@dataclass
+class Train:
+    """How the model is trained.
+
+    Attributes:
+        sampling: snippet sampling rule, by name or dict (see `wtal_bench.data.sampling`).
+        length: snippets per video after sampling, for rules that need it.
+        batch_size: videos per optimisation step, over all processes (pairs of videos with `pairs`).
+        epochs, iterations: length of training; give one. With `iterations` the intervals and schedules below count
+            iterations too.
+        optimizer: "Adam", "AdamW" or "SGD" with the settings below; or any class of `torch.optim` with arguments of
+            its own, dict(type="RMSprop", alpha=0.9), which takes `lr` and `weight_decay` from here and nothing else.
+        lr, betas, eps, momentum, weight_decay: its settings (weight decay as the optimiser defines it: coupled L2
+            for Adam and SGD).
+        lr_schedule: [(first epoch, lr), ...], piecewise constant; before the first entry `lr` holds. Or mmengine's
+            parameter schedulers, [dict(type="LinearLR", start_factor=0.1, by_epoch=False, end=500), ...], each with
+            the epoch (iteration, with by_epoch=False) at which it ends.
+        grad_reduction: "mean" or "sum" of the videos' gradients in a batch.
+        accumulate: batches per optimiser step.
+        accumulate_reduction: "mean" or "sum" of the accumulated batches' gradients.
+        clip: largest L2 norm of the gradient, or None.
+        ema: momentum of an exponential moving average of the weights used at test, or None.
+        pairs: None, or dict(source="dataset"|"in_batch") for losses that compare two videos, or
+            dict(source="by_class", count=3): batches of which `count` pairs share a class, all drawn with replacement
+            (`distinct=True`: two different videos a pair).
+        init_from: None, or where training starts from: a checkpoint (.pth), a run's folder, a record id under
+            `leaderboard/records`, or dict(config="RECIPE") to train that first.
+        selection: "last" epoch; "val_holdout": best epoch by video-level classification on a held-out part of the
+            training videos; "best_on_test": best epoch by test mAP (what most papers report; never ranked with the
+            others).
+        val_interval: score every so many epochs; None with selection="last" scores only at the end.
+        holdout: share of the training videos held out for "val_holdout".
+        select_by: metric best_on_test goes by: "average" or a tIoU such as 0.5.
+        checkpoint_interval: epochs between checkpoints.
+        shuffle: whether the videos are visited in a new order every epoch; "fresh": after the first epoch every batch
+            is the first one of a new order (what BaS-Net's training loop does), so a last, smaller one comes once.
+        drop_last: whether a last, smaller batch is left out.
+    """
+
+    lr: float = setting(span="(0, inf)")
+    sampling: Any = "whole"
+    length: int | None = setting(None, span="[1, inf)")
+    batch_size: int = setting(16, span="[1, inf)")
+    epochs: int | None = setting(None, span="[1, inf)")
+    iterations: int | None = setting(None, span="[1, inf)")
+    optimizer: str | dict = "Adam"
+    betas: tuple = setting((0.9, 0.999), span="[0, 1)")
+    eps: float = setting(1e-8, span="(0, inf)")
+    momentum: float = setting(0.0, span="[0, 1)")
+    weight_decay: float = setting(0.0, span="[0, inf)")
+    lr_schedule: list = dataclasses.field(default_factory=list)
+    grad_reduction: str = setting("mean", choices=("mean", "sum"))
+    accumulate: int = setting(1, span="[1, inf)")
+    accumulate_reduction: str = setting("mean", choices=("mean", "sum"))
+    clip: float | None = setting(None, span="(0, inf)")
+    ema: float | None = setting(None, span="(0, 1)")
+    pairs: dict | None = None
+    init_from: Any = None
+    selection: str = setting("last", choices=SELECTIONS)
+    val_interval: int | None = setting(None, span="[1, inf)")
+    holdout: float = setting(0.2, span="(0, 1)")
+    select_by: Any = "average"
+    checkpoint_interval: int = setting(1, span="[1, inf)")
+    shuffle: bool | str = setting(True, choices=(True, False, "fresh"))
+    drop_last: bool = False
+
+
+@dataclass
+class Test:
+    """How test videos are read.
+
+    Attributes:
+        sampling, length: as in training.
+        batch_size: videos per forward pass (no effect on results).
+        frame_accuracy: None, or dict(threshold=0.25) to report per-frame accuracy of the decoder's curve as well.
+    """
+
+    sampling: Any = "whole"
+    length: int | None = setting(None, span="[1, inf)")
+    batch_size: int = setting(1, span="[1, inf)")
+    frame_accuracy: dict | None = None
+
+
+@dataclass
+class Data:
+    """Which videos, features and annotations.
+
+    Attributes:
+        protocol: e.g. "thumos14/v1"; fixes split, classes, tIoU grid and evaluators.
+        root: folder of the data set; None looks in $WTAL_DATA/<dataset> and data/<dataset> (see `data.locate`).
+        features: the feature store's folder, relative to `root`.
+        annotations: the annotation file, relative to `root`; the default may also have its protocol's name for it.
+        synthetic: None, or dict(profile="demo", world=0): generate (once, cached) instead of reading `root`.
+        resident: "map" (memory-mapped), "ram" or "gpu": where the features live while training.
+        missing: "refuse", or "skip" to train and test without the videos that have no features.
+    """
+
+    protocol: str
+    root: str | None = None
+    features: str = "features"
+    annotations: str = "annotations.json"
+    synthetic: dict | None = None
+    resident: str = setting("map", choices=("map", "ram", "gpu"))
+    missing: str = setting("refuse", choices=("refuse", "skip"))
+
+
+@dataclass
+class Runtime:
+    """Where and how the run executes; nothing here but precision, seed and hooks changes a result.
+
+    Attributes:
+        seed: of initialisation, order, sampling and dropout.
+        device: "auto", "cpu" or "cuda".
+        precision: "float32" or "bf16" (autocast).
+        deterministic: ask torch for deterministic algorithms.
+        compile: run the model through torch.compile.
+        num_workers: loader processes; 0 gathers in the main process.
+        log_interval: seconds between progress lines when the output is not a terminal.
+        visualizer: where the curves go: "files", or "tensorboard", "wandb", "mlflow" if that extra is installed; a
+            dict(type="wandb", ...) gives mmengine's back-end its own arguments; a list takes several.
+        hooks: [dict(type="EarlyStoppingHook", ...), ...], from plugins and from mmengine's HOOKS.
+    """
+
+    seed: int = setting(0, span="[0, 4294967296)")
+    device: str = setting("auto", choices=("auto", "cpu", "cuda"))
+    precision: str = setting("float32", choices=("float32", "bf16"))
+    deterministic: bool = True
+    compile: bool = False
+    num_workers: int = setting(0, span="[0, inf)")
+    log_interval: float = setting(10.0, span="[0, inf)")
+    visualizer: str | dict | list = "files"
+    hooks: list = dataclasses.field(default_factory=list)
+
+
+@dataclass
+class RunConfig:
+    """A checked config.
+
+    Attributes:
+        path: the file it was read from.
+        method, variant: names for the leaderboard.
+        model: component configs, checked when the model is built.
+        train, test, data, runtime: the sections.
+    """
+
+    path: str
+    method: str
+    model: dict[str, Any]
+    train: Train
+    test: Test
+    data: Data
+    runtime: Runtime
+    variant: str = ""
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything as plain JSON-able data, defaults included."""
+        sections = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
+        return _plain({"method": self.method, "variant": self.variant, "model": self.model, **sections})
+
+
+SECTIONS: dict[str, type] = {"train": Train, "test": Test, "data": Data, "runtime": Runtime}
+TOP_LEVEL = ("method", "variant", "model", *SECTIONS)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,59 @@
+"""Where the curves of a run go: mmengine's visualizer back-ends, chosen by config."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.visualization import vis_backend
+
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.options import check_arguments
+from wtal_bench.running.settings import RunConfig
+
+BACKENDS = {
+    "files": vis_backend.LocalVisBackend,
+    "tensorboard": vis_backend.TensorboardVisBackend,
+    "wandb": vis_backend.WandbVisBackend,
+    "mlflow": vis_backend.MLflowVisBackend,
+}
+"""Name -> mmengine's back-end; all but the first need the package (and the extra) of that name."""
+
+
+def build_backends(config: RunConfig) -> list[dict[str, Any]]:
+    """The back-ends of `runtime.visualizer`, as mmengine's Visualizer takes them.
+
+    Raises:
+        ConfigError: an unknown one, an argument it does not take, or a package that is not installed.
+    """
+    given = config.runtime.visualizer
+    many = isinstance(given, (list, tuple))
+    entries = given if many else [given]
+    where = f"{config.path}: runtime.visualizer"
+    if not entries:
+        raise ConfigError(f"{where} is empty; the quietest is 'files'.")
+    return [_backend(entry, f"{where}[{at}]" if many else where) for at, entry in enumerate(entries)]
+
+
+def _backend(entry: Any, where: str) -> dict[str, Any]:
+    # a copy: mmengine writes the folder into what a back-end is given
+    arguments = copy.deepcopy(dict(entry)) if isinstance(entry, Mapping) else {"type": entry}
+    name = arguments.pop("type", None)
+    if not isinstance(name, str) or name not in BACKENDS:
+        raise ConfigError(f"{where}={name!r}.{did_you_mean(str(name), BACKENDS)} Options: {listing(BACKENDS)}.")
+    check_arguments(BACKENDS[name], arguments, where, shown=name, hidden=("save_dir",))
+    if name != "files":
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ConfigError(
+                f"{where}={name!r} needs a package: `pip install {name}` (the extra wtal-bench[{name}]). Importing it "
+                f"says: {error}."
+            ) from error
+    if name == "mlflow" and "tracking_uri" not in arguments:
+        # mmengine then keeps the store in the run's folder, which newer releases write on request alone
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    return {"type": BACKENDS[name].__name__, **arguments}
