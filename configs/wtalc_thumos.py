@@ -12,7 +12,8 @@ model = dict(
         classifier=dict(
             type='SnippetClassifier', channels=2048, num_classes=20, init='xavier', reads='dropped_embedding'),
         mil=dict(type='TopKMean', divisor=8, rounding='ceil'),
-        scores=dict(type='wtalc.ClassScores', divisor=8, short='none')),
+        scores=dict(type='wtalc.ClassScores', divisor=8, short='none'),
+        actionness=dict(type='Actionness', source='relu_sum')),  # for ideas that rank snippets; W-TALC has none
     losses=dict(
         mil=dict(type='VideoCrossEntropy', weight=0.5),
         cas=dict(type='CoActivity', margin=0.5, reads=dict(embedding='dropped_embedding'), weight=0.5)),

@@ -18,6 +18,7 @@ def thumos() -> Example:
                 ),
                 mil=dict(type="TopKMean", divisor=8, rounding="ceil"),
                 scores=dict(type="wtalc.ClassScores", divisor=8),
+                actionness=dict(type="Actionness", source="relu_sum"),
             ),
             losses=dict(
                 mil=dict(type="VideoCrossEntropy", weight=0.5),
