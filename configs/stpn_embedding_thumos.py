@@ -1,6 +1,6 @@
 # STPN + embedding on THUMOS14, the host of FAC-Net's Table 5 and of GauFuse's. Neither paper defines it; here FAC-Net's
-# embedding module stands before everything, in each stream, and the rest is STPN's recipe. Other readings are `layers=1`
-# and `kernel=3`.
+# embedding module stands before everything, in each stream; the rest is STPN's recipe. Other readings: `layers=1` and
+# `kernel=3`.
 _base_ = ['stpn_thumos.py']
 
 variant = 'embedding'

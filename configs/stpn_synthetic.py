@@ -1,8 +1,7 @@
 # STPN on the embedded synthetic benchmark: 2 x 64 features, 100 snippets, fewer epochs at a ten times higher rate. The
 # weight of the sparsity, a sum over time, is four times as large for a quarter of the snippets.
-_base_ = ['stpn_thumos.py']
+_base_ = ['stpn_thumos.py', '_base_/datasets/synthetic.py']
 
-data = dict(_delete_=True, protocol='synthetic/v1', synthetic=dict(profile='demo', world=0), resident='ram')
 model = dict(
     streams=dict(rgb=(0, 64), flow=(64, 128)),
     member=dict(

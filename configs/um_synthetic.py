@@ -1,8 +1,7 @@
 # UM on the embedded synthetic benchmark: the authors' losses and weights with 64 channels, 200 snippets and fewer,
 # larger steps.
-_base_ = ['um_thumos.py']
+_base_ = ['um_thumos.py', '_base_/datasets/synthetic.py']
 
-data = dict(_delete_=True, protocol='synthetic/v1', synthetic=dict(profile='demo', world=0), resident='ram')
 model = dict(
     backbone=dict(in_channels=128, channels=64),
     heads=dict(classifier=dict(channels=64, num_classes=10)),

@@ -1,7 +1,6 @@
 # W-TALC on the embedded synthetic benchmark: the authors' settings with 128 channels and fewer, larger steps.
-_base_ = ['wtalc_thumos.py']
+_base_ = ['wtalc_thumos.py', '_base_/datasets/synthetic.py']
 
-data = dict(_delete_=True, protocol='synthetic/v1', synthetic=dict(profile='demo', world=0), resident='ram')
 model = dict(
     backbone=dict(in_channels=128, channels=128),
     heads=dict(classifier=dict(channels=128, num_classes=10)),

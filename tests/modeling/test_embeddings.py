@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.modeling.embeddings import ConvEmbedding, LayeredEmbedding
+from wtal_bench.modeling.embeddings import ConvEmbedding, LayeredEmbedding, RawFeatures
 
 LENGTHS = (9, 4, 1)
 
@@ -73,6 +73,16 @@ def test_one_mask_drops_what_every_reader_sees_and_padding_moves_no_random_numbe
     torch.testing.assert_close(longer["dropped_embedding"][:, :9], made["dropped_embedding"], rtol=0, atol=0)
 
 
+def test_the_layer_between_is_as_wide_as_the_features_or_as_told():
+    assert LayeredEmbedding(5, 6).fc1.out_features == 5
+    assert LayeredEmbedding(5, 6, hidden=7).fc2.in_features == 7
+
+
 def test_another_number_of_layers_is_refused():
     with pytest.raises(ConfigError, match="1 or 2 layers"):
         LayeredEmbedding(5, 6, layers=3)
+
+
+def test_raw_features_are_passed_on():
+    features, mask = padded()
+    assert RawFeatures()(features, mask)["embedding"] is features

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from tests.helpers import REPOSITORY, load_golden
+from tests.helpers import load_golden
 from tests.parity.acm import assert_near
 from wtal_bench.interfaces import Batch, VideoMeta
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
-from wtal_bench.modeling.streams import merged
-from wtal_bench.running.config import Train, read_tree
+from wtal_bench.options import merged
+from wtal_bench.recipes import read_tree
+from wtal_bench.running.config import Train
 from wtal_bench.running.optim import build_optimizer
 
 MOVED = 1e-9
@@ -50,8 +51,8 @@ class Arrays(dict):
 
 
 def recipe(name: str, **changes: Any) -> dict[str, Any]:
-    """The `model` of configs/<name>.py with `changes` merged in."""
-    model = copy.deepcopy(read_tree(REPOSITORY / "configs" / f"{name}.py")["model"])
+    """The `model` of the shipped config `name` with `changes` merged in."""
+    model = copy.deepcopy(read_tree(name)["model"])
     return merged(model, changes)
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from tests.decoding.compare import same_ap, same_multiset
-from tests.helpers import REPOSITORY, golden_files
+from tests.helpers import golden_files
 from tests.parity.acm import assert_near
 from tests.parity.hosts import Arrays, assert_gradients, assert_steps, batch_of, host, recipe
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, evaluate
 from wtal_bench.modeling.blocks import topk_count
-from wtal_bench.running.config import read_tree
+from wtal_bench.recipes import read_tree
 from wtal_bench.structures import VideoMeta
 
 NAMES = {"backbone.embed.conv.": "embed.", "heads.classifier.cls.": "cls."}
@@ -104,7 +104,7 @@ def test_both_passes_their_fusion_and_the_map(path):
     passes = {name: decoder for name, (decoder, _) in model._decoder.component.passes.items()}
     for name, decoder in passes.items():
         np.testing.assert_array_equal(decoder.thresholds.grid, golden[f"in/thresholds_{name}"])
-    shipped = read_tree(REPOSITORY / "configs" / "um_thumos.py")["test"]
+    shipped = read_tree("um_thumos")["test"]
     sampling = build_sampling(shipped["sampling"], length=int(golden["in/num_segments"]))
 
     candidates, proposals, found, kept = [], [], {}, {}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.testing import random_batch
 from wtal_plugins.um.examples import thumos
 from wtal_plugins.um.heads import Magnitude, Selection

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.modeling.localizer import build_model
+from wtal_bench.modeling.build import build_model
 from wtal_bench.testing import random_batch
 from wtal_plugins.wtalc.examples import thumos
 from wtal_plugins.wtalc.scores import ClassScores

@@ -47,9 +47,10 @@ class LayeredEmbedding(nn.Module, Backbone):
 
     Args:
         in_channels, channels: D and E.
-        layers: 1, or 2 with D hidden units.
+        layers: 1 or 2.
         dropout: after every ReLU, training only.
         kernel: 1 (a Linear layer per snippet), or an odd number of taps over time with zero padding.
+        hidden: units between two layers; None = D.
 
     Raises:
         ConfigError: another number of layers.
@@ -57,12 +58,20 @@ class LayeredEmbedding(nn.Module, Backbone):
 
     provides = ("embedding", "dropped_embedding")
 
-    def __init__(self, in_channels: int, channels: int, layers: int = 2, dropout: float = 0.5, kernel: int = 1) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        layers: int = 2,
+        dropout: float = 0.5,
+        kernel: int = 1,
+        hidden: int | None = None,
+    ) -> None:
         super().__init__()
         if layers not in (1, 2):
             raise ConfigError(f"layers={layers!r}: the embedding has 1 or 2 layers.")
         self.temporal = kernel != 1
-        widths = [in_channels, *[in_channels] * (layers - 1), channels]
+        widths = [in_channels, *[hidden or in_channels] * (layers - 1), channels]
         for number, width in enumerate(pairwise(widths), start=1):
             layer = TemporalConv(*width, kernel) if self.temporal else nn.Linear(*width)
             nn.init.xavier_uniform_((layer.conv if self.temporal else layer).weight)
