@@ -233,3 +233,9 @@ def test_a_video_of_exactly_the_wanted_length_is_whole_or_drawn():
     drawn = np.stack([rule.positions(9, np.random.default_rng(seed)) for seed in range(50)])
     assert ((drawn >= np.arange(9)) & (drawn <= np.minimum(np.arange(9) + 1, 8))).all()
     assert (drawn != np.arange(9)).any()
+
+
+@pytest.mark.parametrize(("length", "first"), [(4, 0), (5, 0), (8, 1), (9, 2)])
+def test_a_window_in_the_middle_is_drawn_by_nobody(length, first):
+    rule = build_sampling({"type": "random_crop", "length": 5, "start": "middle"})
+    assert rule.positions(length, UNUSED).tolist() == list(range(first, first + min(5, length)))

@@ -249,12 +249,20 @@ class RandomSegments(_ToLength):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrop(_ToLength):
-    """`random_crop_positions`: at most `length` rows."""
+    """`random_crop_positions`: at most `length` rows. With start="middle" nothing is drawn: the window lies there."""
 
     name = "random_crop"
     last_window: bool = False
+    start: str = "random"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_choice(self.name, "start", self.start, ("random", "middle"))
 
     def positions(self, num_snippets: int, generator: AnyGenerator) -> np.ndarray:
+        if self.start == "middle":
+            window = min(num_snippets, self.length)
+            return np.arange(window, dtype=np.int64) + (num_snippets - window) // 2
         return random_crop_positions(num_snippets, self.length, generator, last_window=self.last_window)
 
 
