@@ -92,7 +92,7 @@ def upsample_linear(curve: np.ndarray, factor: int) -> np.ndarray:
         return np.repeat(curve, factor, axis=0)
     left = np.minimum(np.arange(len(curve)), len(curve) - 2)
     share = (np.arange(len(curve) * factor) / factor).reshape(-1, factor) - left[:, None]
-    rows = curve.T
+    rows = np.ascontiguousarray(curve.T)  # so that the fine samples lie in order and the last line copies nothing
     below, above = rows[..., left, None], rows[..., left + 1, None]
     fine = (above - below) * share.astype(curve.dtype)
     fine += below
