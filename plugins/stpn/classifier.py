@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, Head, Outputs
-from wtal_bench.modeling.blocks import attention_pool, per_snippet
+from wtal_bench.modeling.blocks import attention_pool, per_snippet, xavier
 from wtal_bench.options import choose
 
 POOLINGS = ("mean", "sum", "norm")
@@ -38,8 +38,7 @@ class Classifier(nn.Module, Head):
         self.pool, self.eps = choose("pool", pool, POOLINGS), eps
         self.cls = nn.Linear(channels, num_classes)
         if choose("init", init, ("xavier", "framework")) == "xavier":
-            nn.init.xavier_uniform_(self.cls.weight)
-            nn.init.zeros_(self.cls.bias)
+            xavier(self.cls)
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """[B,T,E], [B,T] -> fields."""

@@ -100,7 +100,7 @@ def test_videos_without_tags_train_both_streams(example):
         (dict(activation="none"), "activation='none'"),
         (dict(attention_power=3), "attention_power=3"),
         (dict(mix=-1), "mix=-1"),
-        (dict(nms=dict(ioo=0.5)), "unknown key 'ioo'"),
+        (dict(nms=dict(ioo=0.5)), "nms.ioo"),
         (dict(upsample=0), "upsample=0"),
     ],
 )

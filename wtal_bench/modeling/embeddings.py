@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Backbone, Outputs
-from wtal_bench.modeling.blocks import TemporalConv, pack, per_snippet, unpack
+from wtal_bench.modeling.blocks import TemporalConv, pack, per_snippet, unpack, xavier
 
 
 class RawFeatures(nn.Module, Backbone):
@@ -74,8 +74,7 @@ class LayeredEmbedding(nn.Module, Backbone):
         widths = [in_channels, *[hidden or in_channels] * (layers - 1), channels]
         for number, width in enumerate(pairwise(widths), start=1):
             layer = TemporalConv(*width, kernel) if self.temporal else nn.Linear(*width)
-            nn.init.xavier_uniform_((layer.conv if self.temporal else layer).weight)
-            nn.init.zeros_((layer.conv if self.temporal else layer).bias)
+            xavier(layer.conv if self.temporal else layer)
             self.add_module(f"fc{number}", layer)
         self.layers = layers
         self.dropout = nn.Dropout(dropout)

@@ -13,6 +13,7 @@ from wtal_bench.modeling.blocks import (
     per_snippet,
     topk_count,
     topk_mean,
+    xavier,
     zero_padding,
 )
 from wtal_bench.options import at_least, choose
@@ -20,13 +21,6 @@ from wtal_bench.options import at_least, choose
 INITS = ("framework", "xavier")
 ACTIONNESS = {"attention": "attention", "relu_sum": "cas", "softmax_max": "cas", "norm": "embedding"}
 """How actionness is derived -> the field it is derived from."""
-
-
-def xavier(layer: nn.Linear) -> None:
-    """Start a layer with Xavier-uniform weights and no bias."""
-    nn.init.xavier_uniform_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
 
 
 class TopKMean(nn.Module, Head):
