@@ -237,10 +237,11 @@ def truncated_map(found: Mapping[str, Detections], folder: Path, trajectory: Tra
 
 
 @pytest.mark.parametrize("path", REPEATABLE)
-def test_a_slightly_wrong_weight_decay_fails(path, tmp_path, monkeypatch):
+def test_a_slightly_wrong_weight_decay_or_rate_fails(path, tmp_path, monkeypatch):
     trajectory = Trajectory(path)
-    decay = trajectory.config(tmp_path).train.weight_decay
-    run = repeat(trajectory, tmp_path, monkeypatch, [f"train.weight_decay={1.02 * decay!r}"])
+    train = trajectory.config(tmp_path).train
+    name = "weight_decay" if train.weight_decay else "lr"  # some decay nothing
+    run = repeat(trajectory, tmp_path, monkeypatch, [f"train.{name}={1.02 * getattr(train, name)!r}"])
     trace = run.train(until=EARLY)
     check_order(trace, trajectory)
     with pytest.raises(AssertionError, match="weights after"):

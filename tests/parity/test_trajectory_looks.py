@@ -86,3 +86,33 @@ def test_co2net_scores_its_test_videos_as_its_authors_did(path, tmp_path, monkey
     rows = slice(None) if len(arrays["video_prob"]) == len(picked) else tested
     np.testing.assert_allclose(picked, arrays["video_prob"][rows], rtol=0, atol=1e-9)
     np.testing.assert_allclose(tags, arrays["classification_prob"][rows, :-1], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("path", golden_files("trajectory", "um_*.npz"))
+def test_um_scores_its_test_videos_as_its_authors_did(path, tmp_path, monkeypatch):
+    run = repeat(Trajectory(path), tmp_path, monkeypatch)
+    meta = run.trajectory.meta
+    looks = {look["step"]: look for look in meta["tests"]}
+    for step in meta["kept_steps"]:
+        ours, _ = at(run, step)
+        assert ours.mean() == pytest.approx(looks[step]["average_mAP"], abs=1e-9)
+        assert accuracy(run) == pytest.approx(looks[step]["test_acc"], abs=1e-7)  # theirs is in single precision
+
+
+@pytest.mark.parametrize("path", golden_files("trajectory", "wtalc_*.npz"))
+def test_wtalc_scores_its_test_videos_as_its_authors_did(path, tmp_path, monkeypatch):
+    run = repeat(Trajectory(path), tmp_path, monkeypatch)
+    meta, arrays = run.trajectory.meta, run.trajectory.arrays
+    looks = {int(row[0]): row[1:] for row in arrays["tests"]}
+    assert set(looks) <= set(meta["kept_steps"])
+    for step, (*theirs, classification) in looks.items():
+        ours, report = at(run, step)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
+        assert 100 * report["classification_mAP"] == pytest.approx(classification, abs=1e-4)  # in single precision
+    found, _ = run.test(meta["steps"])
+    meta["ambiguous_dropped"] = False
+    ours, theirs = table_of(found, run.trajectory), arrays["detections_before_ambiguous"]
+    ours, theirs = (rows[np.lexsort((-rows[:, 4], rows[:, 1], rows[:, 0]))] for rows in (ours, theirs))
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
+    _, tags = zip(*scores(run))
+    np.testing.assert_allclose(np.array(tags), arrays["video_prob"], rtol=0, atol=1e-9)
