@@ -19,8 +19,8 @@ from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.options import merged
 from wtal_bench.recipes import read_tree
-from wtal_bench.running.config import Train
 from wtal_bench.running.optim import build_optimizer
+from wtal_bench.running.settings import Train
 
 MOVED = 1e-9
 """Of an optimiser's step: how far our weights may be from theirs, as a share of how far theirs moved."""

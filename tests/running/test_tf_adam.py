@@ -7,6 +7,8 @@ import copy
 import pytest
 import torch
 
+from wtal_bench.running.optim import build_optimizer
+from wtal_bench.running.settings import Train
 from wtal_bench.running.tf_adam import TFAdam
 
 LR, BETAS, EPS = 0.01, (0.8, 0.95), 1e-3
@@ -51,3 +53,11 @@ def test_it_goes_on_from_a_saved_state():
         weight.grad = gradient.clone()
         second.step()
     assert torch.equal(weight.detach(), whole)
+
+
+@pytest.mark.parametrize("optimizer", ["TFAdam", {"type": "TFAdam", "betas": BETAS, "eps": EPS}])
+def test_a_config_names_it(optimizer):
+    own = {} if isinstance(optimizer, dict) else {"betas": BETAS, "eps": EPS}
+    made = build_optimizer([torch.nn.Parameter(torch.ones(3))], Train(lr=LR, epochs=1, optimizer=optimizer, **own))
+    assert isinstance(made, TFAdam)
+    assert (made.defaults["lr"], made.defaults["betas"], made.defaults["eps"]) == (LR, BETAS, EPS)

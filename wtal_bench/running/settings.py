@@ -24,8 +24,9 @@ class Train:
         batch_size: videos per optimisation step, over all processes (pairs of videos with `pairs`).
         epochs, iterations: length of training; give one. With `iterations` the intervals and schedules below count
             iterations too.
-        optimizer: "Adam", "AdamW", "SGD" or "TFAdam" (see `tf_adam`) with the settings below; or any class of `torch.optim` with arguments of
-            its own, dict(type="RMSprop", alpha=0.9), which takes `lr` and `weight_decay` from here and nothing else.
+        optimizer: "Adam", "AdamW", "SGD" or "TFAdam" (see `tf_adam`) with the settings below; or any class of
+            `torch.optim` with arguments of its own, dict(type="RMSprop", alpha=0.9), which takes `lr` and
+            `weight_decay` from here and nothing else.
         lr, betas, eps, momentum, weight_decay: its settings (weight decay as the optimiser defines it: coupled L2
             for Adam and SGD).
         lr_schedule: [(first epoch, lr), ...], piecewise constant; before the first entry `lr` holds. Or mmengine's
