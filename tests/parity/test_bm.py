@@ -8,22 +8,24 @@ import torch
 
 from tests.decoding.compare import same_multiset
 from tests.helpers import golden_files
-from tests.parity.acm import assert_near
-from tests.parity.hosts import Arrays, assert_gradients, batch_of, host, recipe
+from tests.parity.host_files import Golden, assert_gradients, assert_near
+from tests.parity.hosts import batch_of, host, recipe, renamed
 from wtal_bench.data.sampling import uniform_positions
 from wtal_bench.modeling.build import build_model
 from wtal_bench.structures import VideoMeta
 
-NAMES = {
-    "backbone.": "embed.",
-    "heads.attention.": "att.",
-    "heads.classifier.cls.": "cls.",
-    "heads.clusters.": "clu.",
-}
+NAMES = renamed(
+    {
+        "backbone.": "embed.",
+        "heads.attention.": "att.",
+        "heads.classifier.cls.": "cls.",
+        "heads.clusters.": "clu.",
+    }
+)
 LAYERS = {"mlp1": 1, "mlp2": 2}
 
 
-def member_of(golden: Arrays, made: dict) -> dict:
+def member_of(golden: Golden, made: dict) -> dict:
     """One stream of the shipped recipe (with or without embedding) as a golden file sets it."""
     hidden, channels = golden["param/att.fc1.weight"].shape
     embedded = made["embed"] != "none"
@@ -45,9 +47,9 @@ def member_of(golden: Arrays, made: dict) -> dict:
 
 @pytest.mark.parametrize("path", golden_files("bm", "bm_case*.npz"))
 def test_network_losses_and_gradients(path):
-    golden = Arrays(path)
-    made = golden.settings()
-    model = host(member_of(golden, made), golden.below("param"), NAMES)
+    golden = Golden(path)
+    made = golden.settings("cfg")
+    model = host(member_of(golden, made), golden.under("param/"), NAMES)
     batch = batch_of(list(golden["in/features"]), golden["in/labels"])
     outputs = model.compute(batch)
     guide = model._losses["guide"].component
@@ -76,15 +78,15 @@ def test_network_losses_and_gradients(path):
     losses = model.losses(batch, outputs)
     for name in ("fg", "bg", "guide", "cluster", "total"):
         assert_near(losses[name], golden[f"loss/{name}"], what=name)
-    assert_gradients(model, losses["total"], golden, NAMES)
+    assert_gradients(model, losses["total"], golden, "grad/", NAMES)
     assert_near(batch.features.grad, golden["grad/features"], what="grad/features")
-    assert golden.unread("in/loc/", "out/loc/") == []  # the test below
+    golden.assert_all_read("in/loc/", "out/loc/")  # the test below
 
 
 @pytest.mark.parametrize("path", golden_files("bm", "bm_case*.npz"))
 def test_both_streams_are_decoded_and_pooled(path):
-    golden = Arrays(path)
-    made = golden.settings()
+    golden = Golden(path)
+    made = golden.settings("cfg")
     if "in/loc/length" not in golden:
         pytest.skip("this case stores no localization")
     config = recipe("bm_thumos")["postprocessor"]
@@ -113,7 +115,7 @@ def test_both_streams_are_decoded_and_pooled(path):
     for stream, part in zip(("rgb", "flow"), decoder.parts(outputs, meta), strict=True):
         same_multiset(stored(part.detections()), golden[f"out/loc/{stream}/proposals"])
     same_multiset(stored(decoder(outputs, meta)), golden["out/loc/fused"])
-    assert golden.unread("in/features", "in/labels", "param/", "out/", "loss/", "grad/") == []  # the test above
+    golden.assert_all_read("in/features", "in/labels", "param/", "out/", "loss/", "grad/")  # the test above
 
 
 def stored(found) -> np.ndarray:

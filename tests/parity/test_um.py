@@ -10,15 +10,15 @@ import torch
 
 from tests.decoding.compare import same_ap, same_multiset
 from tests.helpers import golden_files
-from tests.parity.acm import assert_near
-from tests.parity.hosts import Arrays, assert_gradients, assert_steps, batch_of, host, recipe
+from tests.parity.host_files import Golden, assert_gradients, assert_near, assert_steps
+from tests.parity.hosts import batch_of, host, recipe, renamed
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, evaluate
 from wtal_bench.modeling.blocks import topk_count
 from wtal_bench.recipes import read_tree
 from wtal_bench.structures import VideoMeta
 
-NAMES = {"backbone.embed.conv.": "embed.", "heads.classifier.cls.": "cls."}
+NAMES = renamed({"backbone.embed.conv.": "embed.", "heads.classifier.cls.": "cls."})
 
 
 def config_of(made: dict, **changes) -> dict:
@@ -39,12 +39,12 @@ def config_of(made: dict, **changes) -> dict:
 
 @pytest.mark.parametrize("path", golden_files("um", "um_case*.npz"))
 def test_network_losses_gradients_and_steps(path):
-    golden = Arrays(path)
-    made = golden.settings()
+    golden = Golden(path)
+    made = golden.settings("meta")
     weights = dict(
         um=dict(margin=made["margin"], weight=made["alpha"]), be=dict(weight=made["beta"]), cls=dict(weight=1.0)
     )
-    model = host(config_of(made, losses=weights), golden.below("param"), NAMES)
+    model = host(config_of(made, losses=weights), golden.under("param/"), NAMES)
     selection = model._heads["selection"].component
     if "in/select_mask" in golden:
         mask = torch.from_numpy(golden["in/select_mask"])
@@ -78,17 +78,17 @@ def test_network_losses_gradients_and_steps(path):
     assert_near(target, golden["out/target"])
 
     losses = model.losses(batch, outputs)
-    for name, expected in golden.below("loss").items():
+    for name, expected in golden.under("loss/").items():
         assert_near(losses[name], expected, what=name)
-    assert_gradients(model, losses["total"], golden, NAMES)
-    assert_steps(model, batch, golden, NAMES)
-    assert golden.unread("sample/") == []  # read by tests/data/test_sampling.py
+    assert_gradients(model, losses["total"], golden, "grad/", NAMES)
+    assert_steps(model, batch, made["optimizer"], golden, NAMES)
+    golden.assert_all_read("sample/")  # read by tests/data/test_sampling.py
 
 
 @pytest.mark.parametrize("path", golden_files("um", "um_test_case*.npz"))
 def test_both_passes_their_fusion_and_the_map(path):
-    golden = Arrays(path)
-    made = golden.settings()
+    golden = Golden(path)
+    made = golden.settings("meta")
     contrast = dict(outer=made["oic_lambda"], video_score=made["oic_gamma"])
     decoder = dict(
         shared=dict(
@@ -100,7 +100,7 @@ def test_both_passes_their_fusion_and_the_map(path):
         nms=dict(iou=made["nms"]),
         clamp="none",
     )
-    model = host(config_of(made, postprocessor=decoder), golden.below("param"), NAMES)
+    model = host(config_of(made, postprocessor=decoder), golden.under("param/"), NAMES)
     passes = {name: decoder for name, (decoder, _) in model._decoder.component.passes.items()}
     for name, decoder in passes.items():
         np.testing.assert_array_equal(decoder.thresholds.grid, golden[f"in/thresholds_{name}"])
@@ -143,7 +143,7 @@ def test_both_passes_their_fusion_and_the_map(path):
     assert result.mAP.mean() == pytest.approx(golden["out/average_map"].item(), abs=1e-10)
     tags = {v: set(golden["in/gt"][golden["in/gt"][:, 0] == v, 1].astype(int).tolist()) for v in range(count)}
     assert np.mean([kept[v] == tags[v] for v in range(count)]) == pytest.approx(golden["out/test_acc"].item())
-    assert golden.unread() == []
+    golden.assert_all_read()
 
 
 def sourced(decoder, outputs, meta, video: int, first: int) -> np.ndarray:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tests.helpers import golden_files
-from tests.parity.acm import assert_near
-from tests.parity.hosts import Arrays, assert_gradients, assert_steps, batch_of, host, recipe
+from tests.parity.host_files import Golden, assert_gradients, assert_near, assert_steps
+from tests.parity.hosts import batch_of, host, recipe, renamed
 from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, evaluate
 from wtal_bench.evaluation.classification import classification_map
 from wtal_bench.modeling.blocks import masked_softmax
 
-NAMES = {"backbone.fc1.": "embed.", "heads.classifier.cls.": "cls."}
+NAMES = renamed({"backbone.fc1.": "embed.", "heads.classifier.cls.": "cls."})
 
 
 def config_of(made: dict, **changes) -> dict:
@@ -30,15 +30,15 @@ def config_of(made: dict, **changes) -> dict:
 
 @pytest.mark.parametrize("path", golden_files("wtalc", "wtalc_case*.npz"))
 def test_network_losses_gradients_and_steps(path):
-    golden = Arrays(path)
-    made = golden.settings()
+    golden = Golden(path)
+    made = golden.settings("meta")
     config = config_of(
         made,
         losses=dict(mil=dict(weight=made["mil_weight"]), cas=dict(weight=made["cas_weight"], margin=made["margin"])),
         postprocessor=dict(num_classes=made["num_classes"]),
     )
     config["heads"]["mil"]["divisor"] = made["topk_divisor"]
-    model = host(config, golden.below("param"), NAMES)
+    model = host(config, golden.under("param/"), NAMES)
     lengths = golden["out/seq_len"].astype(int)
     features = [x[:n] for x, n in zip(golden["in/features"], lengths)]
     pairs = [[2 * j, 2 * j + 1] for j in range(made["num_pairs"])]
@@ -58,7 +58,7 @@ def test_network_losses_gradients_and_steps(path):
     assert_near(mil.target(batch.labels, outputs["video_logits"]), golden["out/target"])
 
     attention = masked_softmax(outputs["cas"], batch.mask)
-    for row, expected in golden.below("out/attention").items():
+    for row, expected in golden.under("out/attention/").items():
         assert_near(attention[int(row), : lengths[int(row)]], expected, what=f"attention/{row}")
     high, low = cas.pooled({"embedding": outputs["dropped_embedding"], "cas": outputs["cas"]}, batch)
     for name, value in (("high", high), ("low", low)):
@@ -69,24 +69,24 @@ def test_network_losses_gradients_and_steps(path):
     assert cas.shared(batch, made["num_classes"]).sum().item() == golden["out/n_shared"]
 
     losses = model.losses(batch, outputs)
-    for name, expected in golden.below("loss").items():
+    for name, expected in golden.under("loss/").items():
         assert_near(losses[name], expected, what=name)
-    assert_gradients(model, losses["total"], golden, NAMES)
-    assert_steps(model, batch, golden, NAMES)
-    assert golden.unread("sample/") == []  # read by tests/data/test_sampling.py
+    assert_gradients(model, losses["total"], golden, "grad/", NAMES)
+    assert_steps(model, batch, made["optimizer"], golden, NAMES)
+    golden.assert_all_read("sample/")  # read by tests/data/test_sampling.py
 
 
 @pytest.mark.parametrize("path", golden_files("wtalc", "wtalc_test_case*.npz"))
 def test_detector_and_both_evaluators(path):
-    golden = Arrays(path)
-    made = golden.settings()
+    golden = Golden(path)
+    made = golden.settings("meta")
     config = config_of(
         made, postprocessor=dict(num_classes=made["num_classes"], class_threshold=made["class_threshold"], clamp="none")
     )
     assert made["rule"] == "max - 0.5*(max-min), strict"
     assert made["score"] == "max + 0.7*class_score"
     config["postprocessor"]["min_length"] = made["min_len"]
-    model = host(config, golden.below("param"), NAMES)
+    model = host(config, golden.under("param/"), NAMES)
     rate, count = made["fps"] / made["snippet"], len(golden["in/labels_all"])
     annotated = set(golden["in/gt"][:, 0].astype(int))
     scores, candidates, found = [], [], {}
@@ -124,7 +124,7 @@ def test_detector_and_both_evaluators(path):
     columns = [names.index(name) for name in result.classes]
     assert_near(result.ap.T, golden["out/ap"][:, columns], 1e-10)
     assert_near(100 * result.mAP, golden["out/map"], 1e-10)
-    assert golden.unread() == []
+    golden.assert_all_read()
 
 
 def same(ours: np.ndarray, theirs: np.ndarray) -> None:
