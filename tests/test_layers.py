@@ -240,6 +240,8 @@ METHODS = {
     "umnet",
 }
 METHODS |= {path.name.replace("_", "") for path in ROOTS["wtal_plugins"].iterdir() if path.is_dir()} - {"pycache"}
+METHODS -= {"wtalc"}
+"""The name also of a public release of features and of the evaluation script that came with it."""
 
 
 def identifiers(tree: ast.Module) -> Iterator[tuple[int, str]]:

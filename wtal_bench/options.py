@@ -91,7 +91,7 @@ def columns(where: str, span: Any) -> tuple[int, int]:
 def setting(
     default: Any = dataclasses.MISSING,
     *,
-    choices: Iterable[str] = (),
+    choices: Iterable[str | bool] = (),
     span: str = "",
     factory: Any = dataclasses.MISSING,
 ) -> Any:
@@ -99,7 +99,7 @@ def setting(
 
     Args:
         default, factory: as in `dataclasses.field` (`factory` is its `default_factory`).
-        choices: the texts it takes.
+        choices: the texts (and truth values) it takes.
         span: the numbers it takes, written as in mathematics: "[0, 1)".
     """
     return dataclasses.field(  # type: ignore[call-overload]
@@ -115,7 +115,8 @@ def check_setting(field: dataclasses.Field, value: Any, where: str) -> None:
     """
     choices, span = field.metadata.get("choices"), field.metadata.get("span")
     if choices and value not in choices:
-        raise ConfigError(f"{where}={value!r}.{did_you_mean(str(value), choices)} Options: {listing(choices)}.")
+        names = [str(choice) for choice in choices]
+        raise ConfigError(f"{where}={value!r}.{did_you_mean(str(value), names)} Options: {listing(names)}.")
     if span and value is not None:
         within(where, value, span)
 

@@ -8,7 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
-    registrar.backbone("acm_net.Embedding", "wtal_plugins.acm_net.network:Embedding")
+    registrar.backbone("acm_net.Embedding", "wtal_bench.modeling.embeddings:ConvEmbedding")
     registrar.head("acm_net.Attention", "wtal_plugins.acm_net.network:Attention")
     registrar.head("acm_net.Classifier", "wtal_plugins.acm_net.network:Classifier")
     registrar.head("acm_net.Branches", "wtal_plugins.acm_net.network:Branches")

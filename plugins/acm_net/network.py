@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.interfaces import Backbone, Batch, Head, Outputs
+from wtal_bench.interfaces import Batch, Head, Outputs
 from wtal_bench.modeling.blocks import (
-    TemporalConv,
     per_snippet,
     top_snippets,
     topk_count,
@@ -33,24 +32,6 @@ def _divisors(given: Sequence[int]) -> tuple[int, ...]:
             "(8, 3, 3)."
         )
     return divisors
-
-
-class Embedding(nn.Module, Backbone):
-    """`embedding` E [B,T,E] = ReLU(conv3(X)), kernel 3, zero padding.
-
-    Args:
-        in_channels, channels: D and E (published: both 2048).
-        dropout: on the features before the convolution, training only (ActivityNet 0.7, THUMOS14 none).
-    """
-
-    def __init__(self, in_channels: int, channels: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.embed = TemporalConv(in_channels, channels, 3)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, features: Tensor, mask: Tensor) -> Outputs:
-        """[B,T,D], [B,T] -> fields."""
-        return {"embedding": self.embed(self.dropout(features), mask, then=torch.relu_)}
 
 
 class Attention(nn.Module, Head):

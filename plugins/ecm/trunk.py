@@ -7,14 +7,12 @@ projecting the aggregated features: the post stream costs 3 positions of conv2 p
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wtal_bench.interfaces import Backbone, Batch, Head, Outputs
-from wtal_bench.modeling.blocks import zero_padding
+from wtal_bench.modeling.blocks import shifted_sum, tap_projections, zero_padding
 
 TAPS = 3
 TRUNK_WEIGHTS = ("conv1_bias", "conv2_weight", "conv2_bias")
@@ -47,42 +45,6 @@ class TwoConvolutions(nn.Module):
     def weights(self) -> dict[str, Tensor]:
         """What the post stream needs besides the taps, by the names in `TRUNK_WEIGHTS`."""
         return {"conv1_bias": self.conv1.bias, "conv2_weight": self.conv2.weight, "conv2_bias": self.conv2.bias}
-
-
-def tap_projections(x: Tensor, weight: Tensor) -> Tensor:
-    """Every tap of a temporal convolution applied to every snippet: [...,D], (E,D,3) -> [...,3E] (tap-major).
-
-    There is no bias: padding, which is zero, stays zero. `shifted_sum` of it is the convolution, as matrix products:
-    they run at full speed over three positions too, where a convolution's backward pass does not.
-    """
-    return F.linear(x, weight.permute(2, 0, 1).reshape(-1, weight.shape[1]))
-
-
-class _ShiftedSum(torch.autograd.Function):
-    """`shifted_sum` with a backward pass that writes the 3E wide gradient once (slicing would zero-fill it thrice)."""
-
-    @staticmethod
-    def forward(ctx: Any, taps: Tensor) -> Tensor:
-        before, own, after = taps.chunk(TAPS, dim=-1)
-        total = own.clone()
-        total[..., 1:, :] += before[..., :-1, :]
-        total[..., :-1, :] += after[..., 1:, :]
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        before, after = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        before[..., :-1, :] = gradient[..., 1:, :]
-        after[..., 1:, :] = gradient[..., :-1, :]
-        return torch.cat([before, gradient, after], dim=-1)
-
-
-def shifted_sum(taps: Tensor) -> Tensor:
-    """Sum tap projections [...,T,3E] where a zero-padded kernel of 3 puts them: [...,T,E].
-
-    Tap 0 multiplies the snippet before, tap 2 the one after.
-    """
-    return _ShiftedSum.apply(taps)
 
 
 class Trunk(nn.Module, Backbone):

@@ -39,7 +39,7 @@ def _example(fsd: dict, lcs: dict) -> Example:
         pairs=True,
         model=dict(
             type="Localizer",
-            backbone=dict(type="acm_net.Embedding", in_channels=8, channels=6),
+            backbone=dict(type="ConvEmbedding", in_channels=8, channels=6),
             heads=dict(
                 attention=dict(type="acm_net.Attention", channels=6),
                 classifier=dict(type="acm_net.Classifier", channels=6, num_classes=3),

@@ -7,7 +7,8 @@ import pytest
 
 from tests.helpers import golden_files, load_golden, shared_file
 from wtal_bench.data.annotations import Annotations
-from wtal_bench.data.pairs import dataset_pairs, in_batch_pairs
+from wtal_bench.data.pairs import by_class_batch, dataset_pairs, in_batch_pairs
+from wtal_bench.errors import DataError
 
 
 def rng(seed=0):
@@ -71,3 +72,26 @@ def test_the_real_training_videos_give_the_known_pairs():
     assert ((shared > 0) & ~alike).sum() == 267
     assert not shared[pairs[~same, 0], pairs[~same, 1]].any()
     assert alike[pairs[same, 0], pairs[same, 1]].all()
+
+
+def test_a_batch_by_class_begins_with_pairs_that_share_one():
+    drawn = np.stack([by_class_batch(LABELS, 8, 3, rng(seed)) for seed in range(200)])
+    assert (drawn.shape, drawn.dtype) == ((200, 8), np.int64)
+    first, second = LABELS[drawn[:, 0:6:2]], LABELS[drawn[:, 1:6:2]]
+    assert (first * second).any(axis=2).all()
+    assert (drawn[:, 0:6:2] == drawn[:, 1:6:2]).any()  # a pair may be one video twice
+    assert set(drawn[:, 6:].ravel()) == set(range(len(LABELS)))  # videos without tags come outside the pairs
+    np.testing.assert_array_equal(by_class_batch(LABELS, 8, 3, rng(5)), by_class_batch(LABELS, 8, 3, rng(5)))
+
+
+def test_classes_without_a_video_are_never_drawn():
+    labels = np.eye(5)[[1, 3]]
+    assert set(np.concatenate([by_class_batch(labels, 4, 2, rng(seed)) for seed in range(20)])) == {0, 1}
+    assert set(by_class_batch(LABELS, 2, 1, rng(1), distinct=True)) <= {0, 1, 2, 3, 7}
+    for seed in range(50):
+        first, second = by_class_batch(LABELS, 2, 1, rng(seed), distinct=True)
+        assert first != second
+    with pytest.raises(DataError, match="no class has two training videos"):
+        by_class_batch(np.eye(3), 4, 1, rng(), distinct=True)
+    with pytest.raises(DataError, match="no class has a training video"):
+        by_class_batch(np.zeros((3, 2)), 4, 1, rng())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import golden_files, load_golden
+from wtal_bench.data.pairs import by_class_batch
 from wtal_bench.data.sampling import (
     SAMPLINGS,
     build_sampling,
@@ -61,7 +62,7 @@ def test_um_sampling_draws_what_the_authors_code_drew(path):
 
 
 @pytest.mark.parametrize("path", golden_files("wtalc", "wtalc_case*", holding="sample/lengths"))
-def test_wtalc_crops_start_where_the_authors_code_cut(path):
+def test_wtalc_batches_and_crops_are_those_the_authors_code_drew(path):
     golden = load_golden(path)
     rows, pairs, size = golden["sample/batch_pairs_tmax"].tolist()
     train = np.flatnonzero(golden["sample/is_train"])
@@ -69,12 +70,7 @@ def test_wtalc_crops_start_where_the_authors_code_cut(path):
     lengths = golden["sample/lengths"]
     stream = np.random.RandomState(int(golden["sample/numpy_seed"]))
     for videos, starts in zip(golden["sample/video_index"], golden["sample/crop_start"]):
-        # the draws before the crops only move the stream; which videos they pick is checked on the way
-        picked = []
-        for label in stream.choice(labels.shape[1], size=pairs):
-            having = train[labels[train, label] > 0]
-            picked += having[stream.choice(len(having), size=2)].tolist()
-        picked += train[stream.choice(len(train), size=rows - 2 * pairs)].tolist()
+        picked = train[by_class_batch(labels[train], rows, pairs, stream)]
         np.testing.assert_array_equal(picked, videos)
         crops = [random_crop_positions(int(lengths[video]), size, stream) for video in videos]
         assert [int(crop[0]) for crop in crops] == starts.tolist()
@@ -228,3 +224,18 @@ def test_every_rule_is_tested():
 def test_a_negative_seed_is_refused():
     with pytest.raises(ConfigError, match="0 or above"):
         keyed_generator(-1, 0, "v")
+
+
+def test_a_video_of_exactly_the_wanted_length_is_whole_or_drawn():
+    whole = build_sampling({"type": "random_segments", "length": 9}).positions(9, np.random.default_rng(0))
+    assert whole.tolist() == list(range(9))
+    rule = build_sampling({"type": "random_segments", "length": 9, "equal": "draw"})
+    drawn = np.stack([rule.positions(9, np.random.default_rng(seed)) for seed in range(50)])
+    assert ((drawn >= np.arange(9)) & (drawn <= np.minimum(np.arange(9) + 1, 8))).all()
+    assert (drawn != np.arange(9)).any()
+
+
+@pytest.mark.parametrize(("length", "first"), [(4, 0), (5, 0), (8, 1), (9, 2)])
+def test_a_window_in_the_middle_is_drawn_by_nobody(length, first):
+    rule = build_sampling({"type": "random_crop", "length": 5, "start": "middle"})
+    assert rule.positions(length, UNUSED).tolist() == list(range(first, first + min(5, length)))

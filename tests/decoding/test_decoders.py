@@ -94,6 +94,17 @@ def test_nms_in_samples_and_in_seconds_differ_by_the_unit_of_the_offset():
     assert rows(samples) == [[0, 4, 6], [0, 1, 3], [1, 0, 1], [1, 5, 6]]
 
 
+def test_tags_may_be_scored_on_another_field_than_classes_are_picked_by():
+    made = decoder(tag_scores="tag_logits", tag_activation="sigmoid")
+    assert "tag_logits" in made.requires
+    fields = {**outputs(), "tag_logits": np.array([-1.0, 2.0, 0.0])}
+    np.testing.assert_allclose(made.video_scores(fields), 1 / (1 + np.exp([1.0, -2.0])))
+    np.testing.assert_array_equal(made.class_scores(fields), decoder().class_scores(outputs()))
+    np.testing.assert_array_equal(made(fields, meta()).rows(), decoder()(outputs(), meta()).rows())
+    with pytest.raises(ConfigError, match="tag_scores is empty"):
+        decoder(tag_scores={})
+
+
 def test_video_scores_are_the_activated_action_scores():
     np.testing.assert_array_equal(decoder().video_scores(outputs()), [0.5, 0.4])
     assert decoder(scores_activation="softmax").video_scores(outputs()).sum() < 1

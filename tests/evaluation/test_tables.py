@@ -112,6 +112,16 @@ def test_presets_drop_their_videos_from_both_sides():
         get_preset("activitynets")
 
 
+def test_the_official_rule_on_snippets_drops_ambiguous_spans_and_counts_an_empty_class_as_zero():
+    truth = GroundTruth.from_rows({"v": [("A", 0, 6.41), ("B", 20, 26.4)]}, ["A", "B"], {"v": [(12.8, 16.0)]})
+    rows = [("A", 12.9, 15.9, 0.9), ("A", 0, 6.39, 0.5)]
+    found = DetectionTable.from_rows({"v": rows}, ["A", "B"])
+    on_snippets = get_preset("thumos_snippet_official").evaluate(found, truth, [0.5, 1.0])
+    assert on_snippets.ap.tolist() == [[1.0, 1.0], [0.0, 0.0]]  # both ends of A's instance round to its snippets
+    assert get_preset("activitynet").evaluate(found, truth, [0.5, 1.0]).ap.tolist() == [[0.5, 0.0], [0.0, 0.0]]
+    assert get_preset("thumos_snippet").evaluate(found, truth, [0.5]).average == 0.0
+
+
 def test_cleaning_drops_instants_and_repeats():
     rows = [("A", 0, 10), ("A", 0.0005, 9.9995), ("B", 0, 10), ("A", 5, 5), ("A", 0.002, 10)]
     cleaned = GroundTruth.from_rows({"v": rows, "w": rows[:1], "x": []}).cleaned()

@@ -1,4 +1,4 @@
-"""The core's classification loss: every switch against a plain loop and against the framework's own losses."""
+"""The losses of the core. Classification: every switch against a plain loop and against the framework's own losses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.modeling.losses import CLASS_REDUCTIONS, FORMS, TARGETS, VideoCrossEntropy
+from wtal_bench.modeling.losses import CLASS_REDUCTIONS, FORMS, TARGETS, Sparsity, VideoCrossEntropy
 from wtal_bench.plugins import registry
 from wtal_bench.testing import random_batch
 
@@ -154,3 +154,12 @@ def test_wrong_switches_are_refused_when_the_model_is_built(switches, words):
 def test_logits_of_another_number_of_classes_are_refused(columns, target):
     with pytest.raises(ConfigError, match=rf"the logits have {columns} columns for C=4 classes.*num_classes"):
         loss_of(logits_of(columns), target=target)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_sparsity_adds_up_a_video_s_own_attention(reduction):
+    batch = random_batch([4, 9], padding=2)
+    attention = torch.rand(2, 11, dtype=torch.float64)
+    made = Sparsity(reduction)({"attention": attention}, batch)["sparse"]
+    own = [getattr(attention[row, :length], reduction)() for row, length in enumerate((4, 9))]
+    torch.testing.assert_close(made, sum(own) / 2)

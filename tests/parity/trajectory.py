@@ -6,9 +6,10 @@ Everything the tests know of `wtal_bench.running` is in this module.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from wtal_bench.data.store import StoredVideo, write_store
 from wtal_bench.modeling.model import Model
 from wtal_bench.running.config import load_config
 from wtal_bench.running.datasets import open_data
+from wtal_bench.running.loader import Request
 from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.runner import Testing, Training, build_testing, build_training
 from wtal_bench.running.settings import RunConfig
@@ -45,16 +47,13 @@ class Trace:
     weights: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
-FILLED: dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], dict[str, Any]]] = {}
-"""Method -> (meta, arrays) -> what a file leaves to the implementer: `options` (overrides that make the shipped config
-this run), `mapping` (our state-dict name -> theirs, values in C order), `loss_names`, `evaluator`."""
-
-
 def meta_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The settings of a file, with what it leaves open."""
+    """The settings of a file, with what it leaves to us (see `tests.parity.trajectories`)."""
     meta = json.loads(str(arrays["meta"]))
-    fill = FILLED.get(meta["method"])
-    return {**meta, **fill(meta, arrays)} if fill else meta
+    module = f"tests.parity.trajectories.{meta['method']}"
+    if importlib.util.find_spec(module) is None:
+        return meta
+    return {**meta, **importlib.import_module(module).fill(meta, arrays)}
 
 
 def why_not(path: Path) -> str:
@@ -63,7 +62,7 @@ def why_not(path: Path) -> str:
     if importlib.util.find_spec(f"wtal_plugins.{meta['method']}") is None:
         return f"there is no plugin {meta['method']}"
     if not meta["mapping"]:
-        return f"tests/parity/trajectory.py does not say which weights of {meta['method']} are which"
+        return f"no module in tests/parity/trajectories says which weights of {meta['method']} are which"
     return ""
 
 
@@ -81,6 +80,11 @@ class Trajectory:
     def names(self) -> dict[str, str]:
         """Our state-dict entry -> the authors' name, weights and buffers."""
         return {**self.meta["mapping"], **self.meta.get("buffers", {})}
+
+    @property
+    def tested(self) -> int:
+        """The step whose weights gave the file's detections and mAP."""
+        return self.meta.get("tested_step", self.meta["steps"])
 
     def state(self, step: int | None) -> dict[str, np.ndarray]:
         """The authors' weights (and buffers) after a step, or the initial ones, under our names and in their shapes."""
@@ -181,9 +185,17 @@ class Repeat:
 
     def test(self, step: int) -> tuple[dict[str, Detections], dict[str, Any]]:
         """Test the authors' weights after a step: detections by video, and the report of every evaluator."""
-        self.load(self.trajectory.state(step))
+        return self.test_state(self.trajectory.state(step))
+
+    def test_state(self, state: dict[str, np.ndarray]) -> tuple[dict[str, Detections], dict[str, Any]]:
+        """Test any weights, given under our names."""
+        self.load(state)
         self.testing.run()
-        return self.testing.metric.detections, self.testing.metric.report
+        found = self.testing.metric.detections
+        for video, length in zip(self.trajectory.ids, self.trajectory.arrays["lengths"]):
+            if video in found and length < self.trajectory.meta.get("shortest_tested", 1):
+                found[video] = found[video].take(np.zeros(0, dtype=np.int64))
+        return found, self.testing.metric.report
 
 
 class Watch(Hook):
@@ -215,4 +227,20 @@ def repeat(trajectory: Trajectory, folder: Path, monkeypatch: Any, options: Iter
     model.double()
     # batches of training, of testing and of the passes a memory or a labelling makes
     monkeypatch.setattr(VideoSet, "gather", functools.partialmethod(VideoSet.gather, dtype="float64"))
+    if trajectory.meta.get("inject"):
+        inject(training, trajectory)
     return Repeat(trajectory, training, testing)
+
+
+def inject(training: Training, trajectory: Trajectory) -> None:
+    """Give the run the file's own batches, whatever its seed would have drawn."""
+    plan = training.runner.train_dataloader.batch_sampler
+    row = {video: at for at, video in enumerate(training.videos.ids)}
+    pairs = tuple((2 * i, 2 * i + 1) for i in range(trajectory.meta.get("pairs_first", 0)))
+    told = dict(pairs=pairs, same=(True,) * len(pairs)) if pairs else {}
+
+    def batch(epoch: int, number: int) -> Request:
+        videos = trajectory.videos_of(epoch * len(plan) + number)
+        return Request(tuple(row[video] for video in videos), epoch, **told)
+
+    plan.batch = batch

@@ -65,12 +65,18 @@ def resampled_positions(length: int, size: int, generator: AnyGenerator) -> np.n
 
 
 def random_segment_positions(
-    length: int, size: int, generator: AnyGenerator, *, short: str = "repeat", last: str = "segment"
+    length: int,
+    size: int,
+    generator: AnyGenerator,
+    *,
+    short: str = "repeat",
+    last: str = "segment",
+    equal: str = "whole",
 ) -> np.ndarray:
     """Return [size] int64 positions, one drawn from each of T equal parts of a video.
 
     With edges e_i = (i L) / T, position i is uniform over floor(e_i) .. floor(e_{i+1}), **both ends included** (so
-    neighbours may coincide), for i < T-1. L = T gives every snippet once and draws nothing.
+    neighbours may coincide), for i < T-1.
 
     Args:
         length: L, stored snippets, >= 1.
@@ -80,8 +86,10 @@ def random_segment_positions(
             sorted draws with replacement from the whole video (ACM-Net, FTCL).
         last: the last position is uniform over floor(e_{T-1}) .. L-1 ("segment"; BaS-Net, CoLA, UM, STPN, BM), or
             over the position before it .. L-1 ("follow"; ACM-Net, FTCL).
+        equal: what happens when L = T: "whole" gives every snippet once and draws nothing, "draw" draws as for any
+            other length (the reproductions of STPN and BM).
     """
-    if length == size:
+    if length == size and equal == "whole":
         return np.arange(size, dtype=np.int64)
     if length < size and short == "resample":
         return resampled_positions(length, size, generator)
@@ -225,24 +233,36 @@ class RandomSegments(_ToLength):
     name = "random_segments"
     short: str = "repeat"
     last: str = "segment"
+    equal: str = "whole"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_choice(self.name, "equal", self.equal, ("whole", "draw"))
         _check_choice(self.name, "short", self.short, ("repeat", "resample"))
         _check_choice(self.name, "last", self.last, ("segment", "follow"))
 
     def positions(self, num_snippets: int, generator: AnyGenerator) -> np.ndarray:
-        return random_segment_positions(num_snippets, self.length, generator, short=self.short, last=self.last)
+        return random_segment_positions(
+            num_snippets, self.length, generator, short=self.short, last=self.last, equal=self.equal
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrop(_ToLength):
-    """`random_crop_positions`: at most `length` rows."""
+    """`random_crop_positions`: at most `length` rows. With start="middle" nothing is drawn: the window lies there."""
 
     name = "random_crop"
     last_window: bool = False
+    start: str = "random"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_choice(self.name, "start", self.start, ("random", "middle"))
 
     def positions(self, num_snippets: int, generator: AnyGenerator) -> np.ndarray:
+        if self.start == "middle":
+            window = min(num_snippets, self.length)
+            return np.arange(window, dtype=np.int64) + (num_snippets - window) // 2
         return random_crop_positions(num_snippets, self.length, generator, last_window=self.last_window)
 
 

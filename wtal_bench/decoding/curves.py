@@ -6,6 +6,7 @@ Every function takes time on axis 0: `[T]` (class-agnostic) or `[T,C]`, and keep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -90,13 +91,19 @@ def upsample_linear(curve: np.ndarray, factor: int) -> np.ndarray:
         return curve
     if len(curve) == 1:
         return np.repeat(curve, factor, axis=0)
-    left = np.minimum(np.arange(len(curve)), len(curve) - 2)
-    share = (np.arange(len(curve) * factor) / factor).reshape(-1, factor) - left[:, None]
-    rows = curve.T
-    below, above = rows[..., left, None], rows[..., left + 1, None]
+    left, share = _between(len(curve), factor)
+    # `take` lays the fine samples out in order, where an index would not: the last line then copies nothing
+    below, above = (curve.T.take(at, axis=-1)[..., None] for at in (left, left + 1))
     fine = (above - below) * share.astype(curve.dtype)
     fine += below
-    return fine.reshape(*rows.shape[:-1], len(curve) * factor).T
+    return fine.reshape(*curve.T.shape[:-1], len(curve) * factor).T
+
+
+@lru_cache(maxsize=32)
+def _between(count: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """The snippet left of every snippet's fine points [count], and how far past it they lie [count,factor]."""
+    left = np.minimum(np.arange(count), count - 2)
+    return left, (np.arange(count * factor) / factor).reshape(-1, factor) - left[:, None]
 
 
 def threshold_grid(spec: Any, where: str = "thresholds") -> np.ndarray:

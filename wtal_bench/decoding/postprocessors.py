@@ -84,6 +84,8 @@ class ThresholdDecoder(PostProcessor):
         scores: field of the video-level class scores, [C] or [C+1]; or a dict field -> weight, whose activated scores
             are summed (two streams fused: `{"pre.video_logits": 0.4, "post.post_logits": 0.6}`).
         scores_activation: "none", "softmax" (over all columns) or "sigmoid".
+        tag_scores: what video-level classification is scored on where it is not `scores`, in the same form.
+        tag_activation: as `scores_activation`, for `tag_scores`.
         class_threshold: a class is decoded if its score passes it.
         class_test: ">=" or ">".
         fallback: what to decode if no class passes: "none", or "argmax" (the best class, lowest index of equals).
@@ -124,6 +126,8 @@ class ThresholdDecoder(PostProcessor):
         num_classes: int | None = None,
         scores: str | Mapping[str, float] = "video_logits",
         scores_activation: str = "softmax",
+        tag_scores: str | Mapping[str, float] | None = None,
+        tag_activation: str = "softmax",
         class_threshold: float = 0.1,
         class_test: str = ">=",
         fallback: str = "none",
@@ -147,10 +151,11 @@ class ThresholdDecoder(PostProcessor):
         precision: str = "float64",
     ) -> None:
         self.num_classes = None if num_classes is None else at_least("num_classes", num_classes, 1, whole=True)
-        self.scores = {scores: 1.0} if isinstance(scores, str) else dict(scores)
-        if not self.scores:
-            raise ConfigError("scores is empty; name a field, or give a dict field -> weight.")
+        self.scores = _weighted_fields(scores, "scores")
         self.scores_activation = choose("scores_activation", scores_activation, ACTIVATIONS)
+        self.tag_scores = self.scores if tag_scores is None else _weighted_fields(tag_scores, "tag_scores")
+        tag_activation = choose("tag_activation", tag_activation, ACTIVATIONS)
+        self.tag_activation = self.scores_activation if tag_scores is None else tag_activation
         self.class_threshold = at_least("class_threshold", class_threshold, -np.inf)
         self.class_test = choose("class_test", class_test, (">=", ">"))
         self.fallback = choose("fallback", fallback, ("none", "argmax"))
@@ -175,7 +180,12 @@ class ThresholdDecoder(PostProcessor):
         self.nms_units = choose("nms_units", nms_units, NMS_UNITS)
         self.clamp = choose("clamp", clamp, CLAMPS)
         self.precision = np.dtype(choose("precision", precision, ("float64", "float32")))
-        used = (*self.scores, *self.curve.fields, *(self.score_curve.fields if self.score_curve else ()))
+        used = (
+            *self.scores,
+            *self.tag_scores,
+            *self.curve.fields,
+            *(self.score_curve.fields if self.score_curve else ()),
+        )
         self.requires = tuple(dict.fromkeys(used))
 
     def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:
@@ -187,18 +197,25 @@ class ThresholdDecoder(PostProcessor):
         return finish([self.candidates(outputs, meta)], meta.duration, self.nms, self.nms_units, self.clamp)
 
     def video_scores(self, outputs: VideoOutputs, video: str = "?") -> np.ndarray:
-        """[C] float64 activated class scores, background dropped."""
+        """[C] scores for video-level classification (`tag_scores`, activated), background dropped."""
+        return self._scores(self.tag_scores, self.tag_activation, outputs, video)
+
+    def class_scores(self, outputs: VideoOutputs, video: str = "?") -> np.ndarray:
+        """[C] scores that pick the classes to decode (`scores`, activated), background dropped."""
+        return self._scores(self.scores, self.scores_activation, outputs, video)
+
+    def _scores(self, fields: Mapping[str, float], activation: str, outputs: VideoOutputs, video: str) -> np.ndarray:
         total = 0.0
-        for field, weight in self.scores.items():
+        for field, weight in fields.items():
             values = read_field(outputs, field, video, (1,), self.precision)
             classes = len(values) if self.num_classes is None else self.num_classes
-            scores = action_scores(values, self.scores_activation, classes, field, video)
+            scores = action_scores(values, activation, classes, field, video)
             total = total + (scores if weight == 1.0 else scores.dtype.type(weight) * scores)
         return total
 
     def snippet_scores(self, outputs: VideoOutputs, video: str = "?") -> np.ndarray:
         """[T,C] the finished (normalised) curve at the snippets, before up-sampling; [T,1] if it is class-agnostic."""
-        classes = len(self.video_scores(outputs, video))
+        classes = len(self.class_scores(outputs, video))
         curve = self.curve.evaluate(outputs, classes, video, self.precision)
         return curve[:, None] if curve.ndim == 1 else curve
 
@@ -219,7 +236,7 @@ class ThresholdDecoder(PostProcessor):
             [K] kept classes; the up-sampled curve [N,K], or [N,1] if it is class-agnostic; the up-sampled score curve
             [N,K] or None.
         """
-        scores = self.video_scores(outputs, meta.id)
+        scores = self.class_scores(outputs, meta.id)
         kept = self.kept_classes(scores)
 
         def ready(curve: Curve) -> np.ndarray:
@@ -238,7 +255,7 @@ class ThresholdDecoder(PostProcessor):
 
     def candidates(self, outputs: VideoOutputs, meta: VideoMeta) -> Candidates:
         """Scored segments before NMS and clamping, sorted by (class, threshold, start)."""
-        scores = self.video_scores(outputs, meta.id)
+        scores = self.class_scores(outputs, meta.id)
         kept, runs_on, scored_on = self.curves(outputs, meta)
         runs = find_runs(runs_on, self.thresholds.levels(runs_on), **self.runs)
         if runs_on.shape[1] == 1 and len(kept) != 1:
@@ -260,6 +277,13 @@ class ThresholdDecoder(PostProcessor):
             inside,
             TimeAxis(self.time, shape[0], meta),
         )
+
+
+def _weighted_fields(given: str | Mapping[str, float], where: str) -> dict[str, float]:
+    fields = {given: 1.0} if isinstance(given, str) else dict(given)
+    if not fields:
+        raise ConfigError(f"{where} is empty; name a field, or give a dict field -> weight.")
+    return fields
 
 
 def finish(
@@ -401,8 +425,8 @@ class PooledDecoder(PostProcessor):
         return found
 
     def video_scores(self, outputs: VideoOutputs, video: str = "?") -> np.ndarray:
-        """[C] mean of the passes' class scores; passes that read the same scores count once."""
-        decoders = {(*d.scores.items(), d.scores_activation): d for d, _ in self.passes.values()}
+        """[C] mean of the passes' scores for classification; passes that read the same scores count once."""
+        decoders = {(*d.tag_scores.items(), d.tag_activation): d for d, _ in self.passes.values()}
         return np.mean([decoder.video_scores(outputs, video) for decoder in decoders.values()], axis=0)
 
 

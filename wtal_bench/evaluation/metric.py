@@ -186,6 +186,12 @@ PRESETS = MappingProxyType(
                 _SNIPPET_LOOP,
                 (_ONLY_AMBIGUOUS,),
             ),
+            Preset(
+                "thumos_snippet_official",
+                "official rule on the 25/16 snippet grid, ambiguous spans dropped (CO2-Net's code)",
+                Rules(grid=25 / 16, ambiguous="drop"),
+                (_ONLY_AMBIGUOUS,),
+            ),
             Preset("wtalc", "loop of W-TALC, 25/16 snippet grid", _WTALC_LOOP, (_ONLY_AMBIGUOUS,)),
         )
     }

@@ -28,7 +28,9 @@ __all__ = [
     "pack",
     "per_snippet",
     "rank_and_world",
+    "shifted_sum",
     "take_columns",
+    "tap_projections",
     "top_snippets",
     "topk_count",
     "topk_mean",
@@ -112,7 +114,7 @@ def masked_min(x: Tensor, mask: Tensor) -> Tensor:
     return x.masked_fill(~_like(mask, x), float("inf")).amin(dim=1)
 
 
-def topk_count(mask: Tensor, ratio: float | None = None, divisor: int | None = None) -> Tensor:
+def topk_count(mask: Tensor, ratio: float | None = None, divisor: float | None = None) -> Tensor:
     """Number of top snippets per video: max(1, floor(ratio * T)) or max(1, T // divisor). [B] int64.
 
     `ratio * T` is rounded to float64 before the floor, as Python does (0.6 * 23 -> 13).
@@ -120,8 +122,8 @@ def topk_count(mask: Tensor, ratio: float | None = None, divisor: int | None = N
     lengths = mask.sum(dim=1)
     if (ratio is None) == (divisor is None):
         raise ValueError("give topk_count either a ratio or a divisor")
-    count = lengths // divisor if divisor is not None else torch.floor(lengths.double() * ratio).long()
-    return count.clamp(min=1)
+    count = lengths.double() // divisor if divisor is not None else torch.floor(lengths.double() * ratio)
+    return count.long().clamp(min=1)
 
 
 def topk_mean(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
@@ -310,3 +312,39 @@ def _windows(x: Tensor, mask: Tensor, taps: int) -> Tensor:
     rows = x.flatten(0, 1).index_select(0, index.flatten())
     rows.index_fill_(0, outside.flatten().nonzero().squeeze(1), 0.0)
     return rows.reshape(len(index), -1)
+
+
+def tap_projections(x: Tensor, weight: Tensor) -> Tensor:
+    """Every tap of a temporal convolution applied to every snippet: [...,D], (E,D,3) -> [...,3E] (tap-major).
+
+    There is no bias: padding, which is zero, stays zero. `shifted_sum` of it is the convolution, as matrix products:
+    they run at full speed over three positions too, where a convolution's backward pass does not.
+    """
+    return F.linear(x, weight.permute(2, 0, 1).reshape(-1, weight.shape[1]))
+
+
+class _ShiftedSum(torch.autograd.Function):
+    """`shifted_sum` with a backward pass that writes the 3E wide gradient once (slicing would zero-fill it thrice)."""
+
+    @staticmethod
+    def forward(ctx: Any, taps: Tensor) -> Tensor:
+        before, own, after = taps.chunk(3, dim=-1)
+        total = own.clone()
+        total[..., 1:, :] += before[..., :-1, :]
+        total[..., :-1, :] += after[..., 1:, :]
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        before, after = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        before[..., :-1, :] = gradient[..., 1:, :]
+        after[..., 1:, :] = gradient[..., :-1, :]
+        return torch.cat([before, gradient, after], dim=-1)
+
+
+def shifted_sum(taps: Tensor) -> Tensor:
+    """Sum tap projections [...,T,3E] where a zero-padded kernel of 3 puts them: [...,T,E].
+
+    Tap 0 multiplies the snippet before, tap 2 the one after.
+    """
+    return _ShiftedSum.apply(taps)

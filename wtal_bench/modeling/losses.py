@@ -1,4 +1,4 @@
-"""The classification loss that every method has: what a video's logits say against the video's tags."""
+"""Losses that methods share: a video's logits against its tags, and how much attention there is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Loss, Outputs
-from wtal_bench.modeling.blocks import binary_cross_entropy, full_precision
+from wtal_bench.modeling.blocks import binary_cross_entropy, full_precision, masked_mean, zero_padding
 from wtal_bench.options import at_least, choose
 
 TARGETS = ("tags", "tags_and_background", "background", "uniform")
@@ -111,3 +111,25 @@ class VideoCrossEntropy(Loss):
             return binary_cross_entropy(torch.softmax(logits, dim=1), target)
         log = torch.log(torch.softmax(logits, dim=1) + self.log_eps) if self.log_eps else F.log_softmax(logits, dim=1)
         return -(target * log)
+
+
+class Sparsity(Loss):
+    """mean over the videos of the sum (or the mean) over time of `attention` [B,T]; gives `sparse`.
+
+    The sum grows with T: a weight tuned on videos sampled to T snippets means T times as much as one of the mean.
+
+    Args:
+        reduction: "sum" or "mean" over a video's own snippets.
+    """
+
+    requires = ("attention",)
+
+    def __init__(self, reduction: str = "sum") -> None:
+        self.reduction = choose("reduction", reduction, CLASS_REDUCTIONS)
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Return {"sparse": 0-d}."""
+        attention = full_precision(outputs["attention"])
+        if self.reduction == "mean":
+            return {"sparse": masked_mean(attention, batch.mask).mean()}
+        return {"sparse": zero_padding(attention, batch.mask).sum(dim=1).mean()}

@@ -22,6 +22,8 @@ from wtal_bench.options import check_setting, within
 from wtal_bench.recipes import anchor, find, read_tree
 from wtal_bench.running.settings import OPTIMIZERS, SECTIONS, TOP_LEVEL, RunConfig, Train
 
+PAIR_SOURCES = ("dataset", "in_batch", "by_class")
+
 
 def load_config(name: str | Path, options: Iterable[str] = (), named_by: Path | None = None) -> RunConfig:
     """Read a config file, apply `--cfg-options`, and check every key outside `model`.
@@ -162,13 +164,25 @@ def _check_train(train: Train, where: str) -> None:
         raise ConfigError(f"{where}.betas are two numbers, got {train.betas!r}.")
     _check_optimizer(train, where)
     _check_schedule(train, where)
-    _check_keys(train.pairs, ("source",), f"{where}.pairs")
     if train.pairs is not None:
-        sources = ("dataset", "in_batch")
-        if train.pairs["source"] not in sources:
-            given = train.pairs["source"]
+        _check_pairs(train, f"{where}.pairs")
+
+
+def _check_pairs(train: Train, where: str) -> None:
+    given = train.pairs.get("source")
+    pairs = {"distinct": False, **train.pairs} if given == "by_class" else train.pairs
+    _check_keys(pairs, ("source", "count", "distinct") if given == "by_class" else ("source",), where)
+    if given not in PAIR_SOURCES:
+        raise ConfigError(
+            f"{where}.source={given!r}.{did_you_mean(str(given), PAIR_SOURCES)} Options: {listing(PAIR_SOURCES)}."
+        )
+    if given == "by_class":
+        _check_type(pairs["distinct"], bool, f"{where}.distinct")
+        count = train.pairs["count"]
+        if type(count) is not int or not 1 <= count <= train.batch_size // 2:
             raise ConfigError(
-                f"{where}.pairs.source={given!r}.{did_you_mean(str(given), sources)} Options: {listing(sources)}."
+                f"{where}.count={count!r}: give how many pairs of one class the batch's {train.batch_size} videos "
+                f"hold, from 1 to {train.batch_size // 2}."
             )
 
 

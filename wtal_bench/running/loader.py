@@ -54,7 +54,7 @@ class Plan:
         batch_size: int,
         seed: int,
         *,
-        shuffle: bool = False,
+        shuffle: bool | str = False,
         drop_last: bool = False,
         pairs: dict[str, Any] | None = None,
         rank: int = 0,
@@ -64,6 +64,7 @@ class Plan:
         self.shuffle, self.drop_last = shuffle, drop_last
         self.rank, self.world = rank, world
         self.source = pairs["source"] if pairs else None
+        self.by_class = {key: value for key, value in (pairs or {}).items() if key != "source"}
         self._pairs, self._same = None, None
         if self.source == "dataset":
             from wtal_bench.data.pairs import dataset_pairs
@@ -94,9 +95,9 @@ class Plan:
 
     def batch(self, epoch: int, number: int) -> Request:
         """The `number`-th mini-batch of `epoch`, this rank's part."""
-        order = np.arange(self.items)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.items)
+        if self.source == "by_class":
+            return self._by_class(epoch, number)
+        order, number = self._order(epoch, number)
         chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
         own = chosen[self.rank :: self.world]
         share = len(own) * self.world / len(chosen)
@@ -114,6 +115,29 @@ class Plan:
             pairs, same = in_batch_pairs(self.labels[own], rng)
             request = replace(request, pairs=tuple(map(tuple, pairs.tolist())), same=tuple(same.tolist()))
         return request
+
+    def _order(self, epoch: int, number: int) -> tuple[np.ndarray, int]:
+        """The videos (or pairs) in the order of which this batch is the `number`-th, and that number."""
+        if not self.shuffle:
+            return np.arange(self.items), number
+        if self.shuffle == "fresh" and epoch > 0:
+            epoch, number = (epoch - 1) * len(self) + number + 1, 0
+        return np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.items), number
+
+    def _by_class(self, epoch: int, number: int) -> Request:
+        from wtal_bench.data.pairs import by_class_batch
+
+        rng = np.random.default_rng([self.seed, PAIRS, epoch, number])
+        videos = by_class_batch(self.labels, self.batch_size, rng=rng, **self.by_class)
+        paired = 2 * self.by_class["count"]
+        pairs = videos[:paired].reshape(-1, 2)[self.rank :: self.world]
+        others = videos[paired:][self.rank :: self.world]
+        own = np.concatenate([pairs.ravel(), others])
+        share = len(own) * self.world / self.batch_size
+        if not len(own):
+            own = videos[:1]
+        rows = tuple((2 * i, 2 * i + 1) for i in range(len(pairs)))
+        return Request(tuple(own.tolist()), epoch, rows, (True,) * len(rows), share)
 
 
 @dataclass(frozen=True)

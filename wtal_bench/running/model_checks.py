@@ -40,8 +40,8 @@ def check_model(config: RunConfig) -> Model:
     if "pairs" in model.needs and config.train.pairs is None:
         who = [path for path, component in parts.items() if "pairs" in component.needs]
         raise ConfigError(
-            f"{config.path}: model.{listing(who)} compares pairs of videos: set train.pairs=dict(source='dataset') "
-            "or dict(source='in_batch')."
+            f"{config.path}: model.{listing(who)} compares pairs of videos: set train.pairs=dict(source='dataset'), "
+            "dict(source='in_batch') or dict(source='by_class', count=3)."
         )
     return model
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.options import check_arguments
 from wtal_bench.running.settings import Train
+from wtal_bench.running.tf_adam import TFAdam
 
 
 class OptimizerStep(OptimWrapper):
@@ -64,8 +65,8 @@ def autocast(device: str, precision: str) -> contextlib.AbstractContextManager:
 
 
 def torch_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
-    """Every optimiser of torch, by name."""
-    found = {name: getattr(torch.optim, name) for name in dir(torch.optim)}
+    """Every optimiser of torch, and our own, by name."""
+    found = {"TFAdam": TFAdam, **{name: getattr(torch.optim, name) for name in dir(torch.optim)}}
     base = torch.optim.Optimizer
     return {n: c for n, c in found.items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
 
@@ -120,5 +121,5 @@ def build_optimizer(
     common = {"lr": train.lr, "weight_decay": train.weight_decay}
     if train.optimizer == "SGD":
         return torch.optim.SGD(parameters, momentum=train.momentum, **common)
-    kind = torch.optim.AdamW if train.optimizer == "AdamW" else torch.optim.Adam
+    kind = {"AdamW": torch.optim.AdamW, "TFAdam": TFAdam}.get(train.optimizer, torch.optim.Adam)
     return kind(parameters, betas=tuple(train.betas), eps=train.eps, **common)

@@ -10,7 +10,7 @@ from typing import Any
 from wtal_bench.leaderboard.validate import SELECTIONS
 from wtal_bench.options import setting
 
-OPTIMIZERS = ("Adam", "AdamW", "SGD")
+OPTIMIZERS = ("Adam", "AdamW", "SGD", "TFAdam")
 """Those whose arguments are settings of `train`; every other class of `torch.optim` brings its own."""
 
 
@@ -24,8 +24,9 @@ class Train:
         batch_size: videos per optimisation step, over all processes (pairs of videos with `pairs`).
         epochs, iterations: length of training; give one. With `iterations` the intervals and schedules below count
             iterations too.
-        optimizer: "Adam", "AdamW" or "SGD" with the settings below; or any class of `torch.optim` with arguments of
-            its own, dict(type="RMSprop", alpha=0.9), which takes `lr` and `weight_decay` from here and nothing else.
+        optimizer: "Adam", "AdamW", "SGD" or "TFAdam" (see `tf_adam`) with the settings below; or any class of
+            `torch.optim` with arguments of its own, dict(type="RMSprop", alpha=0.9), which takes `lr` and
+            `weight_decay` from here and nothing else.
         lr, betas, eps, momentum, weight_decay: its settings (weight decay as the optimiser defines it: coupled L2
             for Adam and SGD).
         lr_schedule: [(first epoch, lr), ...], piecewise constant; before the first entry `lr` holds. Or mmengine's
@@ -36,7 +37,9 @@ class Train:
         accumulate_reduction: "mean" or "sum" of the accumulated batches' gradients.
         clip: largest L2 norm of the gradient, or None.
         ema: momentum of an exponential moving average of the weights used at test, or None.
-        pairs: None, or dict(source="dataset"|"in_batch") for losses that compare two videos.
+        pairs: None, or dict(source="dataset"|"in_batch") for losses that compare two videos, or
+            dict(source="by_class", count=3): batches of which `count` pairs share a class, all drawn with replacement
+            (`distinct=True`: two different videos a pair).
         init_from: None, or where training starts from: a checkpoint (.pth), a run's folder, a record id under
             `leaderboard/records`, or dict(config="RECIPE") to train that first.
         selection: "last" epoch; "val_holdout": best epoch by video-level classification on a held-out part of the
@@ -46,7 +49,8 @@ class Train:
         holdout: share of the training videos held out for "val_holdout".
         select_by: metric best_on_test goes by: "average" or a tIoU such as 0.5.
         checkpoint_interval: epochs between checkpoints.
-        shuffle: whether the videos are visited in a new order every epoch.
+        shuffle: whether the videos are visited in a new order every epoch; "fresh": after the first epoch every batch
+            is the first one of a new order (what BaS-Net's training loop does), so a last, smaller one comes once.
         drop_last: whether a last, smaller batch is left out.
     """
 
@@ -74,7 +78,7 @@ class Train:
     holdout: float = setting(0.2, span="(0, 1)")
     select_by: Any = "average"
     checkpoint_interval: int = setting(1, span="[1, inf)")
-    shuffle: bool = True
+    shuffle: bool | str = setting(True, choices=(True, False, "fresh"))
     drop_last: bool = False
 
 

@@ -1,0 +1,10 @@
+# STPN + embedding on the embedded synthetic benchmark: STPN's settings there, with 64 hidden channels a stream.
+_base_ = ['stpn_synthetic.py']
+
+variant = 'embedding'
+model = dict(
+    member=dict(
+        backbone=dict(type='LayeredEmbedding', in_channels=64, channels=64, layers=2, dropout=0.5),
+        heads=dict(
+            attention=dict(reads='dropped_embedding'),
+            classifier=dict(reads=dict(embedding='dropped_embedding')))))
