@@ -241,8 +241,9 @@ def test_only_a_decoder_on_the_snippet_grid_hands_its_positions_on(nms):
     cut = meta(duration=3.5)
     found = decoder(time="snippet", end_overhang=1, nms=nms)(outputs(), cut)
     assert found.snippets.rate == 25 / 16
-    assert found.snippets.start.tolist() == [1, 4, 0, 5]
-    assert found.snippets.end.tolist() == [4, 7, 2, 7]  # past the end, as the evaluators on the grid see it
+    rows = zip(found.label.tolist(), found.snippets.start.tolist(), found.snippets.end.tolist())
+    # up to 7 of 6 snippets: past the end, as the evaluators on the grid see it
+    assert sorted(rows) == [(0, 1, 4), (0, 4, 7), (1, 0, 2), (1, 5, 7)]
     assert found.end.max() == cut.duration
     for time in ("stride", "duration"):
         assert decoder(time=time, nms=nms)(outputs(), cut).snippets is None
