@@ -128,11 +128,13 @@ class Preset:
     def hash(self) -> str:
         """SHA-256 (hex) over everything that can change a number: the videos left out, and the switches.
 
-        A switch at its default is left out, so that one added later, off by default, changes no hash there is.
+        A switch at its default is left out, and so is an empty list of untested videos: what is added later, off by
+        default, changes no hash there is.
         """
         given = ((switch.name, getattr(self.rules, switch.name), switch.default) for switch in fields(self.rules))
         rules = {name: value for name, value, default in given if value != default}
-        return digest({"rules": rules, "exclude": sorted(self.exclude)})
+        untested = {"untested": sorted(self.untested)} if self.untested else {}
+        return digest({"rules": rules, "exclude": sorted(self.exclude), **untested})
 
     def tables(self, detections: DetectionTable, ground_truth: GroundTruth) -> tuple[DetectionTable, GroundTruth]:
         """Both tables without the videos that are left out."""
