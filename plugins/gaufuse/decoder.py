@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from wtal_bench.decoding import Candidates, PooledDecoder, ThresholdDecoder, clamped
 from wtal_bench.errors import ConfigError, listing
-from wtal_bench.interfaces import PostProcessor, VideoOutputs
+from wtal_bench.interfaces import Picture, PostProcessor, VideoOutputs
 from wtal_bench.options import build, build_one_of
 from wtal_bench.structures import Detections, VideoMeta
 from wtal_plugins.gaufuse.fusion import Fusion
@@ -79,6 +80,14 @@ class FusedDecoder(PostProcessor):
         `dict(type="gaufuse.FusedDecoder", decoder=dict(num_classes=20, scores="video_prob", curve="cas", ...),
         fusion=dict(temperature=0.2))`
     """
+
+    pictures = MappingProxyType(
+        {
+            "fusion": Picture(
+                "wtal_plugins.gaufuse.picture:draw_run", "a video's candidates, what they fuse into, a label"
+            )
+        }
+    )
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.interfaces import Batch, Head, Outputs, TrainingPass
+from wtal_bench.interfaces import Batch, Head, Outputs, Picture, TrainingPass
 from wtal_bench.modeling.blocks import gather_ranks, rank_and_world
 from wtal_bench.options import build, choose
 from wtal_bench.structures import VideoMeta
@@ -55,6 +56,9 @@ class PseudoLabels(nn.Module, Head):
     """
 
     provides = ("pseudo_labels",)
+    pictures = MappingProxyType(
+        {"labels": Picture("wtal_plugins.gaufuse.picture:draw_run", "candidates, fused instances and the pseudo label")}
+    )
 
     def __init__(
         self,
