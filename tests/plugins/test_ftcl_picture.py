@@ -21,7 +21,7 @@ def video(name: str, order: list[int], tags=(0,)) -> SeenVideo:
 @pytest.mark.parametrize("tags", [(0,), (1,)])
 def test_circles_stand_at_the_matched_snippets(tags):
     first, second = video("a", [0, 1, 2, 3, 4]), video("b", [7, 1, 8, 3, 9, 4, 5], tags)
-    figure = draw_matches(LCS(length=5), [first, second])
+    figure = draw_matches(LCS(selection=dict(length=5)), [first, second])
     axis = figure.axes[0]
     circles = next(line for line in axis.lines if line.get_marker() == "o")
     # the five snippets of highest attention: all of the first, 8 3 9 4 5 of the second; 3 and 4 they have in common
@@ -33,6 +33,6 @@ def test_circles_stand_at_the_matched_snippets(tags):
 
 
 def test_videos_with_nothing_in_common_have_no_circle():
-    figure = draw_matches(LCS(length=3, tau="quantile:1.0"), [video("a", [0, 1, 2]), video("b", [3, 4, 5, 6])])
+    figure = draw_matches(LCS(selection=dict(length=3), tau="quantile:1.0"), [video("a", [0, 1, 2]), video("b", [3, 4, 5, 6])])
     assert figure.axes[0].get_title().startswith("0 matched cells")
     assert figure.axes[0].get_title().endswith("quantile 1")
