@@ -33,6 +33,8 @@ def test_circles_stand_at_the_matched_snippets(tags):
 
 
 def test_videos_with_nothing_in_common_have_no_circle():
-    figure = draw_matches(LCS(selection=dict(length=3), tau="quantile:1.0"), [video("a", [0, 1, 2]), video("b", [3, 4, 5, 6])])
+    figure = draw_matches(
+        LCS(selection=dict(length=3), tau="quantile:1.0"), [video("a", [0, 1, 2]), video("b", [3, 4, 5, 6])]
+    )
     assert figure.axes[0].get_title().startswith("0 matched cells")
     assert figure.axes[0].get_title().endswith("quantile 1")
