@@ -30,6 +30,7 @@ EVALUATORS = {
     "activitynet": "4547f00a92b4a2033f1cc9d148b3cde9363d2bb89aeb3070392ee27d7ba31781",
     "thumos_seconds_212": "ec40e7ca14f4d7ba9d2198b0c80843a9d220e2e69efe5812c75b510d78efe90b",
     "thumos_seconds_210": "4803553594351149690c5bf919014fa6cea1ae9f44035563e7e810eb03fb5166",
+    "thumos_seconds_210_of_212": "daf82411fda6e615baf3494623974a086544e236653614538334a01afeb88d42",
     "thumos_snippet": "9ae3eb968c9aab9f66ff332da4239c281a1c6caf58569eff741eeeb2ba659c65",
     "thumos_snippet_official": "1f41171c5dc55a0e744ae029a3def5aca46969c2c94cf6ab31c9387d16ffc9a4",
     "wtalc": "d777c27ba25d7c6fe2dc22f90c3e2c8b79f970666d58328982124d4b35d503e2",
@@ -76,7 +77,8 @@ def test_the_hash_of_an_evaluator_covers_its_rule_and_not_its_name():
     preset = PRESETS["wtalc"]
     assert replace(preset, name="other", title="another line").hash == preset.hash
     others = [replace(preset, rules=replace(preset.rules, ap="interpolated")), replace(preset, exclude=("v",))]
-    assert len({preset.hash, *(other.hash for other in others)}) == 3
+    others.append(replace(preset, untested=("v",)))
+    assert len({preset.hash, *(other.hash for other in others)}) == 4
 
 
 def test_the_hash_of_a_protocol_covers_the_ranking_rule_alone():

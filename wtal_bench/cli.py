@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
         "train",
         "test",
         "infer",
+        "picture",
         "sweep",
         "evaluate",
         "compare",

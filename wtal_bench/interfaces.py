@@ -16,12 +16,15 @@ Mask every reduction over time; `wtal_bench.modeling.blocks` holds mask-aware ma
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.structures import Detections, FeatureSource, RawVideo, VideoMeta
 
 if TYPE_CHECKING:
@@ -41,8 +44,10 @@ __all__ = [
     "Layout",
     "Loss",
     "Outputs",
+    "Picture",
     "PostProcessor",
     "RawVideo",
+    "SeenVideo",
     "VideoMeta",
     "VideoOutputs",
     "View",
@@ -122,6 +127,86 @@ TrainingPass = Callable[[], Iterator[tuple["Outputs", Batch]]]
 """Runs the model in eval mode over the whole training set, one full-length video a time, without gradients."""
 
 
+@dataclass(frozen=True)
+class SeenVideo:
+    """One test video as a trained model sees it, for pictures.
+
+    Attributes:
+        meta: the video; its rows in `outputs` are the sampled snippets.
+        outputs: fields of the model, numpy.
+        classes: class names.
+        tags: indices of the video's classes.
+        truth: (class index, start s, end s) of the annotated instances, for the reader of a picture alone.
+    """
+
+    meta: VideoMeta
+    outputs: VideoOutputs
+    classes: tuple[str, ...]
+    tags: tuple[int, ...] = ()
+    truth: tuple[tuple[int, float, float], ...] = ()
+
+    def field(self, name: str) -> np.ndarray:
+        """An output field.
+
+        Raises:
+            DataError: there is none of that name; the text lists those there are.
+        """
+        if name not in self.outputs:
+            raise DataError(
+                f"the model makes no field {name!r}.{did_you_mean(name, self.outputs)} There are: "
+                f"{listing(self.outputs, 40)}."
+            )
+        return np.asarray(self.outputs[name])
+
+    def rows(self, names: Sequence[str]) -> np.ndarray:
+        """[T,E] fields side by side, a row a snippet.
+
+        Raises:
+            DataError: one is not there, or is not [T,E].
+        """
+        columns = [self.field(name) for name in names]
+        for name, values in zip(names, columns):
+            if values.ndim != 2:
+                raise DataError(f"video {self.meta.id!r}: {name!r} is {values.shape}, needed [T,E], a row a snippet.")
+        return np.concatenate(columns, axis=1)
+
+    def positions(self) -> np.ndarray:
+        """[T] stored position of every sampled snippet."""
+        index = self.meta.snippet_index
+        return np.arange(self.meta.num_snippets, dtype=np.float64) if index is None else np.asarray(index)
+
+    def centres(self) -> np.ndarray:
+        """[T] seconds of every sampled snippet's centre."""
+        return (self.positions() + 0.5) * self.meta.snippet_seconds
+
+    def span(self) -> tuple[float, float]:
+        """Seconds at which the first sampled snippet begins and the last one ends."""
+        at = self.positions()
+        return float(at[0]) * self.meta.snippet_seconds, float(at[-1] + 1) * self.meta.snippet_seconds
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture a component can draw of the videos of a run it is part of.
+
+    Attributes:
+        draw: "module:function", imported when somebody asks for the picture. Called `draw(component, videos)` with
+            `SeenVideo`s whose outputs are the fields the component reads, under the names it knows; gives a
+            matplotlib `Figure`.
+        title: what it shows, one line.
+        videos: how many videos it shows.
+    """
+
+    draw: str
+    title: str
+    videos: int = 1
+
+    def __call__(self, component: Component, videos: Sequence[SeenVideo]) -> Any:
+        """Draw it: a matplotlib figure."""
+        module, _, function = self.draw.partition(":")
+        return getattr(importlib.import_module(module), function)(component, videos)
+
+
 class Component:
     """What backbones, heads, losses, views and post-processors have in common: they say what they read and make.
 
@@ -134,8 +219,10 @@ class Component:
         shared: those of `provides` without a batch axis (classifier rows, a memory bank).
         video_level: those of `provides` without a time axis ([B,...], such as video logits); all others are [B,T,...].
         needs: what is read from the batch beyond features and mask: "labels", "pairs".
+        pictures: what `wtal-bench picture` can draw of it, by name.
     """
 
+    pictures: Mapping[str, Picture] = MappingProxyType({})
     requires: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()

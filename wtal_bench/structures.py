@@ -49,6 +49,37 @@ class VideoMeta:
 
 
 @dataclass(frozen=True)
+class SnippetPositions:
+    """Where detections lie on the grid of the video's stored snippets, as the decoder that works on it left them.
+
+    Evaluators on a grid cut these to whole snippets. Seconds cannot stand in for them: a fused position is a fraction
+    of a snippet, and one that lies on a snippet may come back from seconds an ulp below it. They are not cut to the
+    video, as the published evaluators on a grid do not cut either.
+
+    Attributes:
+        start, end: [N] float64 positions; sample i covers [i, i+1).
+        rate: snippets a second.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    rate: float
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+        if not (np.isfinite(self.rate) and self.rate > 0):
+            raise DataError(f"SnippetPositions.rate must be snippets a second > 0, got {self.rate!r}.")
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def take(self, index: np.ndarray) -> SnippetPositions:
+        """Return the rows `index` selects (indices or a mask), in that order."""
+        return replace(self, start=self.start[index], end=self.end[index])
+
+
+@dataclass(frozen=True)
 class Detections:
     """Detected instances of one video, as columns of equal length N, in the order the decoder produced them.
 
@@ -56,12 +87,14 @@ class Detections:
         start, end: [N] float64 seconds.
         label: [N] int64 index into the protocol's class list.
         score: [N] float64; only the order within a class matters to the metric.
+        snippets: the same instances on the snippet grid, from a decoder that ends on it; None from any other.
     """
 
     start: np.ndarray
     end: np.ndarray
     label: np.ndarray
     score: np.ndarray
+    snippets: SnippetPositions | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("start", np.float64), ("end", np.float64), ("label", np.int64), ("score", np.float64)):
@@ -70,6 +103,8 @@ class Detections:
                 raise DataError(f"Detections.{name} must be one column [N], got shape {column.shape}.")
             object.__setattr__(self, name, column)
         sizes = {name: len(getattr(self, name)) for name in ("start", "end", "label", "score")}
+        if self.snippets is not None:
+            sizes |= {f"snippets.{name}": len(getattr(self.snippets, name)) for name in ("start", "end")}
         if len(set(sizes.values())) != 1:
             raise DataError(f"the columns of Detections must have one length, got {sizes}.")
 
@@ -93,15 +128,21 @@ class Detections:
 
     def take(self, index: np.ndarray) -> Detections:
         """Return the rows `index` selects (indices or a mask), in that order."""
-        return Detections(self.start[index], self.end[index], self.label[index], self.score[index])
+        columns = (getattr(self, name)[index] for name in ("start", "end", "label", "score"))
+        return Detections(*columns, None if self.snippets is None else self.snippets.take(index))
 
     @classmethod
     def concatenate(cls, parts: Iterable[Detections]) -> Detections:
-        """Join several, keeping their order."""
+        """Join several, keeping their order, and their snippets where all of them that have rows lie on one grid."""
         parts = list(parts)
         if not parts:
             return cls.empty()
-        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("start", "end", "label", "score")))
+        columns = (np.concatenate([getattr(p, name) for p in parts]) for name in ("start", "end", "label", "score"))
+        grids = [part.snippets for part in parts if len(part)]
+        if not grids or None in grids or len({grid.rate for grid in grids}) > 1:
+            return cls(*columns)
+        start, end = (np.concatenate([getattr(grid, name) for grid in grids]) for name in ("start", "end"))
+        return cls(*columns, SnippetPositions(start, end, grids[0].rate))
 
     def check(self, video: str, duration: float | None = None) -> Detections:
         """Return self if every row is finite with 0 <= start < end (<= duration); else name the first bad row.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError, DataError
-from wtal_bench.interfaces import Batch, Loss, Outputs
+from wtal_bench.interfaces import Batch, Loss, Outputs, Picture
 from wtal_bench.options import at_least, build, choose, positive
 from wtal_plugins.ftcl.recursions import SMOOTH_MAXIMA, common_length, dtw_similarity, edit_similarity, matched_cells
 from wtal_plugins.ftcl.sequences import Selection, Snippets, cosine_matrix
@@ -291,6 +292,15 @@ class LCS(SequenceContrast):
     """
 
     contrasts = ("mean_diff", "rank", "bce")
+    pictures = MappingProxyType(
+        {
+            "matches": Picture(
+                "wtal_plugins.ftcl.picture:draw_matches",
+                "similarity of two videos' snippets and the common subsequence mined of them",
+                videos=2,
+            )
+        }
+    )
     sequences: Mapping[str, Any] = dict(compare="top", length=30)
 
     def __init__(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from wtal_bench.decoding import Candidates, PooledDecoder, ThresholdDecoder, clamped
 from wtal_bench.errors import ConfigError, listing
-from wtal_bench.interfaces import PostProcessor, VideoOutputs
+from wtal_bench.interfaces import Picture, PostProcessor, VideoOutputs
 from wtal_bench.options import build, build_one_of
 from wtal_bench.structures import Detections, VideoMeta
 from wtal_plugins.gaufuse.fusion import Fusion
+from wtal_plugins.gaufuse.snippet_classes import snapped
 
 DECODERS = {"ThresholdDecoder": ThresholdDecoder, "PooledDecoder": PooledDecoder}
 
@@ -68,6 +70,8 @@ class FusedDecoder(PostProcessor):
             contrast; without `nms`. Its `clamp` is not used.
         fusion: settings of `wtal_plugins.gaufuse.fusion.Fusion`; test temperature 0.2 (code), 0.03 (paper).
         clamp: whether segments are cut to [0, duration] (the authors do not; the harness needs it).
+        snap: evaluators on the snippet grid cut fused positions to whole snippets; put those within 1e-6 of one on it
+            first (see `snippet_classes.snapped`). False is the literal code. Seconds are the same either way.
 
     Raises:
         ConfigError: unknown or impossible setting.
@@ -77,10 +81,25 @@ class FusedDecoder(PostProcessor):
         fusion=dict(temperature=0.2))`
     """
 
-    def __init__(self, decoder: Mapping[str, Any], fusion: Mapping[str, Any] | None = None, clamp: bool = True) -> None:
+    pictures = MappingProxyType(
+        {
+            "fusion": Picture(
+                "wtal_plugins.gaufuse.picture:draw_run", "a video's candidates, what they fuse into, a label"
+            )
+        }
+    )
+
+    def __init__(
+        self,
+        decoder: Mapping[str, Any],
+        fusion: Mapping[str, Any] | None = None,
+        clamp: bool = True,
+        snap: bool = True,
+    ) -> None:
         self.decoder = build_decoder(decoder)
         self.fusion = build(Fusion, fusion, "fusion")
         self.clamp = clamp
+        self.snap = snap
         self.requires = self.decoder.requires
 
     def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:
@@ -90,6 +109,9 @@ class FusedDecoder(PostProcessor):
             DataError: a field is missing, misshapen or NaN; the text names video, field and class.
         """
         found = self.fusion.candidates(candidates_of(self.decoder, outputs, meta)).detections()
+        grid = found.snippets
+        if self.snap and grid is not None:
+            found = replace(found, snippets=replace(grid, start=snapped(grid.start), end=snapped(grid.end)))
         if not self.clamp:
             return found
         rows, inside = clamped(found, meta.duration)

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.interfaces import Batch, Head, Outputs, TrainingPass
+from wtal_bench.interfaces import Batch, Head, Outputs, Picture, TrainingPass
 from wtal_bench.modeling.blocks import gather_ranks, rank_and_world
 from wtal_bench.options import build, choose
 from wtal_bench.structures import VideoMeta
@@ -21,6 +22,7 @@ from wtal_plugins.gaufuse.decoder import build_decoder, candidates_of
 from wtal_plugins.gaufuse.fusion import Fusion
 from wtal_plugins.gaufuse.label_store import LabelStore, VideoLabels
 from wtal_plugins.gaufuse.linpro import FAILED, INFEASIBLE, SOLVED, LinPro, Problem, Solution
+from wtal_plugins.gaufuse.snippet_classes import last_bit
 
 KINDS = ("none", "absolute", "delta")
 log = logging.getLogger(__name__)
@@ -32,7 +34,8 @@ class PseudoLabels(nn.Module, Head):
     At the start of each generation's epoch the whole training set is decoded by `decoder` (any host's curve and class
     rule), candidates are fused, and one call of LinPro turns every class's instances into a label. With several
     processes each solves a share. Labels are kept by video id and are part of the checkpoint; a refresh that is
-    interrupted leaves the ones before it. How many classes had no solution is logged and kept in `counts`.
+    interrupted leaves the ones before it. How many classes had no solution, and how many hang on a last bit, is logged
+    and kept in `counts`.
 
     The host decodes in eval mode. GauFuse's own code labels with dropout on: `rskp.Embedding(dropout_in_passes=...)`.
 
@@ -53,6 +56,9 @@ class PseudoLabels(nn.Module, Head):
     """
 
     provides = ("pseudo_labels",)
+    pictures = MappingProxyType(
+        {"labels": Picture("wtal_plugins.gaufuse.picture:draw_run", "candidates, fused instances and the pseudo label")}
+    )
 
     def __init__(
         self,
@@ -114,10 +120,10 @@ class PseudoLabels(nn.Module, Head):
 
         Returns:
             the labels, and how many videos, videos without instance, classes labelled, without a solution, without
-            an answer from the solver.
+            an answer from the solver, with a fused time that the last bit cuts (see `last_bit`), with one it cuts here.
         """
         rank, world = rank_and_world()
-        ids, own, problems = [], [], []
+        ids, own, problems, tally = [], [], [], Counter()
         device = torch.device("cpu")
         for number, (outputs, batch) in enumerate(training_pass()):
             device = batch.features.device
@@ -126,15 +132,17 @@ class PseudoLabels(nn.Module, Head):
                 found = self.instances(outputs, batch, fusion)
                 own.append((batch.meta[0], list(found)))
                 problems.extend(found.values())
+                for problem in found.values():
+                    tally.update(dict(zip(_EDGES, map(int, last_bit(problem)))))
         solutions = iter(self.linpro(problems))
-        videos, tally = {}, Counter()
+        videos = {}
         for meta, classes in own:
             solved = [(label, next(solutions)) for label in classes]
             videos[meta.id] = _labels(solved, meta)
             tally["videos"] += 1
             tally["without an instance"] += not solved
             tally.update(_STATUS[solution.status] for _, solution in solved)
-        keys = ("videos", "without an instance", *_STATUS.values())
+        keys = ("videos", "without an instance", *_STATUS.values(), *_EDGES)
         counts = torch.tensor([[tally[key] for key in keys]], device=device)
         total = torch.cat(gather_ranks(counts)).sum(dim=0)
         return LabelStore(videos).over_ranks(ids, device), dict(zip(keys, total.tolist()))
@@ -176,6 +184,10 @@ class PseudoLabels(nn.Module, Head):
 
 
 _STATUS = {SOLVED: "classes labelled", INFEASIBLE: "classes without a solution", FAILED: "classes the solver gave up"}
+
+
+_EDGES = ("classes with a fused time on a whole snippet", "of them an ulp below it")
+"""Both of every class with an instance, solved or not; `linpro.snap` mends the second."""
 
 
 def _labels(solved: list[tuple[int, Solution]], meta: VideoMeta) -> VideoLabels:

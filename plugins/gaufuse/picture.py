@@ -1,5 +1,7 @@
 """One video, seen through GauFuse: its candidates, the instances they fuse into, and the label that keeps them.
 
+Of any run that fuses or labels so: `wtal-bench picture RUN --kind fusion`, or `labels`. Of a detection file:
+
 Example:
     python -m wtal_plugins.gaufuse.picture --detections thumos14_pmil_base_train.json.gz \\
         --annotations thumos14.json --video video_validation_0000483 --out plugins/gaufuse/picture.png
@@ -8,20 +10,28 @@ Example:
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wtal_bench.errors import DataError, WtalError, did_you_mean
 from wtal_bench.evaluation import read_detections
-from wtal_bench.files import atomic_write
+from wtal_bench.interfaces import SeenVideo
+from wtal_bench.report.figures import new_figure, save_figure
 from wtal_bench.structures import Detections
-from wtal_plugins.gaufuse.fusion import Fusion
+from wtal_plugins.gaufuse.decoder import candidates_of
+from wtal_plugins.gaufuse.fusion import Fused, Fusion
 from wtal_plugins.gaufuse.linpro import LinPro, Problem, Solution
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from wtal_plugins.gaufuse.decoder import FusedDecoder
+    from wtal_plugins.gaufuse.labels import PseudoLabels
 
 FLOOR = 0.001
 """Least weight of a candidate: detection files hold one score, which stands for the inner mean and may be negative."""
@@ -66,12 +76,58 @@ def draw_labels(
     fused = (fusion or Fusion(temperature=0.02))(start, end, found.score, np.maximum(found.score, FLOOR), group)
     (solution,) = (solver or LinPro())([Problem(snippets, fused.start, fused.end, fused.confidence)])
 
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    figure = _drawn(start, end, fused, solution, snippet_seconds, duration, title, truth)
+    save_figure(figure, path)
+    return solution
 
-    figure = Figure(figsize=(10, 6.4), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+
+def draw_run(component: FusedDecoder | PseudoLabels, videos: Sequence[SeenVideo]) -> Figure:
+    """What a run's own decoder or labelling makes of a video: the class of its tags with the best candidate.
+
+    Args:
+        component: with the run's own settings; of a labelling, the fusion of its last generation.
+        videos: one.
+
+    Raises:
+        DataError: it has no candidate.
+    """
+    (video,) = videos
+    meta = video.meta
+    found = candidates_of(component.decoder, video.outputs, meta)
+    tagged = found.take(np.isin(found.label, video.tags))
+    found = tagged if len(tagged) else found
+    if not len(found):
+        raise DataError(f"video {meta.id!r} has no candidate to draw: no class passes the decoder's rule.")
+    label = found.label[np.argmax(found.score)]
+    found = found.take(found.label == label)
+    found = found.take(np.argsort(found.score, kind="stable"))
+    per_snippet = meta.num_snippets / found.axis.samples
+    start, end = found.start * per_snippet, found.end * per_snippet
+    generations = getattr(component, "generations", None)
+    fusion = generations[max(generations)] if generations else component.fusion
+    fused = fusion(start, end, found.score, found.inside, np.zeros(len(found), dtype=np.int64))
+    solver = getattr(component, "linpro", LinPro())
+    (solution,) = solver([Problem(meta.num_snippets, fused.start, fused.end, fused.confidence)])
+    name = video.classes[label] if label < len(video.classes) else "background"
+    title = f"{meta.id}, {name}, fused at temperature {fusion.temperature:g}"
+    truth = [(first, last) for own, first, last in video.truth if own == label]
+    return _drawn(start, end, fused, solution, meta.snippet_seconds, meta.duration, title, truth)
+
+
+def _drawn(
+    start: np.ndarray,
+    end: np.ndarray,
+    fused: Fused,
+    solution: Solution,
+    snippet_seconds: float,
+    duration: float,
+    title: str,
+    truth: Sequence[tuple[float, float]],
+) -> Figure:
+    """Three strips over time; candidates, rising by confidence, from `start` to `end` in snippets."""
+    from matplotlib import colormaps
+
+    figure = new_figure(10, 6.4)
     candidates, instances, label = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 2))
     # a candidate wears the colour of the instance it went into; instances are coloured along the video
     rank = np.empty(len(fused.picked))
@@ -79,14 +135,14 @@ def draw_labels(
     colours = colormaps["turbo"](0.05 + 0.9 * rank)
     into = np.searchsorted(np.sort(fused.picked), fused.leader)
     shade = colours[np.argsort(fused.picked)][into]
-    rows = np.arange(len(found))
-    candidates.barh(rows, found.end - found.start, left=found.start, height=0.8, color=shade)
+    rows = np.arange(len(start))
+    candidates.barh(rows, (end - start) * snippet_seconds, left=start * snippet_seconds, height=0.8, color=shade)
     candidates.set_yticks([])
-    candidates.set_ylabel(f"{len(found)} candidates\nby confidence")
+    candidates.set_ylabel(f"{len(start)} candidates\nby confidence")
     left, width = fused.start * snippet_seconds, (fused.end - fused.start) * snippet_seconds
     instances.bar(left, fused.confidence, width, align="edge", color=colours, alpha=0.6, edgecolor=colours)
     instances.set_ylabel(f"{len(fused.start)} fused instances\nconfidence q")
-    edges = np.arange(snippets + 1) * snippet_seconds
+    edges = np.arange(len(solution.label) + 1) * snippet_seconds
     label.stairs(solution.label, edges, fill=True, color="tab:red", alpha=0.75)
     label.set_ylabel("pseudo label g\nper snippet")
     label.set_xlabel("seconds")
@@ -99,11 +155,7 @@ def draw_labels(
     state = "" if solution.status == 0 else " (no solution: no label)"
     note = " | grey: true instances, for the reader alone" if len(truth) else ""
     candidates.set_title(f"{title}{state}{note}", loc="left", fontsize=10)
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)
-    with atomic_write(path, "wb") as stream:
-        stream.write(buffer.getvalue())
-    return solution
+    return figure
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -54,6 +54,28 @@ class SnippetClasses:
         return np.append(values, 0.0)[self.of_snippet]
 
 
+def snapped(position: np.ndarray) -> np.ndarray:
+    """Positions (any shape) within 1e-6 of a whole number on it, others as they are, before they are truncated.
+
+    A weighted mean of equal numbers may come out one ulp below them, by luck of the machine, and lose a snippet.
+    """
+    whole = np.round(position)
+    return np.where(np.abs(position - whole) <= SNAP, whole, position)
+
+
+def last_bit(problem: Problem) -> tuple[bool, bool]:
+    """Whether the last bit of a fused position decides the problem's snippets, and whether it costs one here.
+
+    Returns:
+        whether a start or end lies within 1e-6 of a whole number, where another order of summation may cut it
+        elsewhere; whether one lies so closely below that truncation without `snapped` loses a snippet.
+    """
+    position = np.concatenate([problem.start, problem.end])
+    whole = np.round(position)
+    near = np.abs(position - whole) <= SNAP
+    return bool(near.any()), bool((near & (position < whole)).any())
+
+
 def areas(problem: Problem, snap: bool) -> np.ndarray:
     """[n,4] int64: start of the left outside, start and end of the inside, end of the right outside.
 
@@ -63,13 +85,12 @@ def areas(problem: Problem, snap: bool) -> np.ndarray:
 
     Args:
         problem: the instances.
-        snap: round positions within 1e-6 of a whole number before truncating: a weighted mean of equal numbers may come
-            out one ulp below them, by luck of the machine. False truncates literally, as the authors' code.
+        snap: put positions within 1e-6 of a whole number on it first (`snapped`). False truncates literally, as the
+            authors' code.
     """
     position = np.stack([problem.start, problem.end], axis=1).astype(np.float64)
     if snap:
-        whole = np.round(position)
-        position = np.where(np.abs(position - whole) <= SNAP, whole, position)
+        position = snapped(position)
     start, end = np.trunc(position).astype(np.int64).T
     reach = OUTER * np.maximum(end - start, 0) ** POWER
     left = np.maximum(0, np.trunc(start - reach).astype(np.int64))

@@ -6,6 +6,8 @@ versions are the published procedures: a loop over candidates that picks, gather
 `scipy.optimize.linprog` (variables = snippets) a class with SciPy's present default method. That method is not the one
 the authors used, which SciPy no longer has; where a program has no unique optimum, the labels differ, the costs do not.
 
+`--only truncation` says how often the last bit of a fused time decides a label, on the same detections.
+
 The step is one optimiser step of RSKP on ten videos of different lengths (mean 300) with the memory branch. The plain
 version loops over the videos, one forward and backward each, and inverts a T x T matrix for every walk.
 
@@ -40,6 +42,7 @@ from wtal_bench.modeling.build import build_model
 from wtal_bench.running.config import load_config
 from wtal_plugins.gaufuse.fusion import Fusion
 from wtal_plugins.gaufuse.linpro import SELECTIONS, LinPro, Problem
+from wtal_plugins.gaufuse.snippet_classes import last_bit
 
 TINY = "--annotations {annotations} --detections {detections} --width 8 --channels 8 --lengths 7 12 --repeats 1"
 """What the test suite runs, so that this file cannot rot."""
@@ -47,6 +50,8 @@ TINY = "--annotations {annotations} --detections {detections} --width 8 --channe
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("WTAL_GOLDEN") or REPOSITORY.parent / "shared" / "golden").parent
 GRID = 25 / 16
+TEMPERATURES = (0.02, 0.002, 0.0016)
+"""Of the fusion when the authors' code makes labels."""
 LENGTHS = (60, 110, 150, 200, 250, 290, 340, 400, 510, 690)
 
 
@@ -137,6 +142,46 @@ def measure_labels(args: argparse.Namespace) -> None:
     for name, worst in (("ours", mine), ("full size", full)):
         times = [f"{1000 * t:.1f} ms" for t in one_by_one[worst]]
         print(f"  worst video for {name}: {sets[worst][0]}, alone: ours {times[0]}, full size {times[1]}")
+
+
+def measure_truncation(args: argparse.Namespace) -> None:
+    """How often the last bit of a fused time decides a label, and what that does to the label and its loss.
+
+    Labels of truncated times (`snap=False`, the authors' code) against those of times within 1e-6 of a whole snippet
+    put on it. Under equal predictions of all columns the loss is the label's sum; its gradient is the label itself.
+    """
+    sets = real_candidates(args.detections, args.annotations, positive=not args.all)
+    group = np.repeat(np.arange(len(sets)), [len(rows) for _, _, rows in sets])
+    rows = np.concatenate([rows for _, _, rows in sets])
+    generations = []
+    for temperature in TEMPERATURES:
+        fused = Fusion(temperature=temperature)(*rows.T, group)
+        cell = group[fused.picked]
+        problems = [
+            Problem(snippets, *(column[cell == i] for column in (fused.start, fused.end, fused.confidence)))
+            for i, (_, snippets, _) in enumerate(sets)
+        ]
+        near, below = np.array([last_bit(problem) for problem in problems]).sum(axis=0)
+        snapped, literal = ([s.label for s in LinPro(snap=snap)(problems)] for snap in (True, False))
+        generations.append((snapped, literal))
+        print(f"temperature {temperature:g}: {len(sets)} labels, {near} with a time on a whole snippet, {below} with "
+              f"one an ulp below it; {_compared(snapped, literal)}")  # fmt: skip
+    (first, first_literal), (second, second_literal) = generations[:2]
+    deltas = [b - a for a, b in zip(first, second)]
+    literals = [b - a for a, b in zip(first_literal, second_literal)]
+    print(f"second minus first: {_compared(deltas, literals)}")
+
+
+def _compared(ours: list[np.ndarray], literal: list[np.ndarray]) -> str:
+    gaps = [np.abs(a - b) for a, b in zip(ours, literal)]
+    differ = [i for i, gap in enumerate(gaps) if gap.max() > 1e-7]
+    peaks = [gaps[i].max() / max(np.abs(ours[i]).max(), np.abs(literal[i]).max()) for i in differ]
+    size = sum(np.abs(a).sum() for a in ours)
+    loss = abs(sum(b.sum() - a.sum() for a, b in zip(ours, literal))) / size
+    return (
+        f"{len(differ)} differ, by {np.median(peaks):.2f} of the peak (median); the loss of all labels under equal "
+        f"predictions changes by {100 * loss:.1f} %, its gradient by {100 * sum(g.sum() for g in gaps) / size:.1f} %"
+    )
 
 
 # ---- a training step ----
@@ -309,7 +354,7 @@ def report(what: str, ours: float, plain: float, note: str) -> None:
 def main() -> None:
     """Run the benchmarks asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("labels", "step"), help="run one of the two")
+    parser.add_argument("--only", choices=("labels", "step", "truncation"), help="run one of the three")
     parser.add_argument("--detections", type=Path, default=SHARED / "detections" / "thumos14_pmil_base_train.json.gz")
     parser.add_argument("--annotations", type=Path, default=SHARED / "data" / "thumos14.json")
     parser.add_argument("--all", action="store_true", help="keep candidates of score 0 and below")
@@ -327,10 +372,9 @@ def main() -> None:
         f"python {platform.python_version()}, numpy {np.__version__}, scipy {scipy_version}, torch {torch.__version__},"
         f" {torch.get_num_threads()} threads, median of {args.repeats}"
     )
-    if args.only != "step":
-        measure_labels(args)
-    if args.only != "labels":
-        measure_step(args)
+    measures = {"labels": measure_labels, "truncation": measure_truncation, "step": measure_step}
+    for name in [args.only] if args.only else measures:
+        measures[name](args)
 
 
 if __name__ == "__main__":

@@ -234,3 +234,26 @@ def test_passes_on_different_grids_cannot_be_suppressed_in_samples():
     pooled = PooledDecoder(passes=passes, shared=shared, nms={"iou": 0.5}, nms_units="samples")
     with pytest.raises(ConfigError, match="one grid"):
         pooled(outputs(), meta())
+
+
+@pytest.mark.parametrize("nms", [None, {"iou": 0.5}])
+def test_only_a_decoder_on_the_snippet_grid_hands_its_positions_on(nms):
+    cut = meta(duration=3.5)
+    found = decoder(time="snippet", end_overhang=1, nms=nms)(outputs(), cut)
+    assert found.snippets.rate == 25 / 16
+    rows = zip(found.label.tolist(), found.snippets.start.tolist(), found.snippets.end.tolist())
+    # up to 7 of 6 snippets: past the end, as the evaluators on the grid see it
+    assert sorted(rows) == [(0, 1, 4), (0, 4, 7), (1, 0, 2), (1, 5, 7)]
+    assert found.end.max() == cut.duration
+    for time in ("stride", "duration"):
+        assert decoder(time=time, nms=nms)(outputs(), cut).snippets is None
+
+
+def test_positions_are_pooled_with_their_passes_and_dropped_where_one_has_none():
+    passes = {"a": {"curve": "cas"}, "b": {"curve": "cas", "thresholds": [0.7]}}
+    shared = {"num_classes": 2, "scores_activation": "none", "thresholds": [0.5], "contrast": {"outer": None}}
+    pooled = PooledDecoder(passes=passes, shared={**shared, "time": "snippet"})(outputs(), meta())
+    np.testing.assert_allclose(pooled.snippets.start * 0.64, pooled.start, rtol=0, atol=1e-12)
+    assert len(pooled.snippets) == len(pooled) == 7
+    passes["b"]["time"] = "stride"
+    assert PooledDecoder(passes=passes, shared={**shared, "time": "snippet"})(outputs(), meta()).snippets is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tests.helpers import shared_file
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.errors import DataError
 from wtal_bench.evaluation import read_detections, write_detections
-from wtal_bench.structures import Detections
+from wtal_bench.structures import Detections, SnippetPositions
 
 CLASSES = ("CliffDiving", "Diving")
 ROW = {"label": "Diving", "start": 1.0, "end": 2.5, "score": 0.5}
@@ -65,6 +66,73 @@ def test_equal_detections_give_equal_bytes_whatever_the_file_name(tmp_path):
     for name in ("a.json.gz", "b.json.gz"):
         write_detections(tmp_path / name, videos, CLASSES, "x")
     assert (tmp_path / "a.json.gz").read_bytes() == (tmp_path / "b.json.gz").read_bytes()
+
+
+ON_GRID = {
+    "w": Detections([6.848, 0.1 + 0.2], [9.984, 3.2], [0, 1], [0.5, 0.4],
+                    SnippetPositions([10.7, (0.1 + 0.2) * 25 / 16], [15.6, 5.0], 25 / 16)),
+    "plain": Detections.from_rows([(1, 0.5, 1.0, 0.25)]),
+    "none": replace(Detections.empty(), snippets=SnippetPositions([], [], 2.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["found.json", "found.json.gz"])
+def test_positions_on_the_grid_come_back_bit_for_bit(tmp_path, name):
+    write_detections(tmp_path / name, ON_GRID, CLASSES, "mine")
+    back = read_detections(tmp_path / name, CLASSES).videos
+    for video, found in ON_GRID.items():
+        np.testing.assert_array_equal(back[video].rows(), found.rows())
+        if found.snippets is None:
+            assert back[video].snippets is None
+            continue
+        assert back[video].snippets.rate == found.snippets.rate
+        np.testing.assert_array_equal(back[video].snippets.start, found.snippets.start)
+        np.testing.assert_array_equal(back[video].snippets.end, found.snippets.end)
+
+
+def test_files_without_a_grid_keep_the_bytes_they_always_had(tmp_path):
+    write_detections(tmp_path / "a.json", {"v": ON_GRID["plain"]}, CLASSES, "x")
+    row = '{"label":"Diving","start":0.5,"end":1.0,"score":0.25}'
+    assert (tmp_path / "a.json").read_text() == f'{{"version": "x", "videos": {{\n"v":[{row}]\n}}}}\n'
+
+
+def test_snippets_of_a_row_that_is_left_out_leave_with_it(tmp_path):
+    rows = [{**ROW, "label": "Surfing", "snippets": [0, 1]}, {**ROW, "snippets": [1.5625, 3.90625]}]
+    value = {"format": 2, "grids": {"v": 25 / 16}, "videos": {"u": [ROW], "v": rows}}
+    found = read_detections(put(tmp_path, value), CLASSES, allow_invalid=True).videos["v"]
+    assert (found.snippets.start.tolist(), found.snippets.end.tolist()) == ([1.5625], [3.90625])
+
+
+def grid_file(row=None, **more):
+    row = {**ROW, "snippets": [1.5625, 3.90625]} if row is None else row
+    return {"format": 2, "grids": {"v": 25 / 16}, **with_rows(row), **more}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (grid_file(format=3), "reads forms 1 to 2 .* found 3. A newer one needs a newer wtal-bench"),
+        (grid_file(format="2"), "found '2'"),
+        (grid_file(grids=[1]), '"grids": expected an object of video id -> snippets a second'),
+        (grid_file(grids={"vv": 1.0}), r'grids\["vv"\]: the file holds no such video. Did you mean'),
+        (grid_file(grids={"v": 0}), r'grids\["v"\]: expected snippets a second, a number > 0, found 0'),
+        (grid_file(grids={"v": True}), "a number > 0, found True"),
+        (grid_file(ROW), r"videos\[\"v\"\]\[0\]: expected the keys .*snippets, found .*; 'snippets' is missing"),
+        (grid_file({**ROW, "snippets": [1]}), r"\.snippets: expected \[start, end\], two numbers in snippets"),
+        (grid_file({**ROW, "snippets": [1, "2"]}), r"\.snippets: expected \[start, end\], two numbers in snippets"),
+        (grid_file({**ROW, "snippets": [1, 5]}), r"video 'v', detection 0: snippets \[1.0, 5.0\] at 1.5625 a second"),
+    ],
+)
+def test_a_wrong_grid_says_where(tmp_path, value, text):
+    path = put(tmp_path, value)
+    with pytest.raises(DataError, match=text) as caught:
+        read_detections(path, CLASSES)
+    assert str(path) in str(caught.value)
+
+
+def test_snippets_that_no_grid_speaks_for_are_a_strangers_own_business(tmp_path):
+    file = read_detections(put(tmp_path, with_rows({**ROW, "snippets": "mine"})), CLASSES)
+    assert file.videos["v"].snippets is None
 
 
 def test_a_file_without_videos_can_be_written(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers import golden_files, shared_file
 from wtal_bench.data.annotations import Annotations
-from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, evaluate
+from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, evaluate, read_detections
 
 LOOPS = {"fac_rskp_gaufuse": "thumos_snippet", "wtalc": "wtalc"}
 
@@ -111,3 +111,17 @@ def check_counts(case, result):
     ):
         if name in counts:
             assert found == counts[name], name
+
+
+def test_videos_not_tested_count_as_missed_by_the_authors_of_acm_net_and_ftcl():
+    case = read_json(shared_file("golden/evaluation/eval_case_real_thumos_pmil_gt212_det210.json"))
+    annotations = Annotations.load(shared_file(case["ground_truth_file"]))
+    truth = GroundTruth.from_annotations(annotations, case["subset"])
+    found = read_detections(shared_file(case["detections_file"]), truth.classes).table()
+    result = PRESETS["thumos_seconds_210_of_212"].evaluate(found, truth, case["tious"])
+    assert_equal(result, case["expected"])
+    counts = (result.counts.videos, result.counts.instances, result.counts.detections)
+    assert counts == (212, 3358, case["counts"]["detections"])
+    presets = ("thumos_seconds_210_of_212", "thumos_seconds_212", "thumos_seconds_210")
+    averages = [100 * PRESETS[name].evaluate(found, truth, case["tious"]).average for name in presets]
+    np.testing.assert_allclose(averages, [42.74, 42.43, 43.27], rtol=0, atol=0.005)

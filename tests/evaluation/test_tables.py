@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from wtal_bench.data.annotations import Annotations
 from wtal_bench.errors import WtalError
 from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, TableError, get_preset, read_detections
 from wtal_bench.protocols import get_protocol
-from wtal_bench.structures import Detections
+from wtal_bench.structures import Detections, SnippetPositions
 
 ANNOTATIONS = Annotations.from_dict(
     {
@@ -37,6 +39,43 @@ def test_ground_truth_keeps_the_order_of_the_file():
     assert truth.label.tolist() == [1, 0]
     assert (truth.ambiguous_video.tolist(), truth.ambiguous_start.tolist()) == ([0], [5.0])
     assert truth.instances().tolist() == [1, 1]
+
+
+ON_GRID = SnippetPositions([10.7, 29.999999999999996], [15.6, 60.0], 25 / 16)
+FOUND = Detections([6.848, 19.2], [9.984, 38.0], [0, 1], [0.5, 0.4], ON_GRID)
+"""A fused row, and one an ulp below its snippet whose end the video cuts."""
+
+
+def test_positions_of_the_evaluators_own_grid_are_truncated_and_all_others_rounded_from_seconds():
+    other = replace(FOUND, snippets=replace(ON_GRID, rate=30 / 16, start=[12.84, 36], end=[18.72, 72.0]))
+    plain = replace(FOUND, snippets=None)
+    table = DetectionTable.from_videos({"own": FOUND, "other": other, "none": plain})
+    moved = table.on_grid(25 / 16)
+    assert moved.start.tolist() == [10, 29, 11, 30, 11, 30]
+    assert moved.end.tolist() == [15, 60, 16, 59, 16, 59]
+    assert moved.unit == "snippets"
+    assert table.on_grid(2.0).end.tolist() == [20, 76] * 3
+
+
+def test_positions_stay_with_their_rows():
+    table = DetectionTable.from_videos({"v": FOUND, "w": FOUND}).without(["v"]).take(np.array([1, 0]))
+    assert table.on_grid(25 / 16).end.tolist() == [60, 15]
+    joined = Detections.concatenate([FOUND.take([1]), Detections.empty(), FOUND.take([0])])
+    assert joined.snippets.end.tolist() == [60.0, 15.6]
+    assert Detections.concatenate([FOUND, replace(FOUND, snippets=None)]).snippets is None
+    assert Detections.concatenate([FOUND, replace(FOUND, snippets=replace(ON_GRID, rate=2.0))]).snippets is None
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [([10.7, 30.0], [15.6, 59.0]), ([10.7, 30.0], [16.0, 60.0]), ([10.7, 30.1], [15.6, 60.0]),
+     ([-1.0, 30.0], [15.6, 60.0]), ([10.7, np.nan], [15.6, 60.0]), ([10.7, 30.0], [15.6, np.inf])],
+)  # fmt: skip
+def test_positions_that_are_not_those_of_the_seconds_are_refused(start, end):
+    found = replace(FOUND, snippets=SnippetPositions(start, end, 25 / 16))
+    DetectionTable.from_videos({"v": FOUND}).check()
+    with pytest.raises(TableError, match=r"video 'v', detection [01]: snippets .* at 1.5625 a second are not its"):
+        DetectionTable.from_videos({"v": found}).check()
 
 
 def test_excluded_videos_leave_with_all_they_hold():
@@ -100,13 +139,14 @@ def test_columns_must_fit():
         GroundTruth.from_rows({"v": []}, ["A"], {"w": [(0, 1)]})
 
 
-def test_presets_drop_their_videos_from_both_sides():
+def test_presets_leave_their_videos_out():
     name = "video_test_0000270"
     truth = GroundTruth.from_rows({name: [("A", 0, 1)], "v": [("A", 0, 10)]})
     found = DetectionTable.from_rows({name: [("A", 5, 9, 0.9)], "v": [("A", 0, 10, 0.5)]}, ["A"])
     scores = {key: get_preset(key).evaluate(found, truth, [0.5]).average for key in PRESETS}
     assert scores["thumos_seconds_210"] == 1.0
     assert scores["thumos_seconds_212"] == 0.25
+    assert scores["thumos_seconds_210_of_212"] == 0.5  # not tested: a miss, and no false positive
     assert np.isclose(scores["thumos_snippet"], 0.25)
     with pytest.raises(WtalError, match="Did you mean 'activitynet'"):
         get_preset("activitynets")

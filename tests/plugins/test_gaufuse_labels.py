@@ -48,6 +48,8 @@ def test_labels_keep_the_confidences_of_the_host_s_own_fused_instances(example):
     assert instances
     assert head.counts["videos"] == len(LENGTHS)
     assert head.counts["classes labelled"] == sum(len(v.columns) for v in head.latest.videos.values())
+    assert 0 < head.counts["classes with a fused time on a whole snippet"] <= head.counts["classes labelled"]
+    assert head.counts["of them an ulp below it"] <= head.counts["classes with a fused time on a whole snippet"]
 
 
 def test_gating_leaves_absent_classes_unlabelled():

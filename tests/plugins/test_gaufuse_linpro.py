@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 
 from wtal_bench.errors import ConfigError, DataError
 from wtal_plugins.gaufuse.linpro import EMPTY, INFEASIBLE, SELECTIONS, SOLVED, LinPro, Problem
-from wtal_plugins.gaufuse.snippet_classes import snippet_classes
+from wtal_plugins.gaufuse.snippet_classes import last_bit, snippet_classes
 
 
 def problem(snippets: int, *instances: tuple[float, float, float]) -> Problem:
@@ -114,6 +114,15 @@ def test_infeasible_programs_can_be_refused_by_number():
     cases = [problem(20, (3, 9, 0.5)), problem(20, (4, 4, 0.3))]
     with pytest.raises(DataError, match=r"linear program 1 .*no solution"):
         LinPro(on_infeasible="raise")(cases)
+
+
+@pytest.mark.parametrize(
+    ("end", "found"),
+    [(5.0, (True, False)), (np.nextafter(5.0, 0), (True, True)), (np.nextafter(5.0, 9), (True, False)),
+     (4.7, (False, False)), (5 - 2e-6, (False, False))],
+)  # fmt: skip
+def test_a_time_that_the_last_bit_cuts_is_told_from_one_that_loses_a_snippet(end, found):
+    assert last_bit(problem(20, (1.5, end, 0.3))) == found
 
 
 def test_snapping_undoes_rounding_an_ulp_below_a_whole_snippet():

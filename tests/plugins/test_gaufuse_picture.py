@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import numpy as np
@@ -10,8 +11,12 @@ import pytest
 from tests.helpers import REPOSITORY
 from wtal_bench.errors import DataError
 from wtal_bench.evaluation import write_detections
+from wtal_bench.interfaces import SeenVideo, VideoMeta
 from wtal_bench.structures import Detections
-from wtal_plugins.gaufuse.picture import draw_labels, main
+from wtal_plugins.ftcl.losses import LCS
+from wtal_plugins.gaufuse.decoder import FusedDecoder
+from wtal_plugins.gaufuse.labels import PseudoLabels
+from wtal_plugins.gaufuse.picture import draw_labels, draw_run, main
 
 PNG = b"\x89PNG"
 
@@ -68,3 +73,45 @@ def test_the_committed_picture_is_there_and_small():
     picture = REPOSITORY / "plugins" / "gaufuse" / "picture.png"
     assert picture.read_bytes().startswith(PNG)
     assert picture.stat().st_size < 150_000
+
+
+def seen(tags=(1,)) -> SeenVideo:
+    cas = np.zeros((30, 2))
+    cas[4:12, 1], cas[6:10, 1], cas[20:24, 1] = 0.5, 0.9, 0.6
+    cas[2:5, 0] = 1.0
+    meta = VideoMeta("v", 19.2, 25.0, 16, 30).sampled(np.arange(30))
+    outputs = {"cas": cas, "video_prob": np.array([0.8, 0.9])}
+    return SeenVideo(meta, outputs, ("Jump", "Throw"), tags, ((1, 2.0, 7.0), (0, 9.0, 9.5)))
+
+
+DECODER = dict(num_classes=2, scores="video_prob", scores_activation="none", thresholds=[0.2, 0.4, 0.7], time="snippet")
+
+
+@pytest.mark.parametrize(("tags", "name", "candidates", "spans"), [((1,), "Throw", 5, 1), ((0,), "Jump", 3, 1)])
+def test_a_runs_decoder_is_drawn_with_the_class_of_the_videos_tags(tags, name, candidates, spans):
+    figure = draw_run(FusedDecoder(DECODER, dict(temperature=0.2)), [seen(tags)])
+    top, middle, bottom = figure.axes
+    assert top.get_title(loc="left").startswith(f"v, {name}, fused at temperature 0.2")
+    assert top.get_ylabel().startswith(f"{candidates} candidates")
+    assert len([patch for patch in top.patches if patch.get_height() == 0.8]) == candidates
+    assert len([patch for patch in bottom.patches if patch.get_facecolor()[:3] == (0.85, 0.85, 0.85)]) == spans
+    assert middle.get_ylabel().startswith(("1 fused", "2 fused"))
+
+
+def test_a_labelling_is_drawn_at_the_temperature_of_its_last_generation():
+    head = PseudoLabels(2, DECODER, generations=[5, 9], schedule=[(5, "absolute", 1.0)], temperatures=[0.02, 0.0016])
+    figure = draw_run(head, [seen()])
+    assert "temperature 0.0016" in figure.axes[0].get_title(loc="left")
+
+
+def test_a_video_without_candidates_is_said():
+    decoder = FusedDecoder({**DECODER, "class_threshold": 2.0})
+    with pytest.raises(DataError, match="'v' has no candidate to draw"):
+        draw_run(decoder, [seen()])
+
+
+@pytest.mark.parametrize("component", [FusedDecoder, PseudoLabels, LCS])
+def test_every_offered_picture_names_a_function_that_is_there(component):
+    for picture in component.pictures.values():
+        module, _, function = picture.draw.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))

@@ -28,7 +28,7 @@ from wtal_bench.decoding.time import CONVENTIONS, TimeAxis
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
 from wtal_bench.interfaces import PostProcessor, VideoOutputs
 from wtal_bench.options import at_least, build, choose
-from wtal_bench.structures import Detections, VideoMeta
+from wtal_bench.structures import Detections, SnippetPositions, VideoMeta
 
 CLAMPS = ("after_nms", "before_nms", "none")
 NMS_UNITS = ("seconds", "samples")
@@ -71,8 +71,13 @@ class Candidates:
         return replace(self.take(kept), score=score)
 
     def detections(self) -> Detections:
-        """The rows in seconds, as they are: neither suppressed nor cut to the video."""
-        return Detections(self.axis.seconds(self.start), self.axis.seconds(self.end), self.label, self.score)
+        """The rows in seconds, as they are: neither suppressed nor cut to the video.
+
+        On the grid of stored snippets they keep their positions, for the evaluators that work on it.
+        """
+        rate = self.axis.snippet_rate
+        snippets = None if rate is None else SnippetPositions(self.start, self.end, rate)
+        return Detections(self.axis.seconds(self.start), self.axis.seconds(self.end), self.label, self.score, snippets)
 
 
 class ThresholdDecoder(PostProcessor):
@@ -349,7 +354,7 @@ def _shared(label: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 
 def clamped(detections: Detections, duration: float) -> tuple[Detections, np.ndarray]:
-    """Cut every row to [0, duration].
+    """Cut every row to [0, duration]. Positions on the snippet grid stay: its evaluators see what was decoded.
 
     Returns:
         the rows (same number), and a [N] bool mask of those that are not empty now.

@@ -80,6 +80,11 @@ class TimeAxis:
         return np.asarray(seconds, dtype=np.float64) / self.step
 
     @property
+    def snippet_rate(self) -> float | None:
+        """Snippets a second where a position is one of stored snippets by convention, else None."""
+        return self.meta.fps / self.meta.stride if self.convention == "snippet" else None
+
+    @property
     def step(self) -> float:
         """Seconds a sample."""
         meta = self.meta

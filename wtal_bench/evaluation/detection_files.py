@@ -9,6 +9,12 @@ and the submission layout of the ActivityNet toolkit:
     {"version": str, "results": {video id: [{"label": str, "segment": [s, s], "score": number}, ...]}, ...}
 
 The order of videos and rows is kept: it decides between equal scores.
+
+Decoders that end on the grid of stored snippets (FAC-Net, RSKP, GauFuse) leave two things more, which only the
+evaluators on that grid read; a file that has them says so:
+
+    {"format": 2, "grids": {video id: snippets a second, ...},
+     "videos": {video id: [{"label": ..., "start": s, "end": s, "score": number, "snippets": [start, end]}, ...]}}
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,7 +36,7 @@ import numpy as np
 from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.evaluation.tables import AnnotationsLike, DetectionTable
 from wtal_bench.files import JsonError, atomic_write, parse_json
-from wtal_bench.structures import Detections
+from wtal_bench.structures import Detections, SnippetPositions
 
 EXAMPLE = """\
 {"version": "my detector, THUMOS14 test",
@@ -38,6 +45,9 @@ EXAMPLE = """\
      {"label": "CricketBowling", "start": 19.2, "end": 21.76, "score": 0.45},
      {"label": "CricketBowling", "start": 0.0, "end": 0.64, "score": 0.33}]}}"""
 """A detection file of two rows, shown with every complaint about the layout."""
+
+FORMAT = 2
+"""Newest form of our layout. Files without snippets are written in form 1, which has no "format" key."""
 
 _GZIP = b"\x1f\x8b"
 
@@ -162,14 +172,15 @@ def read_detections(
     raw = _bytes(path)
     value = _parse(path, raw)
     layout, videos = _videos(path, value)
-    columns = _Columns.read(path, layout, videos)
+    columns = _Columns.read(path, layout, videos, _grids(path, value, layout, videos))
     return columns.sort_out(path, tuple(classes), value, layout, hashlib.sha256(raw).hexdigest(), strict, allow_invalid)
 
 
 def write_detections(path: str | Path, videos: Mapping[str, Detections], classes: Sequence[str], version: str) -> None:
     """Write our layout, one video a line, atomically; compressed when the name ends in `.gz`.
 
-    Floats keep every bit, videos and rows their order; equal input gives equal bytes.
+    Floats keep every bit, videos and rows their order; equal input gives equal bytes. Positions on a snippet grid are
+    written where there are any.
 
     Raises:
         DataError: a label outside `classes`, or a number that is not finite; nothing is written.
@@ -186,10 +197,12 @@ def write_detections(path: str | Path, videos: Mapping[str, Detections], classes
 
 
 def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: str) -> list[str]:
-    lines = []
+    lines, grids = [], {}
     for name, found in videos.items():
         outside = (found.label < 0) | (found.label >= len(classes))
         finite = np.isfinite(found.start) & np.isfinite(found.end) & np.isfinite(found.score)
+        if found.snippets is not None:
+            finite &= np.isfinite(found.snippets.start) & np.isfinite(found.snippets.end)
         if outside.any() or not finite.all():
             row = int(np.argmax(outside | ~finite))
             raise DataError(
@@ -201,8 +214,15 @@ def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: 
             {"label": classes[label], "start": start, "end": end, "score": score}
             for label, start, end, score in zip(*columns)
         ]
+        if found.snippets is not None:
+            grids[name] = float(found.snippets.rate)
+            for row, *ends in zip(rows, found.snippets.start.tolist(), found.snippets.end.tolist()):
+                row["snippets"] = ends
         lines.append(f"{json.dumps(name)}:{json.dumps(rows, separators=(',', ':'))}")
-    return [f'{{"version": {json.dumps(version)}, "videos": {{\n', ",\n".join(lines), "\n}}\n"]
+    head = f'{{"version": {json.dumps(version)}, '
+    if grids:
+        head += f'"format": {FORMAT}, "grids": {json.dumps(grids)},\n'
+    return [head + '"videos": {\n', ",\n".join(lines), "\n}}\n"]
 
 
 def _bytes(path: Path) -> bytes:
@@ -263,6 +283,28 @@ def _videos(path: Path, value: Any) -> tuple[str, dict[str, list]]:
     return given[0], videos
 
 
+def _grids(path: Path, value: Mapping[str, Any], layout: str, videos: Mapping[str, list]) -> dict[str, float]:
+    """Snippets a second of the videos whose rows carry positions on the grid."""
+    form = value.get("format", 1) if layout == "videos" else 1
+    if type(form) is not int or not 1 <= form <= FORMAT:
+        raise DataError(
+            f'{path}: "format": this harness reads forms 1 to {FORMAT} of a detection file, found {form!r}. A newer '
+            "one needs a newer wtal-bench."
+        )
+    grids = value.get("grids", {}) if form > 1 else {}
+    if not isinstance(grids, dict):
+        raise _wrong(path, '"grids"', "an object of video id -> snippets a second", grids)
+    for name, rate in grids.items():
+        if name not in videos:
+            raise DataError(
+                f'{path}: grids["{name}"]: the file holds no such video.{did_you_mean(name, videos)} "grids" names the '
+                "videos whose rows carry snippets."
+            )
+        if type(rate) not in (int, float) or not 0 < rate < float("inf"):
+            raise _wrong(path, f'grids["{name}"]', "snippets a second, a number > 0", rate)
+    return grids
+
+
 @dataclass(frozen=True)
 class _Columns:
     """The rows of a whole file as columns, before any row is left out."""
@@ -273,9 +315,11 @@ class _Columns:
     start: np.ndarray
     end: np.ndarray
     score: np.ndarray
+    grids: dict[str, float]
+    snippets: np.ndarray | None
 
     @classmethod
-    def read(cls, path: Path, layout: str, videos: dict[str, list]) -> _Columns:
+    def read(cls, path: Path, layout: str, videos: dict[str, list], grids: dict[str, float]) -> _Columns:
         rows = [row for found in videos.values() for row in found]
         try:
             label = [row["label"] for row in rows]
@@ -287,12 +331,20 @@ class _Columns:
             plain = set(map(type, label)) <= {str}
             plain &= all(set(map(type, column)) <= {int, float} for column in (start, end, score))
             plain &= layout == "videos" or all(len(row["segment"]) == 2 for row in rows)
+            positions = [row["snippets"] for name in grids for row in videos[name]]
+            plain &= all(len(pair) == 2 and {*map(type, pair)} <= {int, float} for pair in positions)
             if not plain:
                 raise TypeError
             numbers = (np.array(column, dtype=np.float64) for column in (start, end, score))
-            return cls(tuple(videos), [len(found) for found in videos.values()], label, *numbers)
+            sizes = [len(found) for found in videos.values()]
+            snippets = np.full((len(rows), 2), np.nan) if grids else None
+            if positions:
+                on_grid = np.repeat([name in grids for name in videos], sizes)
+                # `grids` may name the videos in another order than the file
+                snippets[on_grid] = [row["snippets"] for name in videos if name in grids for row in videos[name]]
+            return cls(tuple(videos), sizes, label, *numbers, grids, snippets)
         except (KeyError, TypeError, IndexError, OverflowError) as error:
-            raise _first_wrong_row(path, layout, videos) from error
+            raise _first_wrong_row(path, layout, videos, grids) from error
 
     def sort_out(
         self,
@@ -308,7 +360,9 @@ class _Columns:
         number = {name: index for index, name in enumerate(classes)}
         label = np.array([number.get(name, -1) for name in self.label], dtype=np.int32)
         video = np.repeat(np.arange(len(self.names)), self.sizes)
-        table = DetectionTable(self.names, video, label, self.start, self.end, self.score)
+        rate = np.array([self.grids.get(name, np.nan) for name in self.names]) if self.grids else None
+        columns = (label, self.start, self.end, self.score)
+        table = DetectionTable(self.names, video, *columns, snippets=self.snippets, rate=rate)
         if not allow_invalid:
             try:
                 table.check()
@@ -324,7 +378,10 @@ class _Columns:
         known = table.take(label >= 0)
         cuts = np.searchsorted(known.video, np.arange(len(self.names) + 1)).tolist()
         videos = {
-            name: Detections(known.start[a:b], known.end[a:b], known.label[a:b], known.score[a:b])
+            name: Detections(
+                *(column[a:b] for column in (known.start, known.end, known.label, known.score)),
+                SnippetPositions(*known.snippets[a:b].T, self.grids[name]) if name in self.grids else None,
+            )
             for name, a, b in zip(self.names, cuts, cuts[1:])
         }
         version = value.get("version", "")
@@ -342,10 +399,13 @@ def _repeated_rows(table: DetectionTable) -> int:
     return int(np.count_nonzero(same))
 
 
-def _first_wrong_row(path: Path, layout: str, videos: dict[str, list]) -> DataError:
+def _first_wrong_row(
+    path: Path, layout: str, videos: dict[str, list], grids: Mapping[str, float] = MappingProxyType({})
+) -> DataError:
     """Find the first row that is not as it should be and say so."""
-    keys = ("label", "start", "end", "score") if layout == "videos" else ("label", "segment", "score")
+    basic = ("label", "start", "end", "score") if layout == "videos" else ("label", "segment", "score")
     for name, rows in videos.items():
+        keys = (*basic, "snippets") if name in grids else basic
         for place, row in enumerate(rows):
             where = f'{layout}["{name}"][{place}]'
             if not isinstance(row, dict):
@@ -367,9 +427,9 @@ def _wrong_value(key: str, value: Any) -> str:
     """What the value of a row's key should have been, or an empty string."""
     if key == "label":
         return "" if isinstance(value, str) else "a class name in quotes"
-    if key == "segment":
+    if key in ("segment", "snippets"):
         sound = isinstance(value, list) and len(value) == 2 and not any(_wrong_value("start", side) for side in value)
-        return "" if sound else "[start, end], two numbers in seconds"
+        return "" if sound else f"[start, end], two numbers in {'seconds' if key == 'segment' else 'snippets'}"
     if type(value) not in (int, float):
         text = "a number"
         return f"{text} without quotes" if isinstance(value, str) else text

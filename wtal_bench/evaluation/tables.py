@@ -13,6 +13,9 @@ import numpy as np
 from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.structures import Detections
 
+SAME_TIME = 1e-5
+"""Seconds by which a position on the grid and its time in seconds may differ."""
+
 GroundTruthRow = tuple[str, float, float]
 """(class name, start s, end s)."""
 
@@ -48,6 +51,13 @@ def _indices_fit(column: np.ndarray, size: int, what: str) -> None:
 
 def _join(parts: list[np.ndarray], kind: type) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0, kind)
+
+
+def _on_own_grid(found: Detections) -> np.ndarray:
+    """[N,2] positions on the snippet grid, NaN without one."""
+    if found.snippets is None:
+        return np.full((len(found), 2), np.nan)
+    return np.stack([found.snippets.start, found.snippets.end], axis=1)
 
 
 def _flatten(videos: Mapping[str, Sequence[tuple]], numbers: int) -> tuple[np.ndarray, list[str], list[np.ndarray]]:
@@ -220,6 +230,9 @@ class DetectionTable:
         start, end: [N] float64, seconds or snippets as `unit` says.
         score: [N] float64.
         unit: "seconds", or "snippets" for positions on a snippet grid.
+        snippets: [N,2] float64 start and end on the grid the decoder ended on, NaN where it ended on none; None where
+            no row has any.
+        rate: [V] float64 snippets a second of each video's grid, NaN where it has none; None as `snippets`.
     """
 
     videos: tuple[str, ...]
@@ -229,6 +242,8 @@ class DetectionTable:
     end: np.ndarray = field(repr=False)
     score: np.ndarray = field(repr=False)
     unit: Literal["seconds", "snippets"] = "seconds"
+    snippets: np.ndarray | None = field(default=None, repr=False)
+    rate: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "videos", tuple(self.videos))
@@ -242,6 +257,17 @@ class DetectionTable:
             raise TableError(f"DetectionTable.label must be a class index or -1, got {self.label.min()}.")
         if self.unit not in ("seconds", "snippets"):
             raise TableError(f"DetectionTable.unit must be 'seconds' or 'snippets', got {self.unit!r}.")
+        self._check_grid()
+
+    def _check_grid(self) -> None:
+        if self.snippets is None and self.rate is None:
+            return
+        shapes = [None if column is None else np.shape(column) for column in (self.snippets, self.rate)]
+        if shapes != [(len(self), 2), (len(self.videos),)] or self.unit != "seconds":
+            raise TableError(
+                f"DetectionTable.snippets [N,2] and .rate [V] go together, with rows in seconds; got the shapes "
+                f"{shapes} for {len(self)} rows of {len(self.videos)} videos in {self.unit}."
+            )
 
     def __len__(self) -> int:
         return len(self.video)
@@ -251,6 +277,10 @@ class DetectionTable:
         """Join the detections (in seconds) of every video, in the order of the mapping."""
         parts = list(videos.values())
         sizes = np.fromiter((len(part) for part in parts), np.int64, len(parts))
+        snippets = rate = None
+        if any(part.snippets is not None for part in parts):
+            snippets = np.concatenate([_on_own_grid(part) for part in parts])
+            rate = np.array([np.nan if part.snippets is None else part.snippets.rate for part in parts])
         return cls(
             tuple(videos),
             np.repeat(np.arange(len(parts), dtype=np.int32), sizes),
@@ -258,6 +288,8 @@ class DetectionTable:
             _join([part.start for part in parts], np.float64),
             _join([part.end for part in parts], np.float64),
             _join([part.score for part in parts], np.float64),
+            snippets=snippets,
+            rate=rate,
         )
 
     @classmethod
@@ -276,7 +308,8 @@ class DetectionTable:
     def take(self, index: np.ndarray) -> DetectionTable:
         """Return the rows `index` selects (indices or a mask), in that order; `videos` stays as it is."""
         columns = {name: getattr(self, name)[index] for name in ("video", "label", "start", "end", "score")}
-        return replace(self, **columns)
+        snippets = None if self.snippets is None else self.snippets[index]
+        return replace(self, **columns, snippets=snippets)
 
     def without(self, videos: Collection[str]) -> DetectionTable:
         """Return the table without the detections of these videos; ids that are not in it change nothing."""
@@ -287,13 +320,17 @@ class DetectionTable:
     def on_grid(self, grid: float) -> DetectionTable:
         """Return whole snippet positions, `grid` snippets a second.
 
-        Seconds become the nearest position, halves to even: without rounding again, a time that lies on the grid
-        can end one float below its snippet. Positions already in snippets are cut to whole ones, as the loops of
-        the W-TALC family do.
+        Positions in snippets are cut to whole ones, as the loops of the W-TALC family do; so are those that a decoder
+        on this very grid left beside its seconds. Other seconds become the nearest position, halves to even: without
+        rounding again, a time that lies on the grid can end one float below its snippet.
         """
         if self.unit == "snippets":
             return replace(self, start=np.trunc(self.start), end=np.trunc(self.end))
-        return replace(self, start=np.rint(self.start * grid), end=np.rint(self.end * grid), unit="snippets")
+        start, end = np.rint(self.start * grid), np.rint(self.end * grid)
+        if self.snippets is not None:
+            own = self.rate[self.video] == grid
+            start, end = (np.where(own, np.trunc(known), at) for known, at in zip(self.snippets.T, (start, end)))
+        return replace(self, start=start, end=end, unit="snippets", snippets=None, rate=None)
 
     def place(self, row: int) -> str:
         """Name a row the way its producer would: the video id and the row number within that video."""
@@ -320,5 +357,26 @@ class DetectionTable:
                 f"{self.place(row)}: start {self.start[row]}, end {self.end[row]} ({np.count_nonzero(bad)} such rows); "
                 f"needed finite {self.unit} with start <= end. Swap or drop them in the code that wrote them; "
                 "strict_official=True scores them as the official code does."
+            )
+        return self._check_snippets()
+
+    def _check_snippets(self) -> DetectionTable:
+        """Return self if the positions on the grid say what the seconds say, but for the cut at the video's end."""
+        if self.snippets is None:
+            return self
+        rate = self.rate[self.video]
+        rows = ~np.isnan(rate)
+        start, end = self.snippets[rows].T / rate[rows]
+        last = np.full(len(self.videos), -np.inf)
+        np.maximum.at(last, self.video, self.end)  # a row that was cut ends where its video does
+        cut = self.end[rows] == last[self.video[rows]]
+        fits = (start >= 0) & (np.abs(start - self.start[rows]) <= SAME_TIME)
+        fits &= (np.abs(end - self.end[rows]) <= SAME_TIME) | (cut & (end > self.end[rows]) & np.isfinite(end))
+        if not fits.all():
+            row = int(np.flatnonzero(rows)[np.argmin(fits)])
+            raise TableError(
+                f"{self.place(row)}: snippets {self.snippets[row].tolist()} at {rate[row]:g} a second are not its "
+                f"{self.start[row]} to {self.end[row]} s. Both must name one segment: position / snippets a second = "
+                "seconds; only the end of the video may cut the seconds."
             )
         return self

@@ -220,7 +220,7 @@ def _record(record: dict[str, Any], section: Section) -> str:
 
 
 def _curve(paper: PublishedRow) -> dict[str, Any]:
-    tious = sorted((iou for iou in paper.cells if iou and ":" not in iou and paper.cells[iou].value), key=float)
+    tious = sorted((iou for iou in paper.cells if iou and ":" not in iou), key=float)
     return {
         "name": f"{paper.method} ({paper.tables[0]})",
         "dataset": normal_name(paper.dataset),

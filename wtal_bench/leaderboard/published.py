@@ -1,9 +1,8 @@
 """The papers' own numbers: `leaderboard/published.csv`, one row a cell, with its footnotes.
 
-Columns: method, variant, dataset, split, metric, iou, value (percent as printed, or as corrected), table, quoted_by
-(empty for a paper's own row), note. A note says what was corrected and what was printed, which version of a number
-another paper gives, or what a number was measured with; several notes are parted by ` | `. An empty value is a cell
-that was printed but cannot be defined.
+Columns: method, variant, dataset, split, metric, iou, value (percent, as printed, right or wrong), table, quoted_by
+(empty for a paper's own row), note. A note says what a number should have been, which version of it another paper
+gives, or what it was measured with; several notes are parted by ` | `.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ HEADLINE = ("", "full method", *SUPERVISION)
 
 @dataclass(frozen=True)
 class Cell:
-    """One printed number: its text in percent (empty = undefined) and the notes that belong to it."""
+    """One printed number: its text in percent and the notes that belong to it."""
 
     value: str
     notes: tuple[str, ...] = ()
@@ -65,12 +64,12 @@ class PublishedRow:
     def number(self, iou: str) -> float | None:
         """The value in percent, None where the paper prints none."""
         cell = self.cells.get(iou)
-        return float(cell.value) if cell and cell.value else None
+        return float(cell.value) if cell else None
 
     def average(self, iou: str) -> tuple[float | None, bool]:
         """The average over a range like "0.1:0.7", and whether it was computed here because the paper prints none."""
         printed = self.number(iou)
-        if printed is not None or iou in self.cells:
+        if printed is not None:
             return printed, False
         parts = [self.number(part) for part in expand(iou)]
         return (None, False) if None in parts else (fmean(parts), True)
@@ -141,10 +140,10 @@ def _check_line(where: str, line: dict[str, str]) -> None:
     if line["metric"] not in METRICS:
         raise RecordError(f"{where}: metric is {line['metric']!r}.{did_you_mean(line['metric'], METRICS)}")
     try:
-        if line["value"] and not 0 <= float(line["value"]) <= 100:
+        if not 0 <= float(line["value"]) <= 100:
             raise ValueError
     except ValueError:
-        raise RecordError(f"{where}: value is {line['value']!r}; needed: percent, 0 to 100, or nothing.") from None
+        raise RecordError(f"{where}: value is {line['value']!r}; needed: percent, 0 to 100.") from None
 
 
 def _row(key: tuple[str, ...], cells: dict[str, tuple[str, str]]) -> PublishedRow:

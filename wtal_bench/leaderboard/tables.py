@@ -258,8 +258,9 @@ def _printed_value(value: float, computed: bool) -> str:
 
 def _published(rows: list[PublishedRow], notes: Footnotes) -> list[Part]:
     lead = (
-        "As papers print them, corrected where a footnote says so; a value in brackets is the mean of the row's own "
-        "values where the paper prints none. Evaluators, features and video sets differ between papers: no ranks."
+        "As papers print them: where a number contradicts its own row, a footnote says what it should be. A value in "
+        "brackets is the mean of the row's own values where the paper prints none. Evaluators, features and video sets "
+        "differ between papers: no ranks."
     )
     tables = [(_printed([row for row in rows if row.headline], notes, variants=False), "Published", False)]
     others = [row for row in rows if not row.headline]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass
+from wtal_bench.interfaces import Batch, Outputs, TrainingPass
 from wtal_bench.modeling.model import Model
 from wtal_bench.modeling.parts import Part, build_part, build_parts, check_reads, modules
 from wtal_bench.modeling.weights import LossWeight
@@ -72,14 +72,14 @@ class Localizer(Model):
 
     # ---- what it is made of ----
 
-    def components(self) -> Iterator[tuple[str, Component]]:
-        """Yield (key path below `model`, component) of every part."""
-        yield "backbone", self.backbone
+    def parts(self) -> Iterator[tuple[str, str, Part]]:
+        """Yield (key path below `model`, "", part) of every part."""
+        yield "backbone", "", self._backbone
         for group, parts in (("heads", self._heads), ("losses", self._losses), ("views", self._views)):
             for name, part in parts.items():
-                yield f"{group}.{name}", part.component
+                yield f"{group}.{name}", "", part
         if self._decoder is not None:
-            yield "postprocessor", self._decoder.component
+            yield "postprocessor", "", self._decoder
 
     @property
     def fields(self) -> list[str]:

@@ -68,8 +68,17 @@ class Model(BaseModel):
     def __init__(self) -> None:
         super().__init__(data_preprocessor=ToDevice())
 
+    def parts(self) -> Iterator[tuple[str, str, Part]]:
+        """Yield (key path below `model`, prefix of the fields it knows in the model's outputs, part) of every part."""
+        raise NotImplementedError
+
     def components(self) -> Iterator[tuple[str, Component]]:
         """Yield (key path below `model`, component) of every part."""
+        return ((path, part.component) for path, _, part in self.parts())
+
+    @property
+    def fields(self) -> list[str]:
+        """Names of all output fields, in the order they are made."""
         raise NotImplementedError
 
     def compute(self, batch: Batch, wanted: Collection[str] | None = None) -> Outputs:

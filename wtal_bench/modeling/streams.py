@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
-from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass
+from wtal_bench.interfaces import Batch, Outputs, TrainingPass
 from wtal_bench.modeling.blocks import take_columns
 from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.modeling.model import Model
-from wtal_bench.modeling.parts import build_part, check_name, check_reads
+from wtal_bench.modeling.parts import Part, build_part, check_name, check_reads
 from wtal_bench.options import check_arguments, columns, merged
 
 __all__ = ["Streams"]
@@ -81,12 +81,17 @@ class Streams(Model):
         made = {f"{n}.{f}": n for n, m in self.members.items() for f in m.fields}
         check_reads(self._decoder, made)
 
-    def components(self) -> Iterator[tuple[str, Component]]:
-        """Yield (key path below `model`, component) of every part."""
+    @property
+    def fields(self) -> list[str]:
+        """Names of all output fields, member by member."""
+        return [f"{name}.{field}" for name, member in self.members.items() for field in member.fields]
+
+    def parts(self) -> Iterator[tuple[str, str, Part]]:
+        """Yield (key path below `model`, prefix of the fields it knows, part) of every part."""
         for name, member in self.members.items():
-            for path, component in member.components():
-                yield f"members.{name}.{path}", component
-        yield "postprocessor", self._decoder.component
+            for path, _, part in member.parts():
+                yield f"members.{name}.{path}", f"{name}.", part
+        yield "postprocessor", "", self._decoder
 
     def compute(self, batch: Batch, wanted: Collection[str] | None = None) -> Outputs:
         """Run every member on its own columns; one of which nothing is wanted does not run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pprint
 import warnings
 from pathlib import Path
@@ -49,6 +50,9 @@ class HarnessRunner(Runner):
         for handler in logger.handlers:
             if type(handler).__name__ == "StreamHandler":
                 handler.setLevel("ERROR")
+        for name in ("wtal_bench", "wtal_plugins"):  # what components have to say belongs to the run's log too
+            logging.getLogger(name).setLevel(logging.INFO)
+            logging.getLogger(name).handlers = list(logger.handlers)
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:

@@ -74,7 +74,7 @@ def detect(
                 "same extractor, streams in the same order, as the training features."
             ) from error
         if plot is not None:
-            from wtal_bench.running.picture import draw_video
+            from wtal_bench.report.curves import draw_video
 
             draw_video(plot / f"{path.stem}.png", video, sampled, found[path.stem], classes)
     return classes, found

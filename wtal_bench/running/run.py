@@ -15,6 +15,7 @@ from wtal_bench.errors import ConfigError
 from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
 from wtal_bench.leaderboard.record import store_detections, write_record
+from wtal_bench.report.curves import draw_video
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
 from wtal_bench.running.config import load_config
 from wtal_bench.running.configured_hooks import build_hooks
@@ -22,7 +23,6 @@ from wtal_bench.running.datasets import open_data
 from wtal_bench.running.device import pick_device
 from wtal_bench.running.loader import Request
 from wtal_bench.running.model_checks import check_model
-from wtal_bench.running.picture import draw_video
 from wtal_bench.running.provenance import component_list, environment, git_state, recorded_config
 from wtal_bench.running.runner import Testing, Training, build_testing, build_training
 from wtal_bench.running.settings import RunConfig

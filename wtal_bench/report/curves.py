@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wtal_bench.files import atomic_write
 from wtal_bench.interfaces import VideoOutputs
+from wtal_bench.report.figures import new_figure, save_figure
 from wtal_bench.structures import Detections, VideoMeta
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROWS = 3
 """Classes shown: those with the best detections."""
@@ -21,24 +25,30 @@ def draw_video(
     meta: VideoMeta,
     detections: Detections,
     classes: tuple[str, ...],
-    truth: list[tuple[int, float, float]] | None = None,
+    truth: Sequence[tuple[int, float, float]] | None = None,
 ) -> None:
-    """Write a PNG: per class the CAS over time, below it the best detections, and the ground truth if known.
+    """Write `draw_curves` of a video to a PNG."""
+    save_figure(draw_curves(outputs, meta, detections, classes, truth), path)
+
+
+def draw_curves(
+    outputs: VideoOutputs,
+    meta: VideoMeta,
+    detections: Detections,
+    classes: tuple[str, ...],
+    truth: Sequence[tuple[int, float, float]] | None = None,
+) -> Figure:
+    """Draw per class the CAS over time, below it the best detections, and the ground truth if known.
 
     Args:
-        path: file to write.
         outputs: the video's outputs; fields [T] or [T,C] are drawn.
         meta: the video.
         detections: what was found.
         classes: class names.
         truth: (label, start s, end s) rows.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     shown = _best_classes(detections, truth)
-    figure = Figure(figsize=(10, 1.2 + 1.5 * len(shown)), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(10, 1.2 + 1.5 * len(shown))
     axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     curves = {name: value for name, value in outputs.items() if np.ndim(value) == 2}
     times = None
@@ -62,13 +72,10 @@ def draw_video(
         + ("" if truth is None else ", ground truth (green)"),
         fontsize=9,
     )
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)
-    with atomic_write(path, "wb") as stream:
-        stream.write(buffer.getvalue())
+    return figure
 
 
-def _best_classes(detections: Detections, truth: list[tuple[int, float, float]] | None) -> list[int]:
+def _best_classes(detections: Detections, truth: Sequence[tuple[int, float, float]] | None) -> list[int]:
     order = detections.label[np.argsort(-detections.score, kind="stable")].tolist()
     wanted = [label for label, _, _ in truth or []] + order
     return list(dict.fromkeys(wanted))[:ROWS] or [0]
