@@ -418,7 +418,10 @@ _ALL = (
         classes=_THUMOS14,
         tious=_SEVEN,
         averages=_SEVEN_AVERAGES,
-        variants=("thumos_seconds_212", "thumos_seconds_210", "thumos_snippet", "wtalc"),
+        variants=(
+            *("thumos_seconds_212", "thumos_seconds_210", "thumos_seconds_210_of_212"),
+            *("thumos_snippet", "thumos_snippet_official", "wtalc"),
+        ),
         annotation_file="thumos14.json",
         splits=MappingProxyType(
             {
