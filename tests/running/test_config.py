@@ -22,7 +22,7 @@ from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.config import apply_option, check_config, load_config, parse_value
 from wtal_bench.running.model_checks import check_model
 
-CONFIGS = sorted((REPOSITORY / "configs").rglob("*.py"))
+CONFIGS = sorted(path for path in (REPOSITORY / "configs").rglob("*.py") if path.parent.name != "ideas")
 BASES = [path for path in CONFIGS if "_base_" in path.parts]
 RUNNABLE = [path for path in CONFIGS if "_base_" not in path.parts]
 ABLATIONS = sorted((REPOSITORY / "configs" / "ablations").glob("*.yaml"))

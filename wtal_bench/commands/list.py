@@ -78,7 +78,9 @@ def _list_configs(pattern: str, as_json: bool) -> int:
         return 0
     widths = [max(len(getattr(recipe, key)) for recipe in found) for key in ("name", "method", "protocol")]
     room = shutil.get_terminal_size((160, 24)).columns - sum(widths) - 6
-    for recipe in found:
+    for number, recipe in enumerate(found):
+        if recipe.method == "idea" and number and found[number - 1].method != "idea":
+            print("\nideas, for any host:")
         cells = (text.ljust(width) for text, width in zip((recipe.name, recipe.method, recipe.protocol), widths))
         print("  ".join([*cells, textwrap.shorten(recipe.header, max(room, 40), placeholder=" ...")]))
     return 0

@@ -27,8 +27,9 @@ from typing import Any
 import yaml
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
-from wtal_bench.recipes import anchor, find, read_tree
+from wtal_bench.recipes import Layers, anchor, find, read_layers
 from wtal_bench.running.config import check_config
+from wtal_bench.running.ideas import as_tree, settled
 from wtal_bench.running.settings import RunConfig
 
 ROW_KEYS = ("name", "paper_row", "published", "base", "instead", "note", "options")
@@ -65,21 +66,26 @@ class Row:
         Raises:
             ConfigError: a config that is not there, an option that leads nowhere, or a reference to nothing.
         """
-        path = find(self.base, self.file, f"row {self.name}") if base is None else self._other_base(base)
-        tree = read_tree(path)
+        layers = self._layers(base)
+        tree = settled(layers)
         original = copy.deepcopy(tree)
-        for key, value in self.options.items():
-            _set(tree, key, _resolved(value, original, self.where), self.where)
+        options = [(key, _resolved(value, original, self.where)) for key, value in self.options.items()]
+        if layers.ideas:
+            tree = settled(layers, as_tree(options))
+        for key, value in options:
+            _set(tree, key, value, self.where)
             if key.startswith("train.init_from"):
-                anchor(tree, self.file, path)
+                anchor(tree, self.file, layers.path)
         tree["variant"] = self.name
-        return check_config(tree, str(path))
+        return check_config(tree, layers.where)
 
-    def _other_base(self, base: str) -> Path:
-        given, key = find(base), f"row {self.name}: instead"
+    def _layers(self, base: str | None) -> Layers:
+        if base is None:
+            return read_layers(self.base, self.file, f"row {self.name}")
+        given, key = read_layers(base), f"row {self.name}: instead"
         for other, instead in (self.instead or {}).items():
-            if find(other, self.file, key).resolve() == given.resolve():
-                return find(instead, self.file, key)
+            if not given.ideas and find(other, self.file, key).resolve() == given.path.resolve():
+                return read_layers(instead, self.file, key)
         return given
 
 

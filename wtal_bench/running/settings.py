@@ -158,6 +158,8 @@ class RunConfig:
         method, variant: names for the leaderboard.
         model: component configs, checked when the model is built.
         train, test, data, runtime: the sections.
+        ideas: the ideas on the host -> what was chosen for their switches; empty where there is none.
+        host: method and variant of the host alone; empty where there is no idea.
     """
 
     path: str
@@ -168,15 +170,18 @@ class RunConfig:
     data: Data
     runtime: Runtime
     variant: str = ""
+    ideas: dict[str, Any] = field(default_factory=dict)
+    host: dict[str, str] = field(default_factory=dict)
 
     def resolved(self) -> dict[str, Any]:
         """Everything as plain JSON-able data, defaults included."""
         sections = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
-        return _plain({"method": self.method, "variant": self.variant, "model": self.model, **sections})
+        mix = {"ideas": self.ideas, "host": self.host} if self.ideas else {}
+        return _plain({"method": self.method, "variant": self.variant, "model": self.model, **sections, **mix})
 
 
 SECTIONS: dict[str, type] = {"train": Train, "test": Test, "data": Data, "runtime": Runtime}
-TOP_LEVEL = ("method", "variant", "model", *SECTIONS)
+TOP_LEVEL = ("method", "variant", "model", *SECTIONS, "ideas", "host")
 
 
 def _plain(value: Any) -> Any:
