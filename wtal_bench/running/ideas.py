@@ -169,11 +169,11 @@ def _refuse_doubles(model: Mapping[str, Any], added: Mapping[str, Any], where: s
         taken = there.get(name)
         if taken is not None and not part.get(REPLACE):
             plugins = {str(config.get("type")).rpartition(".")[0] for config in (taken, part)}
-            same = len(plugins) == 1 and "" not in plugins
-            hint = "It has this idea already." if same else "Give one another name, or let the idea say replace=True."
+            if len(plugins) == 1 and "" not in plugins:
+                raise ConfigError(f"{where}: the host has this idea already: {group}.{name} is {taken.get('type')}.")
             raise ConfigError(
-                f"{where}: adds {group}.{name} ({part.get('type')}), but the host has {group}.{name} "
-                f"({taken.get('type')}). {hint}"
+                f"{where}: adds {group}.{name} ({part.get('type')}), but the host has a part of that name "
+                f"({taken.get('type')}). Give one of them another name, or let the idea say replace=True."
             )
         kind = str(part.get("type"))
         for other, config in there.items():
