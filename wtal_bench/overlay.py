@@ -15,6 +15,8 @@ from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.options import merged
 
 REPLACE = "replace"
+MANY = ("heads", "losses", "views", "passes")
+"""Where there may be any number of components, by name."""
 
 
 def overlaid(below: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -67,11 +69,11 @@ def _replaces(under: Any, value: Mapping[str, Any], path: str, siblings: Mapping
             )
         return True
     if old is not None and new != old:
-        name = path.rpartition(".")[2]
+        *_, group, name = path.split(".")
+        both = f" To keep both, give yours another name, e.g. {_free(name, new, siblings)!r}." if group in MANY else ""
         raise ConfigError(
-            f"{path} is {old!r} in the base, and {new!r} would take its place. To keep both, give yours another name, "
-            f"e.g. {_free(name, new, siblings)!r}; to put it in the place of the other, say {REPLACE}=True beside its "
-            "type."
+            f"{path} is {old!r} in the base, and {new!r} would take its place.{both} To put it in the place of the "
+            f"other, say {REPLACE}=True beside its type."
         )
     return False
 

@@ -1,8 +1,15 @@
 # BGES: the background loss of Li et al. on a host with a background class and an attention; the whole video's attention
 # learns from it. The paper has no such table: the wiring is ours.
+from typing import Literal
 
 
-def idea(host, scale_weights=True, weight=0.1, norm='nf', attention='host', background='host'):
+def idea(
+    host,
+    scale_weights=True,
+    weight=0.1,
+    norm: Literal['nf', 'nb', 'nf_const'] = 'nf',
+    attention: Literal['host', 'norm', 'softmax_max'] = 'host',
+    background: Literal['host', 'zero'] = 'host'):
     """The host's batches, optimiser and schedule, from the start on.
 
     scale_weights: `weight` times what a class weighs in the host's own classification loss.

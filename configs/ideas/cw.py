@@ -1,8 +1,15 @@
 # CW: FAC-Net's class-wise foreground branch (Table 5 of Huang, Wang, Li). It trains the host's classifier and its
 # embedding; the test path stays the host's. Neither paper nor code says how it is attached: the wiring is ours.
+from typing import Literal
 
 
-def idea(host, scale_weights=True, weight=1.0, cas_source='host_cosine', fg_tie=False, fg_init='neg_bg'):
+def idea(
+    host,
+    scale_weights=True,
+    weight=1.0,
+    cas_source: Literal['host_cosine', 'host_logits', 'own'] = 'host_cosine',
+    fg_tie=False,
+    fg_init: Literal['neg_bg', 'random'] = 'neg_bg'):
     """The host's batches, optimiser and schedule, from the start on.
 
     scale_weights: `weight` times what a class weighs in the host's own classification loss.

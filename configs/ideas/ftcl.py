@@ -1,15 +1,16 @@
 # FSD + LCS: FTCL's two losses on pairs of videos (Table 5 of Gao et al.). They train the host's embedding; the test
 # path stays the host's. The paper gives no setting for other hosts: the wiring is ours.
+from typing import Literal
 
 
 def idea(
     host,
     scale_weights=True,
-    schedule='warm_start',
+    schedule: Literal['warm_start', 'joint'] = 'warm_start',
     epochs=25,
-    pairs='dataset',
-    score='auto',
-    gather='plain',
+    pairs: Literal['dataset', 'in_batch', 'host'] = 'dataset',
+    score: Literal['auto', 'attention', 'relu_sum', 'softmax_max', 'norm'] = 'auto',
+    gather: Literal['plain', 'weighted'] = 'plain',
     tau=0.92,
     lengths=(5, 30),
     proj_dim=512):

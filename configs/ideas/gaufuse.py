@@ -1,16 +1,17 @@
 # GauFuse: pseudo labels from the host's own fused detections, remade while it trains on, and fusion at test (Table 5 of
 # Zhou et al.: fusion + LinPro + delta). The paper gives no setting for other hosts: the wiring is ours.
+from typing import Literal
 
 
 def idea(
     host,
     scale_weights=True,
-    schedule='warm_start',
+    schedule: Literal['warm_start', 'joint'] = 'warm_start',
     epochs=150,
-    test='fusion',
-    form='auto',
-    thresholds='auto',
-    contrast='gaufuse',
+    test: Literal['fusion', 'host'] = 'fusion',
+    form: Literal['auto', 'softmax', 'softmax_with_zero', 'sigmoid'] = 'auto',
+    thresholds: Literal['auto', 'host', 'many'] = 'auto',
+    contrast: Literal['gaufuse', 'host'] = 'gaufuse',
     label_background=False,
     gate_by_label=False,
     temperature=0.2):

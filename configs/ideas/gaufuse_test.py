@@ -1,8 +1,13 @@
 # GauFuse at test alone: the host's candidates are fused by Gaussian weighting where it suppresses them. Training stays
 # the host's. The paper does not say how its Table 5 takes candidates from other hosts: the wiring is ours.
+from typing import Literal
 
 
-def idea(host, temperature=0.2, thresholds='auto', contrast='gaufuse'):
+def idea(
+    host,
+    temperature=0.2,
+    thresholds: Literal['auto', 'host', 'many'] = 'auto',
+    contrast: Literal['gaufuse', 'host'] = 'gaufuse'):
     """All candidates of all thresholds and passes, fused once per class.
 
     temperature: 0.2 (code) or 0.03 (paper).

@@ -1,8 +1,15 @@
 # TEN: the temporal continuity of Li et al. A second look at every video, in which neighbouring snippets are one, must
 # agree with the first. The paper has no such table: the wiring is ours.
+from typing import Literal
 
 
-def idea(host, scale_weights=True, weight=0.1, k=4, attention='auto', detach_target=False):
+def idea(
+    host,
+    scale_weights=True,
+    weight=0.1,
+    k=4,
+    attention: Literal['auto', 'none'] = 'auto',
+    detach_target=False):
     """The host's batches, optimiser and schedule, from the start on.
 
     scale_weights: `weight` times what a class weighs in the host's own classification loss.

@@ -1,4 +1,4 @@
-"""Every idea on every host: the pair trains two steps and is evaluated, or is refused when it is built, with the reason."""
+"""Every idea on every host: the pair trains two steps and is tested, or is refused when it is built, with a reason."""
 
 from __future__ import annotations
 

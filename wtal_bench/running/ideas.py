@@ -13,10 +13,10 @@ import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from wtal_bench.errors import ConfigError, WtalError, did_you_mean, listing
-from wtal_bench.options import merged
+from wtal_bench.options import choose, merged
 from wtal_bench.overlay import REPLACE, overlaid
 from wtal_bench.recipes import IDEAS, PLUS, Idea, Layers, Tree
 from wtal_bench.registry import check_arguments
@@ -141,8 +141,15 @@ def _switches(idea: Idea, above: Sequence[Tree], where: str) -> dict[str, Any]:
                 f"dict({idea.name}=dict(scale_weights=False)); got {section!r}."
             )
         given |= own
-    check_arguments(_function(idea), given, f"{where}: {IDEAS}.{idea.name}", f"idea {idea.name!r}", hidden=("host",))
-    return {**switches_of(idea), **given}
+    key, function = f"{where}: {IDEAS}.{idea.name}", _function(idea)
+    check_arguments(function, given, key, f"idea {idea.name!r}", hidden=("host",))
+    hints, switches = get_type_hints(function), {**switches_of(idea), **given}
+    for name, value in switches.items():
+        if get_origin(hints.get(name)) is Literal:
+            choose(f"{key}.{name}", value, get_args(hints[name]))
+        elif isinstance(switches_of(idea)[name], bool) and not isinstance(value, bool):
+            raise ConfigError(f"{key}.{name}={value!r} must be True or False.")
+    return switches
 
 
 def _call(idea: Idea, host: Host, switches: Mapping[str, Any], where: str) -> dict[str, Any]:
