@@ -8,7 +8,7 @@ def idea(
     scale_weights=True,
     schedule: Literal['warm_start', 'joint'] = 'warm_start',
     epochs=25,
-    pairs: Literal['dataset', 'in_batch', 'host'] = 'dataset',
+    pairs: Literal['auto', 'dataset', 'in_batch', 'host'] = 'auto',
     score: Literal['auto', 'attention', 'relu_sum', 'softmax_max', 'norm'] = 'auto',
     gather: Literal['plain', 'weighted'] = 'plain',
     tau=0.92,
@@ -18,7 +18,8 @@ def idea(
 
     scale_weights: the published 0.8 and 0.1 times what a class weighs in the host's own classification loss.
     schedule: 'warm_start' (the host by its own recipe, then `epochs` at its learning rate), or 'joint' from the start.
-    pairs: 'dataset' (the fixed list of pairs), 'in_batch', or 'host' (those its batches are made of).
+    pairs: 'dataset' (the fixed list of pairs), 'in_batch', 'host' (its own batches of pairs of one class, and as many
+        pairs that share none), or 'auto': 'host' where it has such batches, else 'dataset'.
     score: what ranks snippets: 'auto' (the host's actionness or attention, else the sum over classes of relu(cas)), or
         a source of the head `Actionness`.
     gather: 'plain', or 'weighted' by the score, which lets the gradient reach what makes that.
@@ -41,7 +42,10 @@ def idea(
         reads=reads,
         report_matched=True,
         weight=dict(contrast=0.1 * share, matched=0.0))
-    train = {} if pairs == 'host' else dict(pairs=dict(_delete_=True, source=pairs))
+    if pairs == 'host' or (pairs == 'auto' and host.pairs):
+        train = dict(pairs=dict(negatives=True)) if host.pairs == 'by_class' else {}
+    else:
+        train = dict(pairs=dict(_delete_=True, source='dataset' if pairs == 'auto' else pairs))
     if schedule == 'warm_start':
         train |= host.continued(epochs)
     return dict(model=dict(losses=dict(fsd=fsd, lcs=lcs)), train=train)

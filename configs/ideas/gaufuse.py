@@ -45,7 +45,7 @@ def idea(
         decoder=candidates,
         generations=[at(offset) for offset in (0, 30, 45, 60, 75, 100)],
         temperatures=[0.02, 0.02, 0.02, 0.002, 0.002, 0.0016],
-        schedule=[(at(0), 'absolute', 1.0), (at(51), 'delta', 2.0), (at(101), 'delta', 2.15)],
+        schedule=[(at(1), 'absolute', 1.0), (at(51), 'delta', 2.0), (at(101), 'delta', 2.15)],
         gate_by_label=gate_by_label)
     pseudo = dict(
         type='gaufuse.PseudoLabelLoss',

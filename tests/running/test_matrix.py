@@ -96,6 +96,7 @@ def two_steps(model: Model, batch: Batch, lr: float) -> dict[str, float]:
     """Train two steps, as the runner does; the scalars of the second."""
     model.begin_epoch(0, lambda: training_pass(model, batch))
     model.train()
+    batch = replace(batch, epoch=1)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     scalars = {}
     for _ in range(2):
@@ -136,7 +137,7 @@ def idea_gradient(model: Model, batch: Batch, names: set[str]) -> float:
                 member._weights[name] = type(member._weights[name])(0.0, name)
     model.zero_grad()
     model.train()
-    model.losses(batch)["total"].backward()
+    model.losses(replace(batch, epoch=1))["total"].backward()
     parts = {f"heads.{name}" for name in ("cw", "labels")} | {f"criteria.{name}" for name in names}
     host = [p.grad for name, p in model.named_parameters() if not any(part in name for part in parts)]
     return max((float(grad.abs().max()) for grad in host if grad is not None), default=0.0)

@@ -20,6 +20,8 @@ from wtal_bench.options import choose, merged
 SUPPRESSION = ("nms", "nms_units", "nms_classes", "clamp")
 """Arguments of the core's decoders that choose among candidates, rather than make them."""
 
+CORE_DECODERS = ("ThresholdDecoder", "PooledDecoder")
+
 MANY_THRESHOLDS = [round(0.05 + 0.9 * i / 19, 4) for i in range(20)]
 """20 parts of a curve's largest value, for decoders that know one threshold."""
 
@@ -216,13 +218,8 @@ class Host:
             ConfigError: a decoder that is none of the core's, or whose passes cannot be told apart by stream.
         """
         choose("thresholds", thresholds, ("auto", "host", "many"))
-        decoder = copy.deepcopy(self.model.get("postprocessor") or {})
-        kind = decoder.get("type")
-        if kind not in ("ThresholdDecoder", "PooledDecoder"):
-            raise ConfigError(
-                f"the host decodes by {kind!r}, whose candidates cannot be taken over; this works on a "
-                "ThresholdDecoder or a PooledDecoder."
-            )
+        decoder = self._core_decoder()
+        kind = decoder["type"]
         passes = [decoder]
         if kind == "PooledDecoder":
             shared = decoder.pop("shared", None) or {}
@@ -241,6 +238,19 @@ class Host:
             if contrast is not None:
                 settings["contrast"] = dict(contrast)
         return decoder
+
+    def _core_decoder(self) -> dict[str, Any]:
+        """Settings of the core's decoder that makes its candidates; shared with nobody."""
+        own = self.model.get("postprocessor") or {}
+        if own.get("type") in CORE_DECODERS:
+            return copy.deepcopy(own)
+        part = self.facts.model.decoder
+        if part is None or not hasattr(part.component, "as_core_decoder"):
+            raise ConfigError(
+                f"the host decodes by {own.get('type')!r}, whose candidates cannot be taken over: it is neither a "
+                "ThresholdDecoder nor a PooledDecoder, and does not say which of them comes nearest (as_core_decoder)."
+            )
+        return copy.deepcopy(part.component.as_core_decoder())
 
     def _pass_of_stream(self, passes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The settings of the pass that reads the first stream, in its member's own field names."""
@@ -262,6 +272,11 @@ class Host:
     def lr(self) -> float:
         """Its learning rate."""
         return float(self._tree["train"]["lr"])
+
+    @property
+    def pairs(self) -> str:
+        """Where the pairs of videos it is trained on come from, "" where it compares none."""
+        return str((self._tree["train"].get("pairs") or {}).get("source", ""))
 
     @property
     def epochs(self) -> int:
