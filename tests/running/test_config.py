@@ -463,7 +463,8 @@ def test_every_row_of_an_ablation_file_builds(path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     for row in load_rows(path):
         config = row.config()
-        assert config.variant == ("+".join(config.ideas) if row.against else row.name)
+        own = "+".join(filter(None, (config.host.get("variant"), *config.ideas)))
+        assert config.variant == (own if row.against else row.name)
         with torch.device("meta"):
             check_model(config)
 
