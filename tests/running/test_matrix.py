@@ -14,7 +14,8 @@ from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate
 from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
-from wtal_bench.running.config import RunConfig, load_config
+from wtal_bench.running.config import load_config
+from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.matrix import Cell, hosts, matrix
 from wtal_bench.testing import random_batch
 

@@ -16,7 +16,7 @@ from wtal_bench.text import percent, signed, table
 if TYPE_CHECKING:
     from wtal_bench.evaluation import Interval
     from wtal_bench.running.ablation import Row
-    from wtal_bench.running.config import RunConfig
+    from wtal_bench.running.settings import RunConfig
 
 SUMMARY = "Run the named variants of an ablation file and print them beside the published values."
 EXAMPLE = """python tools/sweep.py configs/ablations/ecm.yaml --base configs/ecm_synthetic.py --seeds 0 1 2
