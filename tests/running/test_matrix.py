@@ -15,8 +15,8 @@ from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.running.config import load_config
-from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.matrix import Cell, hosts, matrix
+from wtal_bench.running.settings import RunConfig
 from wtal_bench.testing import random_batch
 
 WIDTH, CLASSES = 128, 10

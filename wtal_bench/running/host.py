@@ -9,7 +9,6 @@ be derived.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -341,8 +340,3 @@ def _renamed(node: Any, prefix: str) -> Any:
     if isinstance(node, Mapping):
         return {_renamed(key, prefix): _renamed(value, prefix) for key, value in node.items()}
     return [_renamed(value, prefix) for value in node] if isinstance(node, (list, tuple)) else node
-
-
-def scaled(epoch: float, share: float) -> int:
-    """An epoch of a published schedule in one that is `share` as long."""
-    return math.floor(epoch * share + 0.5)
