@@ -30,9 +30,7 @@ def idea(
     share = host.class_weight if scale_weights else 1.0
     ring = dict(outer=0.0785, power=0.9, ring='inside') if contrast == 'gaufuse' else None
     background = host.background
-    candidates = host.candidates(thresholds, ring, stream=True)
-    if label_background and background:
-        candidates['num_classes'] = None
+    candidates = host.candidates(thresholds, ring, stream=True, every_column=label_background and background)
     begin = 0 if schedule == 'warm_start' else host.epochs
     pace = epochs / 150
 

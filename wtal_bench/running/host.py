@@ -203,7 +203,11 @@ class Host:
     # ---- its decoder ----
 
     def candidates(
-        self, thresholds: str = "auto", contrast: Mapping[str, Any] | None = None, stream: bool = False
+        self,
+        thresholds: str = "auto",
+        contrast: Mapping[str, Any] | None = None,
+        stream: bool = False,
+        every_column: bool = False,
     ) -> dict[str, Any]:
         """Its decoder's settings without what chooses among candidates (NMS, and whether segments are cut).
 
@@ -212,6 +216,7 @@ class Host:
                 "many" where it has a single one.
             contrast: how candidates are scored; None as the host does.
             stream: of one stream's own pass, reading its member's fields, where the host has streams.
+            every_column: of the background column too, as if it were a class.
 
         Raises:
             ConfigError: a decoder that is none of the core's, or whose passes cannot be told apart by stream.
@@ -236,6 +241,8 @@ class Host:
                 settings["thresholds"] = dict(relative=list(MANY_THRESHOLDS))
             if contrast is not None:
                 settings["contrast"] = dict(contrast)
+            if every_column:
+                settings["num_classes"] = None
         return decoder
 
     def _core_decoder(self) -> dict[str, Any]:
