@@ -106,6 +106,12 @@ def test_looking_at_a_host_changes_no_random_number():
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_shapes_are_found_whatever_device_is_the_default():
+    with torch.device("meta"):
+        facts = Facts(host(), "host.py")
+        assert (facts.width("embedding"), facts.num_classes) == (6, 3)
+
+
 def test_a_host_that_runs_on_no_width_it_names_is_told():
     with pytest.raises(ConfigError, match=r"host\.py: the host cannot be run on one video: mat1 and mat2"):
         Facts(host(backbone={"type": "toy.Trunk", "width": 8, "channels": 7}), "host.py").width("cas")

@@ -40,7 +40,8 @@ class Facts:
 
     def __init__(self, config: Mapping[str, Any], where: str) -> None:
         self.config, self.where = config, where
-        with torch.random.fork_rng(devices=[]):  # looking at a model must not change the next one's initialisation
+        # looking at a model must not change the next one's initialisation; it is run, so it cannot be on meta
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             self.model: Model = build_model(config, where).eval()
 
     @property
@@ -109,7 +110,7 @@ class Facts:
     @functools.cached_property
     def outputs(self) -> Outputs:
         """All fields of one video of `SNIPPETS` snippets with every tag; only their shapes mean anything."""
-        return self._computed(None, torch.ones(1, self.num_classes))
+        return self._computed(None, torch.ones(1, self.num_classes, device="cpu"))
 
     def _computed(self, wanted: list[str] | None, labels: Tensor | None = None) -> Outputs:
         """The `wanted` fields.
@@ -120,7 +121,7 @@ class Facts:
         errors: list[Exception] = []
         for width in _widths(self.config):
             try:
-                with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
                     torch.manual_seed(0)
                     outputs = self.model.compute(_video(width, labels), wanted)
                 return {name: x.detach() for name, x in outputs.items()}
