@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from wtal_bench.modeling.build import build_model
 from wtal_bench.recipes import shipped_ideas, split_ideas
 from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.config import load_config
-from wtal_bench.running.ideas import switches_of
+from wtal_bench.running.ideas import _function, switches_of
 from wtal_bench.running.workdir import default_work_dir
 
 OWN_IDEA = """# A part of one's own.
@@ -184,6 +185,28 @@ def test_switches_are_set_by_file_and_by_command_line_and_are_part_of_the_config
 )  # fmt: skip
 def test_a_switch_nobody_knows_is_refused(option, says):
     assert says in refused("acm_net_synthetic+ftcl", option)
+
+
+def choices() -> list[tuple[str, str, object]]:
+    """Every value of every switch that has named values, or is on or off."""
+    found = []
+    for idea in shipped_ideas():
+        hints = get_type_hints(_function(idea))
+        for name, default in switches_of(idea).items():
+            options = get_args(hints[name]) if name in hints else (True, False) if isinstance(default, bool) else ()
+            found += [(idea.name, name, option) for option in options]
+    return found
+
+
+@pytest.mark.parametrize(("idea", "switch", "value"), choices())
+def test_every_value_of_every_switch_makes_a_model(idea, switch, value):
+    host, options = "acm_net_synthetic", [f"ideas.{idea}.{switch}={value}"]
+    if idea == "bges" and value != "host":  # ECM has neither attention nor background: both are derived
+        host, derived = "ecm_synthetic", ["ideas.bges.attention=norm", "ideas.bges.background=zero"]
+        options = [*derived, *options]
+    config = load_config(f"{host}+{idea}", options)
+    assert config.ideas[idea][switch] == value
+    build_model(config.model, config.path)
 
 
 def test_switches_without_an_idea_are_refused(here):

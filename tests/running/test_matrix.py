@@ -13,6 +13,7 @@ from wtal_bench.cli import main
 from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate
 from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.build import build_model
+from wtal_bench.modeling.facts import Facts
 from wtal_bench.modeling.model import Model
 from wtal_bench.running.config import load_config
 from wtal_bench.running.matrix import Cell, hosts, matrix
@@ -42,6 +43,9 @@ REFUSED = {
     ("ftcl", "bm"): "its gradient reaches nothing",
 }
 """(idea, host) -> what the reason says; every other pair runs. Hosts that are not there are no pairs."""
+
+WEIGHTS = {"stpn": 1 / 10, "stpn_embedding": 1 / 10, "um": 1 / 10, "cola": 1 / 10, "basnet": 1 / 11, "wtalc": 0.5}
+"""What one class weighs in a host's classification loss where that is not 1: a mean over the columns, or half."""
 
 CELLS = matrix()
 RUNNING = [cell for cell in CELLS if (cell.idea, cell.host) not in REFUSED]
@@ -164,6 +168,12 @@ def test_an_idea_on_a_host_trains_two_steps_and_is_evaluated(cell):
 def test_an_idea_a_host_cannot_take_is_refused_when_it_is_built(cell):
     assert REFUSED[cell.idea, cell.host] in cell.reason
     assert not cell.reason.startswith("/"), "the cell says the file itself"
+
+
+@pytest.mark.parametrize("host", hosts())
+def test_what_a_class_weighs_in_a_host(host):
+    config = load_config(hosts()[host])
+    assert Facts(config.model, host).class_weight == pytest.approx(WEIGHTS.get(host, 1.0))
 
 
 def test_the_matrix_is_printed_whole(capsys, monkeypatch):

@@ -190,14 +190,15 @@ def _check_train(train: Train, where: str) -> None:
 
 def _check_pairs(train: Train, where: str) -> None:
     given = train.pairs.get("source")
-    pairs = {"distinct": False, **train.pairs} if given == "by_class" else train.pairs
-    _check_keys(pairs, ("source", "count", "distinct") if given == "by_class" else ("source",), where)
+    pairs = {"distinct": False, "negatives": False, **train.pairs} if given == "by_class" else train.pairs
+    _check_keys(pairs, ("source", "count", "distinct", "negatives") if given == "by_class" else ("source",), where)
     if given not in PAIR_SOURCES:
         raise ConfigError(
             f"{where}.source={given!r}.{did_you_mean(str(given), PAIR_SOURCES)} Options: {listing(PAIR_SOURCES)}."
         )
     if given == "by_class":
-        _check_type(pairs["distinct"], bool, f"{where}.distinct")
+        for key in ("distinct", "negatives"):
+            _check_type(pairs[key], bool, f"{where}.{key}")
         count = train.pairs["count"]
         if type(count) is not int or not 1 <= count <= train.batch_size // 2:
             raise ConfigError(

@@ -39,7 +39,7 @@ class Train:
         ema: momentum of an exponential moving average of the weights used at test, or None.
         pairs: None, or dict(source="dataset"|"in_batch") for losses that compare two videos, or
             dict(source="by_class", count=3): batches of which `count` pairs share a class, all drawn with replacement
-            (`distinct=True`: two different videos a pair).
+            (`distinct=True`: two different videos a pair; `negatives=True`: and as many pairs that share no class).
         init_from: None, or where training starts from: a checkpoint (.pth), a run's folder, a record id under
             `leaderboard/records`, or dict(config="RECIPE") to train that first.
         selection: "last" epoch; "val_holdout": best epoch by video-level classification on a held-out part of the
