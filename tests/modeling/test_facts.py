@@ -12,7 +12,8 @@ from wtal_bench.interfaces import Backbone, ComponentInfo, Loss
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.facts import Facts
 from wtal_bench.plugins import registry
-from wtal_bench.testing import random_batch
+from wtal_bench.testing import Example, random_batch
+from wtal_bench.testing.contracts import check_trained_fields
 
 TRUNK = {"type": "toy.Trunk", "width": 8, "channels": 6}
 HEADS = {"cas": {"type": "toy.Cas", "channels": 6, "classes": 3}, "attention": {"type": "toy.Attention", "channels": 6}}
@@ -176,3 +177,18 @@ def test_a_field_made_of_another_that_learns_is_trained_through_it():
     heads = {**HEADS, "twice": {"type": "toy.Doubled"}}
     losses = {"chosen": {"type": "toy.Chosen", "reads": reads}}
     build_model(host(heads=heads, losses=losses), "my.py")
+
+
+def test_the_contract_catches_a_loss_that_trains_more_than_it_says(monkeypatch):
+    losses = {"chosen": {"type": "toy.Chosen"}}
+    example = Example(model=host(losses=losses))
+    check_trained_fields(build_model(example.model, "my.py").double(), example)
+    honest = Chosen.__call__
+
+    def more(self, outputs, batch):
+        found = honest(self, outputs, batch)
+        return {name: value * outputs["attention"].mean() for name, value in found.items()}
+
+    monkeypatch.setattr(Chosen, "__call__", more)
+    with pytest.raises(AssertionError, match=r"my\.py: model\.losses\.chosen trains 'attention' too"):
+        check_trained_fields(build_model(example.model, "my.py").double(), example)
