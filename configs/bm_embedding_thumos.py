@@ -5,7 +5,7 @@ _base_ = ['bm_thumos.py']
 variant = 'embedding'
 model = dict(
     member=dict(
-        backbone=dict(type='LayeredEmbedding', in_channels=1024, channels=1024, layers=2, dropout=0.5),
+        backbone=dict(replace=True, type='LayeredEmbedding', in_channels=1024, channels=1024, layers=2, dropout=0.5),
         heads=dict(
             attention=dict(reads='dropped_embedding'),
             classifier=dict(reads=dict(embedding='dropped_embedding')))))

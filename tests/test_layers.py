@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "options": {"errors"},
-    "recipes": {"errors", "files", "options"},
+    "overlay": {"errors", "options"},
+    "recipes": {"errors", "files", "overlay"},
     "text": set(),
     "structures": {"errors"},
     "interfaces": {"errors", "structures"},
@@ -46,7 +47,7 @@ MAY_IMPORT = {
     "report": VOCABULARY,
     "leaderboard": VOCABULARY | {"evaluation", "protocols", "data.annotations", "data.progress"},
     "running": COMPONENTS
-    | {"recipes", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard", "report"},
+    | {"recipes", "overlay", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard", "report"},
     "commands": COMPONENTS | {"recipes", "data", "evaluation", "protocols", "leaderboard", "report", "running"},
     "cli": {"errors"},
     "__main__": {"cli"},
@@ -68,8 +69,9 @@ PLUGINS_MAY_IMPORT = {
     "numpy",
     "scipy",
 }
-TORCH_FREE = ("errors", "files", "text", "options", "recipes", "structures", "interfaces", "registry", "plugins")
-TORCH_FREE += ("builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols", "data.annotations")
+TORCH_FREE = ("errors", "files", "text", "options", "overlay", "recipes", "structures", "interfaces", "registry")
+TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
+TORCH_FREE += ("data.annotations",)
 
 
 @functools.cache

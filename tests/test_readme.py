@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_evaluate_prints_the_four_averages_the_readme_quotes(capsys):
         assert value in printed
 
 
-def test_the_mix_of_the_readme_merges(tmp_path, monkeypatch):
+def test_the_mix_of_the_readme_adds_its_loss_and_takes_none_away(tmp_path, monkeypatch):
     from wtal_bench.running.config import load_config
 
     monkeypatch.chdir(tmp_path)
@@ -85,8 +86,14 @@ def test_the_mix_of_the_readme_merges(tmp_path, monkeypatch):
     mix = re.search(rf"```python\n({start}.*?)```", TEXT, re.DOTALL)
     (tmp_path / "mix.py").write_text(mix.group(1))
     losses = load_config("mix.py").model["losses"]
-    assert {"cls_inst", "cls_cont", "cls_back", "guide", "feat", "sparse"} <= set(losses)
-    assert losses["sparse"]["type"] == "my_idea.Sparsity"
+    host = load_config("wtal::acm_net_thumos.py").model["losses"]
+    assert losses == {**host, "my_sparsity": {"type": "my_idea.Sparsity", "weight": 0.1}}
+
+
+def test_the_host_with_ideas_of_the_readme_is_one_config(capsys):
+    for line in block("wtal-bench list --matrix")[1:]:
+        run(f"{line} --print-config")
+        assert json.loads(capsys.readouterr().out)["ideas"]
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"configs/[\w/]+\.py", TEXT))))

@@ -13,7 +13,7 @@ import pytest
 from tests.helpers import REPOSITORY
 from wtal_bench.cli import main
 from wtal_bench.errors import ConfigError
-from wtal_bench.recipes import describe, find, name_of, read_tree, shipped_names, shipped_recipes
+from wtal_bench.recipes import describe, find, name_of, read_tree, shipped_ideas, shipped_names, shipped_recipes
 from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.config import load_config
 
@@ -192,7 +192,7 @@ def test_the_bases_of_an_ablation_file_lie_beside_it(here):
 
 def test_every_shipped_recipe_is_listed_with_what_it_is():
     found = shipped_recipes()
-    assert len(found) == len(shipped_names())
+    assert len(found) == len(shipped_names()) + len(shipped_ideas())
     assert {f"{recipe.name}.py" for recipe in found} >= {path.name for path in SHIPPED.glob("*.py")}
     assert not [recipe for recipe in found if not (recipe.method and recipe.protocol and len(recipe.header) > 20)]
     assert not [recipe for recipe in found if "_base_" in recipe.name]

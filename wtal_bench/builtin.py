@@ -15,6 +15,7 @@ def wtal_register(registrar: Registrar) -> None:
     registrar.head("SnippetAttention", "wtal_bench.modeling.heads:SnippetAttention")
     registrar.head("Actionness", "wtal_bench.modeling.heads:Actionness")
     registrar.head("TopKMean", "wtal_bench.modeling.heads:TopKMean")
+    registrar.head("AppendBackground", "wtal_bench.modeling.derived:AppendBackground")
     registrar.loss("VideoCrossEntropy", "wtal_bench.modeling.losses:VideoCrossEntropy")
     registrar.loss("Sparsity", "wtal_bench.modeling.losses:Sparsity")
     registrar.loss("CoActivity", "wtal_bench.modeling.co_activity:CoActivity")

@@ -220,6 +220,7 @@ class Component:
         video_level: those of `provides` without a time axis ([B,...], such as video logits); all others are [B,T,...].
         needs: what is read from the batch beyond features and mask: "labels", "pairs".
         pictures: what `wtal-bench picture` can draw of it, by name.
+        offers: fields it does not provide as it is configured, but would with other arguments: field -> arguments.
     """
 
     pictures: Mapping[str, Picture] = MappingProxyType({})
@@ -229,6 +230,7 @@ class Component:
     shared: tuple[str, ...] = ()
     video_level: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    offers: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:
         """Called before every training epoch (0-based): change a schedule, refill a memory, remake pseudo labels.
@@ -254,7 +256,16 @@ class Loss(Component):
     Weights live in the config (`weight=0.1`, or `weight=dict(kl=1.0, att=0.5)` by scalar name); a scalar whose
     weight is 0 is still reported. When every video contributes alike, reduce by the mean over videos: the runner
     turns that into a sum where a method's authors summed (`train.grad_reduction`).
+
+    Attributes:
+        trains: fields through which alone its gradient reaches the model; a host behind none of them anything learns is
+            refused when it is built. Empty: not said.
+        classifies: "sum" or "mean" over the classes if it is a cross-entropy of a video's class logits with its tags,
+            else "". An idea weighs its own losses by the host's (`wtal_bench.modeling.facts`).
     """
+
+    trains: tuple[str, ...] = ()
+    classifies: str = ""
 
 
 class View(Component):
@@ -269,7 +280,9 @@ class PostProcessor(Component):
     """Called `postprocessor(outputs: VideoOutputs, meta: VideoMeta) -> Detections` for one video, in numpy.
 
     May have `video_scores(outputs) -> [C]`, the scores used for video-level classification mAP, and
-    `snippet_scores(outputs) -> [T,C]`, its curve at the snippets, used for frame accuracy.
+    `snippet_scores(outputs) -> [T,C]`, its curve at the snippets, used for frame accuracy. One that is no
+    `ThresholdDecoder` or `PooledDecoder` may say with `as_core_decoder() -> dict` which settings of those (with their
+    `type`) make its candidates, as nearly as they can, for ideas that fuse or label candidates in place of its NMS.
     """
 
     def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:

@@ -10,6 +10,10 @@ One rule holds for every place that names a recipe: `_base_`, `train.init_from.c
 The suffix may be left out. So `ecm_thumos`, `configs/ecm_thumos.py` and `wtal::ecm_thumos.py` are one recipe, unless a
 file of one's own is nearer; what was read is said (`describe`).
 
+A name may go on with ideas, `HOST+IDEA` or `HOST+A+B`: the host's recipe with what a file of `ideas/` adds to it. An
+idea's name leads, by the same rule, to `ideas/NAME`, or else to NAME itself. This module only says which they are;
+`wtal_bench.running.ideas` puts them on the host, which must be built for that.
+
 mmengine's `Config` could not do it: it knows step 1 alone (its `pkg::` names need setuptools at run time), refuses two
 bases that share a section (a method and a data set), and reads YAML with a loader that runs code.
 """
@@ -22,19 +26,21 @@ import itertools
 import json
 import os
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.files import shipped
-from wtal_bench.options import merged
+from wtal_bench.overlay import overlaid
 
 SCOPE = "wtal::"
 FOLDER = "configs"
 SUFFIXES = (".py", ".yaml", ".yml", ".json")
 BASES = "_base_"
+IDEAS = "ideas"
+PLUS = "+"
 
 
 def find(name: str | Path, named_by: Path | None = None, key: str = "") -> Path:
@@ -57,6 +63,44 @@ def find(name: str | Path, named_by: Path | None = None, key: str = "") -> Path:
     raise ConfigError(
         f"{by}no recipe {str(name)!r}.{_nearest(str(name), named_by)} Looked in {places}the shipped recipes "
         f"({shipped(FOLDER)}); `wtal-bench list --configs` shows those."
+    )
+
+
+def split_ideas(name: str | Path, named_by: Path | None = None) -> tuple[str, list[str]]:
+    """`HOST+A+B` -> ("HOST", ["A", "B"]); a file whose own name holds a "+" is no such thing.
+
+    Raises:
+        ConfigError: nothing before or after a "+".
+    """
+    name = str(name)
+    if PLUS not in name or any(os.path.isfile(path) for path in _candidates(name, named_by)):
+        return name, []
+    host, *ideas = (part.strip() for part in name.split(PLUS))
+    if not (host and all(ideas)):
+        by = "" if named_by is None else f"{named_by}: "
+        raise ConfigError(f"{by}{name!r}: write HOST+IDEA, e.g. 'acm_net_synthetic+ftcl'.")
+    return host, ideas
+
+
+def find_idea(name: str, named_by: Path | None = None) -> Path:
+    """Where the name of an idea leads: to `ideas/NAME`, or else to NAME, by the rule above.
+
+    Raises:
+        ConfigError: nowhere; the text says which ideas there are.
+    """
+    scope = SCOPE if name.startswith(SCOPE) else ""
+    inner = name.removeprefix(SCOPE)
+    for spelt in (f"{scope}{IDEAS}/{inner}", name):
+        for path in _candidates(spelt, named_by):
+            if os.path.isfile(path):
+                return path
+    known = [idea.name for idea in shipped_ideas()]
+    folder = (Path() if named_by is None else named_by.parent) / IDEAS
+    known += [path.stem for path in folder.glob("*.py")]
+    by = "" if named_by is None else f"{named_by}: "
+    raise ConfigError(
+        f"{by}no idea {name!r}.{did_you_mean(name, known)} There are: {listing(sorted(set(known)))}. An idea of one's "
+        f"own is a file {IDEAS}/{PurePosixPath(inner).stem}.py in {_beside(named_by)}."
     )
 
 
@@ -116,21 +160,93 @@ def _nearest(name: str, named_by: Path | None) -> str:
 # ---- reading ----
 
 
-def read_tree(name: str | Path, named_by: Path | None = None) -> dict[str, Any]:
-    """Read a recipe with its bases into nested dicts.
+@dataclass(frozen=True)
+class Idea:
+    """An idea as a recipe names it.
 
-    Later bases are merged over earlier ones, the file itself over all of them: dicts key by key, everything else is
-    replaced; `_delete_=True` in a dict drops what lay below it. Python files are run, YAML and JSON are data. What
-    begins with `_` at the top is a file's own.
+    Attributes:
+        name: how it is called in the recipe's `ideas` section and in the variant, e.g. "ftcl".
+        path: its file.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def header(self) -> str:
+        """The comment its file begins with, on one line."""
+        return _header(self.path)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What one recipe says, as nested dicts.
+
+    Attributes:
+        content: the sections.
+        where: its file, for error texts.
+    """
+
+    content: Mapping[str, Any]
+    where: str
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A recipe as it was read: its file, and what lies over what, lowest first.
+
+    Attributes:
+        path: the host's file, where relative names lead from.
+        steps: a recipe without ideas is one tree.
+        where: how it was named, for error texts: the file, and the ideas that the command line added to it.
+        host: what the steps before the first idea were named, so that they can be trained alone; None without ideas.
+    """
+
+    path: Path
+    steps: tuple[Tree | Idea, ...]
+    where: str
+    host: str | None = None
+
+    @property
+    def ideas(self) -> list[Idea]:
+        """The ideas, in the order in which they are put on the host."""
+        return [step for step in self.steps if isinstance(step, Idea)]
+
+    def trees(self, start: int = 0) -> list[Tree]:
+        """The trees from step `start` on."""
+        return [step for step in self.steps[start:] if isinstance(step, Tree)]
+
+    def without_ideas(self) -> dict[str, Any]:
+        """The recipe as nested dicts, its ideas left out."""
+        return _stacked(self.trees())
+
+
+def read_layers(name: str | Path, named_by: Path | None = None, key: str = "") -> Layers:
+    """Read a recipe, its bases and the ideas it names.
+
+    Later bases are laid over earlier ones, the file itself over all of them (`wtal_bench.overlay`). Python files are
+    run, YAML and JSON are data. What begins with `_` at the top is a file's own.
+
+    Args:
+        name: as written, `HOST` or `HOST+IDEA`.
+        named_by: the file that names it; None for the command line.
+        key: where in that file, for error texts.
 
     Raises:
-        ConfigError: it is not there, cannot be read, or is its own base.
+        ConfigError: a file that is not there or cannot be read, is its own base, or replaces a component by accident.
     """
-    path = find(name, named_by)
-    return _read(path, path, ())
+    host, ideas = split_ideas(name, named_by)
+    path = find(host, named_by, key)
+    below = _read(path, path, ())
+    return _with_ideas(below, host, ideas, named_by, path)
 
 
-def _read(path: Path, top: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+def read_tree(name: str | Path, named_by: Path | None = None) -> dict[str, Any]:
+    """`read_layers` as nested dicts, ideas left out: what can be said of a recipe before its model is built."""
+    return read_layers(name, named_by).without_ideas()
+
+
+def _read(path: Path, top: Path, above: tuple[Path, ...]) -> Layers:
     if path.resolve() in above:
         hint = f" The shipped one of that name is {SCOPE}{path.name}." if path.name in shipped_names() else ""
         raise ConfigError(f"{path} is its own {BASES}.{hint}")
@@ -139,12 +255,51 @@ def _read(path: Path, top: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     bases = [bases] if isinstance(bases, str) else bases
     if not (isinstance(bases, (list, tuple)) and all(isinstance(base, str) for base in bases)):
         raise ConfigError(f"{path}: {BASES} is the name of a recipe or a list of such names, got {bases!r}.")
-    tree: dict[str, Any] = {}
+    steps: list[Tree | Idea] = []
+    first: str | None = None
     for base in bases:
-        tree = merged(tree, _read(find(base, path, BASES), top, (*above, path.resolve())))
+        name, ideas = split_ideas(base, path)
+        below = _read(find(name, path, BASES), top, (*above, path.resolve()))
+        below = _with_ideas(below, _leading(name, path, top), ideas, path, top)
+        first = first or below.host
+        steps += below.steps
     own = {key: value for key, value in own.items() if not str(key).startswith("_")}
     anchor(own, path, top)
-    return merged(tree, own)
+    steps.append(Tree(own, str(path)))
+    if not any(isinstance(step, Idea) for step in steps):
+        steps = [Tree(_stacked(steps), str(path))]
+    return Layers(path, tuple(steps), str(path), first)
+
+
+def _with_ideas(below: Layers, host: str, ideas: list[str], named_by: Path | None, top: Path) -> Layers:
+    """`below` with some more ideas on it."""
+    if not ideas:
+        return below
+    found = [Idea(PurePosixPath(name.removeprefix(SCOPE)).stem, find_idea(name, named_by)) for name in ideas]
+    steps = (*below.steps, *found)
+    names = [step.name for step in steps if isinstance(step, Idea)]
+    where = PLUS.join([below.where, *(idea.name for idea in found)])
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{where}: the idea {name!r} is there twice.")
+    return Layers(below.path, steps, where, below.host or _leading(host, named_by, top))
+
+
+def _leading(name: str, named_by: Path | None, top: Path) -> str:
+    """What `named_by` calls `name`, as the recipe `top` must call it: the same text on every machine.
+
+    `wtal::NAME` for a shipped recipe, else the path relative to `top`.
+    """
+    found = find(name, named_by)
+    beside = Path(os.path.relpath(found.resolve(), top.resolve().parent)).as_posix()
+    return name_of(found) or beside
+
+
+def _stacked(trees: Iterable[Tree]) -> dict[str, Any]:
+    stack: dict[str, Any] = {}
+    for tree in trees:
+        stack = overlaid(stack, tree.content, tree.where)
+    return stack
 
 
 def anchor(tree: Mapping[str, Any], named_by: Path | None, top: Path) -> None:
@@ -158,9 +313,9 @@ def anchor(tree: Mapping[str, Any], named_by: Path | None, top: Path) -> None:
     train = tree.get("train")
     source = train.get("init_from") if isinstance(train, Mapping) else None
     if isinstance(source, dict) and isinstance(source.get("config"), str):
-        found = find(source["config"], named_by, "train.init_from.config")
-        beside = Path(os.path.relpath(found.resolve(), top.resolve().parent)).as_posix()
-        source["config"] = name_of(found) or beside
+        host, ideas = split_ideas(source["config"], named_by)
+        find(host, named_by, "train.init_from.config")
+        source["config"] = PLUS.join([_leading(host, named_by, top), *ideas])
 
 
 def _own(path: Path) -> dict[str, Any]:
@@ -168,6 +323,8 @@ def _own(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         tree = _parse(text, path)
+    except ConfigError:
+        raise
     except Exception as error:  # a Python file is a program: it may fail in any way
         raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(tree, dict):
@@ -179,6 +336,8 @@ def _parse(text: str, path: Path) -> Any:
     if path.suffix == ".py":
         names: dict[str, Any] = {"__file__": str(path), "__name__": path.stem}
         exec(compile(text, str(path), "exec"), names)
+        if isinstance(names.get("idea"), types.FunctionType):
+            raise ConfigError(f"{path} is an idea, which runs on a host: name both, e.g. acm_net_thumos+{path.stem}.")
         code = (types.ModuleType, types.FunctionType)
         return {key: value for key, value in names.items() if not (key.startswith("__") or isinstance(value, code))}
     if path.suffix == ".json":
@@ -195,11 +354,12 @@ def _parse(text: str, path: Path) -> Any:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A shipped recipe.
+    """A shipped recipe, or an idea.
 
     Attributes:
         name: as the command line takes it, without the suffix.
-        method, protocol: what it says itself; an ablation file has a number of rows instead of a protocol.
+        method, protocol: what it says itself; an ablation file has a number of rows instead of a protocol; an idea is
+            called "idea", and says how it is put on a host.
         header: the comment it begins with, on one line.
     """
 
@@ -210,24 +370,38 @@ class Recipe:
 
 
 def shipped_names() -> list[str]:
-    """Path below `configs/` of every shipped recipe that can be run, sorted; `_base_/` holds none."""
+    """Path below `configs/` of every shipped recipe that can be run, sorted; `_base_/` and `ideas/` hold none."""
     folder = shipped(FOLDER)
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix in SUFFIXES)
-    return sorted(path.as_posix() for path in found if path.parts[0] != BASES)
+    return sorted(path.as_posix() for path in found if path.parts[0] not in (BASES, IDEAS))
+
+
+def shipped_ideas() -> list[Idea]:
+    """The shipped ideas, sorted by name."""
+    return [Idea(path.stem, path) for path in sorted((shipped(FOLDER) / IDEAS).glob("*.py"))]
 
 
 def shipped_recipes(pattern: str = "*") -> list[Recipe]:
-    """The shipped recipes whose name fits a pattern ("*", "?" and "[...]" as in a shell), or holds a plain text.
+    """The shipped recipes, then the ideas, whose name fits a pattern or holds a plain text.
+
+    Args:
+        pattern: with "*", "?" or "[...]" as in a shell, or a plain text.
 
     Raises:
         ConfigError: none does.
     """
     wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     names = {os.path.splitext(name)[0]: name for name in shipped_names()}
-    fitting = [name for name in names if fnmatch.fnmatchcase(name, wanted)]
+    ideas = {f"{IDEAS}/{idea.name}": idea for idea in shipped_ideas()}
+    fitting = [name for name in (*names, *ideas) if fnmatch.fnmatchcase(name, wanted)]
     if not fitting:
-        raise ConfigError(f"no shipped recipe fits {pattern!r}.{did_you_mean(pattern, names)}")
-    return [_recipe(name, shipped(FOLDER) / names[name]) for name in fitting]
+        raise ConfigError(f"no shipped recipe fits {pattern!r}.{did_you_mean(pattern, (*names, *ideas))}")
+    return [
+        Recipe(name, "idea", f"HOST+{ideas[name].name}", ideas[name].header)
+        if name in ideas
+        else _recipe(name, shipped(FOLDER) / names[name])
+        for name in fitting
+    ]
 
 
 def _recipe(name: str, path: Path) -> Recipe:

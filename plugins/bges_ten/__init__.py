@@ -16,5 +16,5 @@ def wtal_register(registrar: Registrar) -> None:
     registrar.loss("bges_ten.BackgroundLogit", "wtal_plugins.bges_ten.background:BackgroundLogit")
     registrar.loss("bges_ten.AttentionConsistency", "wtal_plugins.bges_ten.continuity:AttentionConsistency")
     registrar.loss("bges_ten.CASConsistency", "wtal_plugins.bges_ten.continuity:CASConsistency")
-    for name in ("full", "reversed_gradient", "squared", "continuity_alone"):
+    for name in ("full", "reversed_gradient", "squared", "continuity_alone", "without_background"):
         registrar.example(f"bges_ten.{name}", f"wtal_plugins.bges_ten.examples:{name}")

@@ -75,3 +75,25 @@ def continuity_alone() -> Example:
     example.model["losses"]["bg"] = None
     example.model["losses"]["cas"] |= dict(distance="mae")
     return example
+
+
+def without_background() -> Example:
+    """A host without a background class, to which a column fixed at 0 is appended."""
+    example = full()
+    example.model.update(
+        backbone=dict(type="ecm.Trunk", in_channels=8, channels=6),
+        heads=dict(
+            pre=dict(type="ecm.PreClassification", channels=6, num_classes=3), background=dict(type="AppendBackground")
+        ),
+        losses=dict(
+            cls=dict(type="VideoCrossEntropy"),
+            bvl=dict(type="bges_ten.WholeVideoBackground", reads="cas_with_background", weight=0.1),
+            cas=dict(
+                type="bges_ten.CASConsistency",
+                reads={"cas": "cas_with_background", "tcb.cas": "tcb.cas_with_background"},
+                weight=0.1,
+            ),
+        ),
+    )
+    example.model["postprocessor"] |= dict(curve=dict(field="cas", activation="softmax"))
+    return example

@@ -16,6 +16,9 @@ from wtal_bench.structures import Detections, VideoMeta
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
+SHARED = ("num_classes", "scores_activation", "class_threshold", "class_test", "fallback", "upsample", "contrast")
+"""Settings of both streams' passes that a decoder of the core has too."""
+
 
 class StreamPass(ThresholdDecoder):
     """Candidates of one stream: runs of mix * l act(a) + (1 - mix) l^2, scored on a mix of both streams' T-CAM.
@@ -136,6 +139,20 @@ class TwoStreamDecoder(PostProcessor):
             share = at_least(f"streams.{own}.share", given["share"], 0)
             self.passes[own] = StreamPass(own, other, share, thresholds=[given["threshold"]], **common)
         self.requires = tuple(dict.fromkeys(field for part in self.passes.values() for field in part.requires))
+        self._shared = {key: common[key] for key in SHARED}
+        self._thresholds = {own: given["threshold"] for own, given in streams.items()}
+
+    def as_core_decoder(self) -> dict[str, Any]:
+        """What comes nearest for ideas that take candidates over: runs of l softmax(a), each stream's own threshold."""
+        passes = {
+            own: dict(
+                scores=f"{own}.test_logits",
+                curve=dict(product=[f"{own}.attention", dict(field=f"{own}.cas", activation="softmax")]),
+                thresholds=[threshold],
+            )
+            for own, threshold in self._thresholds.items()
+        }
+        return dict(type="PooledDecoder", shared=dict(self._shared), passes=passes)
 
     def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:
         """Decode one video: detections sorted by class, inside a class in NMS order."""

@@ -138,6 +138,7 @@ class Trunk(nn.Module, Backbone):
         self.action_centers, self.fg_center = centers(num_classes, background, channels, fg_init)
         self.attend = Temperatures(temperatures)
         timed = ("cas", "foreground_scores", "attention", "class_attention", "foreground_attention")
+        self.offers = {} if embedding else {"embedding": {"embedding": True}}
         self.provides = (*(("embedding",) if embedding else ()), *timed, *self.video_level, *self.shared)
 
     def forward(self, features: Tensor, mask: Tensor) -> Outputs:

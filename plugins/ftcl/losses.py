@@ -117,6 +117,7 @@ class SequenceContrast(Loss):
         self.loss = choose("loss", loss, self.contrasts)
         self.margin = margin
         self.requires = self.selection.requires
+        self.trains = self.selection.trains
         self.scalars: tuple[str, ...] = ("contrast",)
         if loss == "rank" and self.selection.compare != "proposals":
             raise ConfigError(

@@ -93,6 +93,11 @@ class Selection:
         """Fields read."""
         return tuple(dict.fromkeys(("embedding", SCORES[self.kind])))
 
+    @property
+    def trains(self) -> tuple[str, ...]:
+        """Fields the gradient goes through: the score only chooses, unless rows are weighted by it."""
+        return self.requires if self.weighted else ("embedding",)
+
     def score(self, outputs: Outputs, batch: Batch) -> Tensor:
         """[B,T] what snippets are ranked by."""
         if self.kind == "attention":

@@ -38,7 +38,8 @@ class Embedding(nn.Module, Backbone):
         embedding: bool = True,
     ) -> None:
         super().__init__()
-        self.provides = type(self).provides if embedding else ("dropped_embedding",)
+        if not embedding:
+            self.provides, self.offers = ("dropped_embedding",), {"embedding": {"embedding": True}}
         self.embed = xavier(nn.Linear(in_channels, channels))
         self.dropout = dropout
         self.dropout_in_passes = frozenset(dropout_in_passes)

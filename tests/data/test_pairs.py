@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers import golden_files, load_golden, shared_file
 from wtal_bench.data.annotations import Annotations
-from wtal_bench.data.pairs import by_class_batch, dataset_pairs, in_batch_pairs
+from wtal_bench.data.pairs import by_class_batch, dataset_pairs, disjoint_pairs, in_batch_pairs
 from wtal_bench.errors import DataError
 
 
@@ -95,3 +95,16 @@ def test_classes_without_a_video_are_never_drawn():
         by_class_batch(np.eye(3), 4, 1, rng(), distinct=True)
     with pytest.raises(DataError, match="no class has a training video"):
         by_class_batch(np.zeros((3, 2)), 4, 1, rng())
+
+
+def test_disjoint_pairs_share_no_tag_and_are_drawn_once_each():
+    every = disjoint_pairs(LABELS, 100, rng())
+    expected = {(0, 4), (0, 7), (1, 4), (1, 7), (2, 4), (3, 4), (4, 7)}
+    assert len(every) == len(expected)
+    assert set(map(tuple, every.tolist())) == expected
+    few = [disjoint_pairs(LABELS, 2, rng(seed)) for seed in range(60)]
+    assert {len(pairs) for pairs in few} == {2}
+    assert {tuple(pair) for pairs in few for pair in pairs.tolist()} == expected
+    np.testing.assert_array_equal(few[0], disjoint_pairs(LABELS, 2, rng(0)))
+    for labels in (np.ones((3, 2)), np.zeros((3, 2)), np.eye(1)):
+        assert disjoint_pairs(labels, 5, rng()).shape == (0, 2)

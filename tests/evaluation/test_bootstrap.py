@@ -13,6 +13,7 @@ from wtal_bench.evaluation import (
     TableError,
     bootstrap_ap,
     bootstrap_difference,
+    bootstrap_gain,
     bootstrap_map,
     evaluate,
     resample_videos,
@@ -104,6 +105,23 @@ def test_a_result_does_not_differ_from_itself():
     found = bootstrap_difference(result, result, resamples=50).average
     assert (found.difference, found.low, found.high, found.p_value) == (0, 0, 0, 1)
     assert not found.distinguishable
+
+
+def test_the_gain_of_one_run_a_side_is_their_difference_and_of_several_that_of_their_means():
+    truth, *found = random_case(3)[0], *(random_case(seed)[1] for seed in (3, 4, 5, 6))
+    found = [{name: rows for name, rows in part.items() if name in truth} for part in found]
+    a, b, c, d = (scored(truth, part) for part in found)
+    tious = TIOUS[:2]
+    difference = bootstrap_difference(a, b, resamples=200, averages={"two": tious}).averages["two"]
+    assert bootstrap_gain([a], [b], tious, resamples=200) == difference
+    both = bootstrap_gain([a, c], [b, d], tious, resamples=200)
+    means = [np.mean([result.mAP[:2].mean() for result in side]) for side in ((a, c), (b, d))]
+    assert both.difference == pytest.approx(means[0] - means[1], abs=1e-15)
+    draw = resample_videos(list(truth), 200, 0)
+    side = [sum(bootstrap_map(result, draw)[:, :2].mean(axis=1) for result in pair) / 2 for pair in ((a, c), (b, d))]
+    np.testing.assert_allclose((both.low, both.high), np.quantile(side[0] - side[1], [0.025, 0.975]), atol=1e-15)
+    with pytest.raises(TableError, match="at least one"):
+        bootstrap_gain([], [b], tious)
 
 
 def test_noise_is_not_distinguishable():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
 
+from wtal_bench.decoding import PooledDecoder
 from wtal_bench.errors import ConfigError
 from wtal_bench.modeling.build import build_model
 from wtal_bench.testing import random_batch
@@ -121,3 +122,27 @@ def test_the_score_of_a_stream_is_weighed_by_its_own_attention_alone():
     rgb, flow = decoder.parts(fields, meta)
     np.testing.assert_allclose(rgb.score, 0.5 * 0.5 * 0.5)
     np.testing.assert_allclose(flow.score, 0.5)
+
+
+def test_the_decoder_lends_its_candidates_to_ideas_that_fuse_or_label_them():
+    settings = dict(streams=STREAMS, num_classes=3, class_threshold=0.2, upsample=4, fallback="none")
+    ours = TwoStreamDecoder(**settings)
+    lent = ours.as_core_decoder()
+    assert lent.pop("type") == "PooledDecoder"
+    theirs = PooledDecoder(**lent)
+    assert {"rgb.attention", "flow.attention", "rgb.cas", "flow.test_logits"} <= set(theirs.requires)
+    rng = np.random.default_rng(0)
+    outputs = {}
+    for stream in STREAMS:
+        outputs[f"{stream}.attention"] = rng.random(30)
+        outputs[f"{stream}.cas"] = rng.normal(0, 2, (30, 4))
+        outputs[f"{stream}.test_logits"] = rng.normal(0, 2, 4)
+    meta = random_batch([30]).meta[0]
+    np.testing.assert_allclose(theirs.video_scores(outputs), ours.video_scores(outputs), rtol=1e-15)
+    for part, (stream, (decoder, _)) in zip(ours.parts(outputs, meta), theirs.passes.items(), strict=True):
+        assert set(part.label) <= set(decoder.kept_classes(decoder.video_scores(outputs)))
+        probability = np.exp(outputs[f"{stream}.cas"])
+        probability /= probability.sum(axis=1, keepdims=True)
+        expected = outputs[f"{stream}.attention"][:, None] * probability[:, :3]
+        np.testing.assert_allclose(decoder.snippet_scores(outputs), expected, rtol=1e-12)
+        assert decoder.thresholds.levels(expected).ravel()[0] == STREAMS[stream]["threshold"]

@@ -22,7 +22,7 @@ from wtal_bench.running.ablation import load_rows
 from wtal_bench.running.config import apply_option, check_config, load_config, parse_value
 from wtal_bench.running.model_checks import check_model
 
-CONFIGS = sorted((REPOSITORY / "configs").rglob("*.py"))
+CONFIGS = sorted(path for path in (REPOSITORY / "configs").rglob("*.py") if path.parent.name != "ideas")
 BASES = [path for path in CONFIGS if "_base_" in path.parts]
 RUNNABLE = [path for path in CONFIGS if "_base_" not in path.parts]
 ABLATIONS = sorted((REPOSITORY / "configs" / "ablations").glob("*.yaml"))
@@ -463,7 +463,8 @@ def test_every_row_of_an_ablation_file_builds(path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     for row in load_rows(path):
         config = row.config()
-        assert config.variant == row.name
+        own = "+".join(filter(None, (config.host.get("variant"), *config.ideas)))
+        assert config.variant == (own if row.against else row.name)
         with torch.device("meta"):
             check_model(config)
 

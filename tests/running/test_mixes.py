@@ -6,7 +6,7 @@ import pytest
 
 from wtal_bench.cli import main
 
-MIXES = sorted((Path(__file__).resolve().parents[2] / "configs" / "mixes").glob("*.py"))
+MIXES = sorted((Path(__file__).resolve().parents[2] / "configs" / "mixes").glob("*_synthetic.py"))
 
 
 @pytest.mark.parametrize("path", MIXES, ids=lambda path: path.stem)

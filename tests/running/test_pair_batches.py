@@ -32,3 +32,20 @@ def test_ranks_share_a_batch_and_keep_pairs_whole(world):
     assert sum(part.share for part in parts) == pytest.approx(world)
     pairs = [tuple(part.indices[row] for row in pair) for part in parts for pair in part.pairs]
     assert sorted(pairs) == sorted(tuple(whole.indices[row] for row in pair) for pair in whole.pairs)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_pairs_that_share_no_class_come_after_those_that_do_and_change_no_batch(world):
+    for rank in range(world):
+        plain = Plan(LABELS, 10, seed=1, pairs=PAIRS, rank=rank, world=world)
+        both = Plan(LABELS, 10, seed=1, pairs={**PAIRS, "negatives": True}, rank=rank, world=world)
+        for number in range(3):
+            ours, theirs = both.batch(0, number), plain.batch(0, number)
+            assert (ours.indices, ours.share) == (theirs.indices, theirs.share)
+            count = len(theirs.pairs)
+            assert ours.pairs[:count] == theirs.pairs
+            assert ours.same == (True,) * count + (False,) * (len(ours.pairs) - count)
+            assert len(ours.pairs) == 2 * count, "there are enough videos of other classes"
+            for a, b in ours.pairs[count:]:
+                assert not LABELS[ours.indices[a]] @ LABELS[ours.indices[b]]
+            assert both.batch(0, number) == ours

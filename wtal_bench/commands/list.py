@@ -1,4 +1,7 @@
-"""The verb `list`: every component with where it comes from, and every shipped recipe; no component is imported."""
+"""The verb `list`: components with where they come from, shipped recipes and ideas, which idea runs on which host.
+
+Only the last imports components.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,10 @@ from wtal_bench.recipes import shipped_recipes
 from wtal_bench.registry import KINDS
 
 PROTOCOL = "protocol"
-SUMMARY = "List components and plugins with their origin, failed plugins with the reason; or the shipped configs."
+SUMMARY = "List components and plugins with their origin; or the shipped configs; or which idea runs on which host."
 EXAMPLE = """python tools/list.py --kind head
-  wtal-bench list --configs '*_synthetic'"""
+  wtal-bench list --configs '*_synthetic'
+  wtal-bench list --matrix"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--configs", nargs="?", const="*", metavar="PATTERN", help="shipped configs instead, e.g. ecm or '*_thumos'"
     )
+    parser.add_argument("--matrix", action="store_true", help="which idea runs on which host, and why not, instead")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -38,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the table."""
     if args.configs is not None:
         return _list_configs(args.configs, args.json)
+    if args.matrix:
+        return _list_matrix(args.json)
     plugins = load_plugins()
     kinds = [args.kind] if args.kind else [*KINDS, PROTOCOL]
     rows = [row for kind in kinds for row in (_protocols() if kind == PROTOCOL else map(_row, registry(kind).infos()))]
@@ -78,9 +85,33 @@ def _list_configs(pattern: str, as_json: bool) -> int:
         return 0
     widths = [max(len(getattr(recipe, key)) for recipe in found) for key in ("name", "method", "protocol")]
     room = shutil.get_terminal_size((160, 24)).columns - sum(widths) - 6
-    for recipe in found:
+    for number, recipe in enumerate(found):
+        if recipe.method == "idea" and number and found[number - 1].method != "idea":
+            print("\nideas, for any host:")
         cells = (text.ljust(width) for text, width in zip((recipe.name, recipe.method, recipe.protocol), widths))
         print("  ".join([*cells, textwrap.shorten(recipe.header, max(room, 40), placeholder=" ...")]))
+    return 0
+
+
+def _list_matrix(as_json: bool) -> int:
+    from wtal_bench.running.matrix import matrix
+
+    cells = matrix()
+    if as_json:
+        print(json.dumps([dataclasses.asdict(cell) for cell in cells], indent=1))
+        return 0
+    ideas = list(dict.fromkeys(cell.idea for cell in cells))
+    names = list(dict.fromkeys(cell.host for cell in cells))
+    reasons = list(dict.fromkeys(cell.reason for cell in cells if cell.reason))
+    width = max(map(len, names))
+    print("HOST+IDEA, each built on its recipe for the embedded benchmark: yes, or the number of the reason below")
+    print("  ".join([" " * width, *ideas]))
+    for name in names:
+        row = {cell.idea: cell.reason for cell in cells if cell.host == name}
+        marks = (f"({reasons.index(row[idea]) + 1})" if row[idea] else "yes" for idea in ideas)
+        print("  ".join([name.ljust(width), *(mark.ljust(len(idea)) for mark, idea in zip(marks, ideas))]).rstrip())
+    for number, reason in enumerate(reasons, 1):
+        print(textwrap.fill(reason, 120, initial_indent=f"({number})".ljust(5), subsequent_indent=" " * 5))
     return 0
 
 

@@ -77,6 +77,24 @@ def by_class_batch(
     return np.concatenate([*picked, others]).astype(np.int64)
 
 
+def disjoint_pairs(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Pairs of rows that share no tag, drawn without replacement.
+
+    Args:
+        labels: [B,C] multi-hot tags; a video without tags is never paired.
+        count: how many are wanted.
+        rng: draws.
+
+    Returns:
+        [P,2] int64 rows (first < second), P at most `count`.
+    """
+    labels = np.asarray(labels) > 0
+    tagged = labels.any(axis=1)
+    apart = (labels.astype(np.float32) @ labels.T.astype(np.float32)) == 0
+    found = np.argwhere(np.triu(apart & tagged[:, None] & tagged, 1))
+    return found[rng.permutation(len(found))[:count]].astype(np.int64)
+
+
 def _balanced(labels: np.ndarray, eligible: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     # Comparing the few distinct label rows, not all videos, keeps ActivityNet's 10,000 videos small.
     patterns, pattern = np.unique(labels, axis=0, return_inverse=True)

@@ -164,6 +164,43 @@ def bootstrap_difference(
     )
 
 
+def bootstrap_gain(
+    firsts: Sequence[EvaluationResult],
+    seconds: Sequence[EvaluationResult],
+    tious: Sequence[float],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Interval:
+    """Interval of the mean over runs of first - second, videos drawn with replacement, the same draw for every run.
+
+    With one run a side it is that of `bootstrap_difference`. The spread between runs is not part of it.
+
+    Args:
+        firsts, seconds: results of the two sides, such as one run a seed, over the same videos, instances and
+            thresholds.
+        tious: thresholds whose mean mAP is compared.
+        resamples, seed, confidence: as in `bootstrap_difference`.
+
+    Raises:
+        TableError: a side without a run, or results scored on different videos, classes or thresholds.
+    """
+    if not (firsts and seconds):
+        raise TableError("a gain needs at least one result a side.")
+    for result in (*firsts, *seconds):
+        _same_task(firsts[0].matches, result.matches)
+    resample = resample_videos(_evaluated(firsts[0].matches), resamples, seed)
+    places = _places(firsts[0].tious, tious)
+
+    def side(results: Sequence[EvaluationResult]) -> tuple[float, np.ndarray]:
+        replicates = [bootstrap_map(result, resample)[:, places].mean(axis=1) for result in results]
+        return float(np.mean([result.mAP[places].mean() for result in results])), np.mean(replicates, axis=0)
+
+    (ours, our_replicates), (theirs, their_replicates) = side(firsts), side(seconds)
+    return _interval(ours - theirs, our_replicates - their_replicates, confidence)
+
+
 def video_influence(result: EvaluationResult) -> dict[str, float]:
     """What each video under evaluation adds to the average mAP: the average minus the one without that video.
 

@@ -15,6 +15,7 @@ from wtal_bench.evaluation import (
     EvaluationResult,
     Interval,
     bootstrap_difference,
+    bootstrap_gain,
     read_detections,
     video_influence,
 )
@@ -130,6 +131,25 @@ def compare(
     first, second = video_influence(a), video_influence(b)
     moved = {video: first[video] - second[video] for video in first}
     return Compared((sides[0].name, sides[1].name), protocol.name, name, (a, b), difference, moved)
+
+
+def gain(
+    ours: Sequence[Side],
+    theirs: Sequence[Side],
+    protocol: Protocol,
+    truth: Annotations,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """The widest average of one experiment less that of another, means over their runs, by the main evaluator.
+
+    Raises:
+        WtalError: detections that cannot be scored, or runs that were scored on other annotations.
+    """
+    refuse_other_annotations((*ours, *theirs), truth)
+    scored = ([_result(side, protocol, truth, protocol.main) for side in sides] for sides in (ours, theirs))
+    widest = max(protocol.averages, key=span_order)
+    return bootstrap_gain(*scored, protocol.averages[widest], resamples=resamples, seed=seed)
 
 
 def report(compared: Compared, protocol: Protocol, top: int = 10) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Outputs, TrainingPass
 from wtal_bench.modeling.model import Model
-from wtal_bench.modeling.parts import Part, build_part, build_parts, check_reads, modules
+from wtal_bench.modeling.parts import Part, build_part, build_parts, check_reads, check_trains, modules
 from wtal_bench.modeling.weights import LossWeight
 
 __all__ = ["Localizer"]
@@ -81,6 +81,10 @@ class Localizer(Model):
         if self._decoder is not None:
             yield "postprocessor", "", self._decoder
 
+    def weighted_losses(self) -> Iterator[tuple[Part, LossWeight]]:
+        """Yield every loss in its place with its weights."""
+        yield from ((part, self._weights[name]) for name, part in self._losses.items())
+
     @property
     def fields(self) -> list[str]:
         """Names of all output fields, in the order they are made."""
@@ -99,7 +103,7 @@ class Localizer(Model):
             if ready is None:
                 promised = [f for part in waiting.values() for f in part.provided]
                 for part in waiting.values():  # first a field that nobody makes at all, then heads in a circle
-                    check_reads(part, [*maker, *promised])
+                    check_reads(part, [*maker, *promised], parts=[*self._makers(), *waiting.values()])
                 check_reads(next(iter(waiting.values())), maker, promised)
             part = self._heads[ready] = waiting.pop(ready)
             for field in part.provided:
@@ -111,9 +115,10 @@ class Localizer(Model):
                 maker[field] = part.where
         for part in self._losses.values():
             views = {f"{view}.{field}": where for view in self._views for field, where in maker.items()}
-            check_reads(part, {**maker, **views})
+            check_reads(part, {**maker, **views}, parts=self._makers())
+            check_trains(part, self._makers())
         if self._decoder is not None:
-            check_reads(self._decoder, maker)
+            check_reads(self._decoder, maker, parts=self._makers())
 
     # ---- forward ----
 

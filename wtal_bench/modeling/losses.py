@@ -69,6 +69,7 @@ class VideoCrossEntropy(Loss):
         self.form = choose("form", form, FORMS)
         self.log_eps = at_least("log_eps", log_eps, 0)
         self.mean_over_classes = choose("class_reduction", class_reduction, CLASS_REDUCTIONS) == "mean"
+        self.classifies = class_reduction if target.startswith("tags") else ""
         if log_eps and form != "softmax":
             raise ConfigError(f"log_eps={log_eps} belongs to form='softmax'; form={form!r} has bounds of its own.")
 

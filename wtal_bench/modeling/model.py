@@ -99,6 +99,11 @@ class Model(BaseModel):
         return {need for _, component in self.components() for need in component.needs}
 
     @property
+    def decoder(self) -> Part | None:
+        """The post-processor in its place; only a member of `Streams` has none."""
+        return self._decoder
+
+    @property
     def gives_snippet_scores(self) -> bool:
         """Whether the decoder has one curve at the snippets."""
         return hasattr(self._decoder.component, "snippet_scores")

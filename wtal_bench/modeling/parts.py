@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,17 @@ class Part:
         return [self.reads.get(name, name) for name in (*self.component.requires, *self.component.optional)]
 
     @property
+    def trained(self) -> list[str]:
+        """Field names a loss says its gradient goes through, as the config maps them."""
+        return [self.reads.get(name, name) for name in self.component.trains]
+
+    @property
+    def learns(self) -> bool:
+        """Whether the component has parameters of its own that learn."""
+        own = self.component.parameters() if isinstance(self.component, nn.Module) else ()
+        return any(parameter.requires_grad for parameter in own)
+
+    @property
     def provided(self) -> list[str]:
         """Field names made, as the config maps them."""
         return [self.writes.get(name, name) for name in self.component.provides]
@@ -109,13 +120,14 @@ def build_part(kind: str, config: Mapping[str, Any], where: str) -> Part:
     return Part(component, where, reads, writes)
 
 
-def check_reads(part: Part, maker: Collection[str], promised: Collection[str] = ()) -> None:
+def check_reads(part: Part, maker: Collection[str], promised: Collection[str] = (), parts: Iterable[Part] = ()) -> None:
     """Refuse a part that reads a field nobody makes.
 
     Args:
         part: the component in its place.
         maker: the fields there are.
         promised: fields of heads that wait for one another.
+        parts: those that may offer the field.
 
     Raises:
         ConfigError: names the field, what there is instead, and how to map it.
@@ -125,12 +137,42 @@ def check_reads(part: Part, maker: Collection[str], promised: Collection[str] = 
             hint = did_you_mean(field, maker)
             if not hint and name == "attention" and "actionness" in maker:
                 hint = " Did you mean 'actionness'?"
+            for other in parts:
+                if field in other.component.offers:
+                    given = ", ".join(f"{key}={value!r}" for key, value in other.component.offers[field].items())
+                    hint = f" {other.where} makes it when it is given {given}."
             if field in promised:
                 hint = f" A head that waits for this one makes {field!r}: they read each other."
             raise ConfigError(
                 f"{part.where} ({type(part.component).__name__}) reads `{field}`, but the parts before it provide "
                 f"{listing(maker)}.{hint} Map it with reads=dict({name}='<field>'), or add a head that makes it."
             )
+
+
+def check_trains(part: Part, makers: Iterable[Part]) -> None:
+    """Refuse a loss whose gradient reaches nothing that learns: no field it `trains` has parameters behind it.
+
+    Args:
+        part: the loss in its place.
+        makers: backbone and heads, in the order in which they run.
+
+    Raises:
+        ConfigError: names the fields and who makes them.
+    """
+    learned: set[str] = set()
+    by_field: dict[str, Part] = {}
+    for maker in makers:
+        by_field |= dict.fromkeys(maker.provided, maker)
+        if maker.learns or learned & set(maker.readable):
+            learned |= set(maker.provided)
+    fields = [field for field in part.trained if field in by_field]  # of a view of the batch: not judged here
+    if fields and not learned & set(fields):
+        made = ", ".join(f"`{field}` of {type(by_field[field].component).__name__}" for field in dict.fromkeys(fields))
+        raise ConfigError(
+            f"{part.where} ({type(part.component).__name__}) trains the model through {made} alone, and nothing behind "
+            "that has a parameter: its gradient reaches nothing, the model would be the same without it. Give the host "
+            "a backbone that learns (an embedding before its heads), or leave the loss out."
+        )
 
 
 def _field_names(config: Any, known: tuple[str, ...], where: str) -> dict[str, str]:

@@ -70,6 +70,10 @@ class LossWeight:
         """The weight of one scalar in one epoch."""
         return self._named.get(scalar, self._default).at(epoch)
 
+    def largest(self, epoch: int) -> float:
+        """The largest weight of any scalar the config names in one epoch."""
+        return max(weight.at(epoch) for weight in (self._named.values() or [self._default]))
+
     def check_scalars(self, scalars: list[str]) -> None:
         """Refuse weights for scalars the loss does not give.
 

@@ -12,7 +12,10 @@ A file holds rows::
           model.heads.weights.source: self
           model.heads.weights.in_channels: "{model.backbone.in_channels}"   # another value of the base
 
-Names of configs are read by the rule of `wtal_bench.recipes`: first beside the ablation file.
+Names of configs are read by the rule of `wtal_bench.recipes`: first beside the ablation file. A row may name the config
+it is compared with, `against: ../um_thumos.py`: both are trained with the same seeds, and the row's number is the gain.
+Where every row has a config of its own on each data set, names hold `{data}` for it: the file's `data: thumos`, or what
+`sweep --data` says.
 """
 
 from __future__ import annotations
@@ -27,11 +30,13 @@ from typing import Any
 import yaml
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
-from wtal_bench.recipes import anchor, find, read_tree
-from wtal_bench.running.config import check_config
+from wtal_bench.recipes import Layers, anchor, find, read_layers
+from wtal_bench.running.config import check_config, load_config
+from wtal_bench.running.ideas import as_tree, settled
 from wtal_bench.running.settings import RunConfig
 
-ROW_KEYS = ("name", "paper_row", "published", "base", "instead", "note", "options")
+ROW_KEYS = ("name", "paper_row", "published", "base", "against", "instead", "note", "options")
+DATA = "{data}"
 REFERENCE = re.compile(r"^\{([\w.]+)\}$")
 
 
@@ -45,6 +50,7 @@ class Row:
         base: config it changes.
         instead: other bases -> the config this row takes then, where changing options cannot make it.
         options: dotted key -> value.
+        against: the config its gain is measured against, or None.
         file: the ablation file.
         where: file and row, for error texts.
     """
@@ -58,6 +64,7 @@ class Row:
     published: Mapping[str, Any] | None = None
     instead: Mapping[str, str] | None = None
     note: str = ""
+    against: str | None = None
 
     def config(self, base: str | None = None) -> RunConfig:
         """The checked config of this row, on its own base or on one the command line names.
@@ -65,29 +72,43 @@ class Row:
         Raises:
             ConfigError: a config that is not there, an option that leads nowhere, or a reference to nothing.
         """
-        path = find(self.base, self.file, f"row {self.name}") if base is None else self._other_base(base)
-        tree = read_tree(path)
+        layers = self._layers(base)
+        tree = settled(layers)
         original = copy.deepcopy(tree)
-        for key, value in self.options.items():
-            _set(tree, key, _resolved(value, original, self.where), self.where)
+        options = [(key, _resolved(value, original, self.where)) for key, value in self.options.items()]
+        if layers.ideas:
+            tree = settled(layers, as_tree(options))
+        for key, value in options:
+            _set(tree, key, value, self.where)
             if key.startswith("train.init_from"):
-                anchor(tree, self.file, path)
-        tree["variant"] = self.name
-        return check_config(tree, str(path))
+                anchor(tree, self.file, layers.path)
+        if self.options or not layers.ideas:  # a mix that is run as it is keeps its name
+            tree["variant"] = self.name
+        return check_config(tree, layers.where)
 
-    def _other_base(self, base: str) -> Path:
-        given, key = find(base), f"row {self.name}: instead"
+    def rival(self) -> RunConfig | None:
+        """The checked config of what its gain is measured against, or None."""
+        return None if self.against is None else load_config(self.against, named_by=self.file)
+
+    def _layers(self, base: str | None) -> Layers:
+        if base is None:
+            return read_layers(self.base, self.file, f"row {self.name}")
+        given, key = read_layers(base), f"row {self.name}: instead"
         for other, instead in (self.instead or {}).items():
-            if find(other, self.file, key).resolve() == given.resolve():
-                return find(instead, self.file, key)
+            if not given.ideas and find(other, self.file, key).resolve() == given.path.resolve():
+                return read_layers(instead, self.file, key)
         return given
 
 
-def load_rows(path: str | Path) -> list[Row]:
+def load_rows(path: str | Path, data: str | None = None) -> list[Row]:
     """Read an ablation file.
 
+    Args:
+        path: where, or a shipped one's name.
+        data: what `{data}` in the names of configs stands for; None = what the file says.
+
     Raises:
-        ConfigError: missing file, unknown keys, doubled names.
+        ConfigError: missing file, unknown keys, doubled names, `data` for a file that has no place for it.
     """
     path = find(path)
     try:
@@ -96,6 +117,9 @@ def load_rows(path: str | Path) -> list[Row]:
         raise ConfigError(f"{path} is no YAML: {error}") from error
     given = tree if isinstance(tree, list) else (tree or {}).get("rows")
     default = None if isinstance(tree, list) else tree.get("base")
+    own = None if isinstance(tree, list) else (tree or {}).get("data")
+    if data is not None and own is None:
+        raise ConfigError(f"{path} has no {DATA} in its names of configs; choose another config with --base.")
     if not given:
         raise ConfigError(f"{path} has no rows.")
     rows = []
@@ -109,12 +133,18 @@ def load_rows(path: str | Path) -> list[Row]:
         if "name" not in entry or (default is None and "base" not in entry):
             raise ConfigError(f"{where}: a row needs a name and a base config.")
         options = entry.get("options") or {}
-        rows.append(Row(**{"base": default, **entry, "options": options, "file": path, "where": where}))
+        named = {key: _on_data(entry.get(key), data or own) for key in ("base", "against")}
+        named["base"] = named["base"] or default
+        rows.append(Row(**{**entry, **named, "options": options, "file": path, "where": where}))
     names = [row.name for row in rows]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise ConfigError(f"{path}: rows {listing(doubled)} are named twice.")
     return rows
+
+
+def _on_data(name: str | None, data: str | None) -> str | None:
+    return name if name is None or data is None else name.replace(DATA, str(data))
 
 
 def _resolved(value: Any, tree: Mapping[str, Any], where: str) -> Any:

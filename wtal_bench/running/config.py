@@ -1,10 +1,11 @@
 """Reading a config and refusing what it should not hold, before anything heavy starts.
 
 A config is a Python (or YAML) file of plain data, found and read by `wtal_bench.recipes`, with the sections `method`,
-`variant`, `model`, `train`, `test`, `data`, `runtime`; every key of the last four is an attribute of the class of that
-name in `running.settings`, every key of `model` an argument of a component. An unknown key anywhere is an error that
-names the nearest one. A config is a program as far as Python files go: run only files you trust; YAML files run nothing
-but the Python files they name as a `_base_`. A top-level name that begins with `_` is the file's own helper, no key.
+`variant`, `model`, `train`, `test`, `data`, `runtime` (and `ideas`, the switches of those that the config names as
+`HOST+IDEA`); every key of `train`, `test`, `data` and `runtime` is an attribute of the class of that name in
+`running.settings`, every key of `model` an argument of a component. An unknown key anywhere is an error that names the
+nearest one. A config is a program as far as Python files go: run only files you trust; YAML files run nothing but the
+Python files they name as a `_base_`. A top-level name that begins with `_` is the file's own helper, no key.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.options import check_setting, within
-from wtal_bench.recipes import anchor, find, read_tree
+from wtal_bench.recipes import anchor, read_layers
+from wtal_bench.running.ideas import as_tree, settled
 from wtal_bench.running.settings import OPTIMIZERS, SECTIONS, TOP_LEVEL, RunConfig, Train
 
 PAIR_SOURCES = ("dataset", "in_batch", "by_class")
@@ -29,20 +31,33 @@ def load_config(name: str | Path, options: Iterable[str] = (), named_by: Path | 
     """Read a config file, apply `--cfg-options`, and check every key outside `model`.
 
     Args:
-        name: a .py, .yaml or .json config, found by the rule of `wtal_bench.recipes`.
+        name: a .py, .yaml or .json config, found by the rule of `wtal_bench.recipes`; `HOST+IDEA` for one with an idea.
         options: texts "dotted.key=value".
         named_by: the file that names it; None for the command line.
 
     Raises:
         ConfigError: missing file, syntax error, unknown key, wrong type; the text names file and key path.
     """
-    path = find(name, named_by)
-    tree = read_tree(path)
+    layers = read_layers(name, named_by)
+    options = list(options)
+    tree = settled(layers, as_tree([split_option(option) for option in options]) if layers.ideas else None)
     for option in options:
-        apply_option(tree, option, str(path))
+        apply_option(tree, option, layers.where)
         if option.startswith("train.init_from"):
-            anchor(tree, None, path)
-    return check_config(tree, str(path))
+            anchor(tree, None, layers.path)
+    return check_config(tree, layers.where)
+
+
+def split_option(option: str) -> tuple[str, Any]:
+    """Take "dotted.key=value" apart: (key, value). The value is a Python literal, else a text.
+
+    Raises:
+        ConfigError: no "=".
+    """
+    key, equals, text = option.partition("=")
+    if not equals:
+        raise ConfigError(f"--cfg-options {option!r}: write dotted.key=value, e.g. train.lr=1e-4.")
+    return key.strip(), parse_value(text)
 
 
 def apply_option(tree: dict[str, Any], option: str, where: str) -> None:
@@ -51,10 +66,8 @@ def apply_option(tree: dict[str, Any], option: str, where: str) -> None:
     Raises:
         ConfigError: no "=", or a path that leads nowhere.
     """
-    key, equals, text = option.partition("=")
-    if not equals:
-        raise ConfigError(f"--cfg-options {option!r}: write dotted.key=value, e.g. train.lr=1e-4.")
-    *parents, last = key.strip().split(".")
+    key, value = split_option(option)
+    *parents, last = key.split(".")
     node: Any = tree
     for depth, name in enumerate(parents):
         if isinstance(node, dict) and node.get(name) is None and depth == 0 and name in SECTIONS:
@@ -68,7 +81,7 @@ def apply_option(tree: dict[str, Any], option: str, where: str) -> None:
         node = node[name]
     if not isinstance(node, dict):
         raise ConfigError(f"--cfg-options {key}: {'.'.join(parents)} is {node!r}, which has no keys.")
-    node[last] = parse_value(text)
+    node[last] = value
 
 
 def parse_value(text: str) -> Any:
@@ -105,7 +118,14 @@ def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
         name: _section(cls, {} if tree.get(name) is None else tree[name], f"{where}: {name}")
         for name, cls in SECTIONS.items()
     }
-    config = RunConfig(where, tree["method"], dict(tree["model"]), variant=str(tree.get("variant") or ""), **sections)
+    mix = {name: dict(tree.get(name) or {}) for name in ("ideas", "host")}
+    if bool(mix["ideas"]) != bool(mix["host"]):
+        raise ConfigError(
+            f"{where}: the section `ideas` holds the switches of ideas that the config names, and this one names none. "
+            f"Begin it with a host and an idea, e.g. _base_ = ['acm_net_synthetic.py+ftcl']."
+        )
+    variant = str(tree.get("variant") or "")
+    config = RunConfig(where, tree["method"], dict(tree["model"]), variant=variant, **sections, **mix)
     _check_train(config.train, f"{where}: train")
     _check_keys(config.test.frame_accuracy, ("threshold",), f"{where}: test.frame_accuracy")
     if config.test.frame_accuracy is not None:
@@ -170,14 +190,15 @@ def _check_train(train: Train, where: str) -> None:
 
 def _check_pairs(train: Train, where: str) -> None:
     given = train.pairs.get("source")
-    pairs = {"distinct": False, **train.pairs} if given == "by_class" else train.pairs
-    _check_keys(pairs, ("source", "count", "distinct") if given == "by_class" else ("source",), where)
+    pairs = {"distinct": False, "negatives": False, **train.pairs} if given == "by_class" else train.pairs
+    _check_keys(pairs, ("source", "count", "distinct", "negatives") if given == "by_class" else ("source",), where)
     if given not in PAIR_SOURCES:
         raise ConfigError(
             f"{where}.source={given!r}.{did_you_mean(str(given), PAIR_SOURCES)} Options: {listing(PAIR_SOURCES)}."
         )
     if given == "by_class":
-        _check_type(pairs["distinct"], bool, f"{where}.distinct")
+        for key in ("distinct", "negatives"):
+            _check_type(pairs[key], bool, f"{where}.{key}")
         count = train.pairs["count"]
         if type(count) is not int or not 1 <= count <= train.batch_size // 2:
             raise ConfigError(

@@ -64,7 +64,8 @@ class Plan:
         self.shuffle, self.drop_last = shuffle, drop_last
         self.rank, self.world = rank, world
         self.source = pairs["source"] if pairs else None
-        self.by_class = {key: value for key, value in (pairs or {}).items() if key != "source"}
+        self.by_class = {key: value for key, value in (pairs or {}).items() if key not in ("source", "negatives")}
+        self.negatives = bool((pairs or {}).get("negatives"))
         self._pairs, self._same = None, None
         if self.source == "dataset":
             from wtal_bench.data.pairs import dataset_pairs
@@ -125,7 +126,7 @@ class Plan:
         return np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.items), number
 
     def _by_class(self, epoch: int, number: int) -> Request:
-        from wtal_bench.data.pairs import by_class_batch
+        from wtal_bench.data.pairs import by_class_batch, disjoint_pairs
 
         rng = np.random.default_rng([self.seed, PAIRS, epoch, number])
         videos = by_class_batch(self.labels, self.batch_size, rng=rng, **self.by_class)
@@ -137,7 +138,11 @@ class Plan:
         if not len(own):
             own = videos[:1]
         rows = tuple((2 * i, 2 * i + 1) for i in range(len(pairs)))
-        return Request(tuple(own.tolist()), epoch, rows, (True,) * len(rows), share)
+        same = (True,) * len(rows)
+        if self.negatives:
+            apart = disjoint_pairs(self.labels[own], len(rows), rng)
+            rows, same = (*rows, *map(tuple, apart.tolist())), (*same, *(False,) * len(apart))
+        return Request(tuple(own.tolist()), epoch, rows, same, share)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from wtal_bench.leaderboard.identity import hash_config
 from wtal_bench.plugins import registries
 from wtal_bench.running.settings import RunConfig
 
-SCIENCE = ("method", "variant", "model", "train", "test", "data")
+SCIENCE = ("method", "variant", "model", "train", "test", "data", "ideas", "host")
 """Config sections that make a result what it is."""
 
 PACKAGES = ("torch", "numpy", "scipy", "mmengine-lite", "pandas")
@@ -68,7 +68,7 @@ def git_state() -> dict[str, Any]:
 def recorded_config(config: RunConfig) -> dict[str, Any]:
     """What of a config makes a result what it is: the record holds it, and the config hash is of it."""
     resolved = config.resolved()
-    science = {key: resolved[key] for key in SCIENCE}
+    science = {key: resolved[key] for key in SCIENCE if key in resolved}
     if isinstance(resolved["train"]["init_from"], str):
         # a path differs from seed to seed and machine to machine; the parent's record id says what it was
         science["train"] = {**resolved["train"], "init_from": "parent"}

@@ -166,7 +166,7 @@ def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = prin
     model = check_model(config)
     opened = open_data(config.data, pick_device(config).type, config.path)
     if isinstance(config.train.init_from, dict):
-        check_model(_parent_config(config))
+        check_model(parent_config(config))
     else:
         weights, _ = _initial_weights(config, opened.protocol.name, None, False, out)
         if weights is not None:
@@ -212,7 +212,12 @@ def _initial_weights(
     return (None if resume else (weights_of(read_checkpoint(chosen)), chosen)), _parent_record(run)
 
 
-def _parent_config(config: RunConfig) -> RunConfig:
+def parent_config(config: RunConfig) -> RunConfig:
+    """The config that `train.init_from=dict(config=...)` names, to be run as the run itself is.
+
+    Raises:
+        ConfigError: another form of it.
+    """
     source = config.train.init_from
     if set(source) - {"config", "options"} or "config" not in source:
         raise ConfigError(
@@ -225,7 +230,7 @@ def _parent_config(config: RunConfig) -> RunConfig:
 
 def _train_parent(config: RunConfig, work_dir: WorkDir, out: Callable[[str], None]) -> Path:
     """Train the parent first, in the run's own folder, with the run's seed; an unfinished one is resumed."""
-    parent = _parent_config(config)
+    parent = parent_config(config)
     folder = work_dir.path / "init"
     if any((folder / "record").glob("*.json")):
         return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from wtal_bench.leaderboard.validate import SELECTIONS
@@ -39,7 +39,7 @@ class Train:
         ema: momentum of an exponential moving average of the weights used at test, or None.
         pairs: None, or dict(source="dataset"|"in_batch") for losses that compare two videos, or
             dict(source="by_class", count=3): batches of which `count` pairs share a class, all drawn with replacement
-            (`distinct=True`: two different videos a pair).
+            (`distinct=True`: two different videos a pair; `negatives=True`: and as many pairs that share no class).
         init_from: None, or where training starts from: a checkpoint (.pth), a run's folder, a record id under
             `leaderboard/records`, or dict(config="RECIPE") to train that first.
         selection: "last" epoch; "val_holdout": best epoch by video-level classification on a held-out part of the
@@ -158,6 +158,8 @@ class RunConfig:
         method, variant: names for the leaderboard.
         model: component configs, checked when the model is built.
         train, test, data, runtime: the sections.
+        ideas: the ideas on the host -> what was chosen for their switches; empty where there is none.
+        host: method and variant of the host alone; empty where there is no idea.
     """
 
     path: str
@@ -168,15 +170,18 @@ class RunConfig:
     data: Data
     runtime: Runtime
     variant: str = ""
+    ideas: dict[str, Any] = field(default_factory=dict)
+    host: dict[str, str] = field(default_factory=dict)
 
     def resolved(self) -> dict[str, Any]:
         """Everything as plain JSON-able data, defaults included."""
         sections = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
-        return _plain({"method": self.method, "variant": self.variant, "model": self.model, **sections})
+        mix = {"ideas": self.ideas, "host": self.host} if self.ideas else {}
+        return _plain({"method": self.method, "variant": self.variant, "model": self.model, **sections, **mix})
 
 
 SECTIONS: dict[str, type] = {"train": Train, "test": Test, "data": Data, "runtime": Runtime}
-TOP_LEVEL = ("method", "variant", "model", *SECTIONS)
+TOP_LEVEL = ("method", "variant", "model", *SECTIONS, "ideas", "host")
 
 
 def _plain(value: Any) -> Any:

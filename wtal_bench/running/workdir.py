@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from wtal_bench.errors import ConfigError, WtalError
 from wtal_bench.files import write_json
+from wtal_bench.recipes import PLUS
 
 CONFIG, LOCK = "config.json", ".lock"
 
@@ -133,7 +134,7 @@ def changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> 
 def default_work_dir(config: str | Path, seed: int) -> Path:
     """A new folder under work_dirs/, named by config, time, seed and process."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Path("work_dirs") / Path(config).stem / f"{stamp}-seed{seed}-{os.getpid()}"
+    return Path("work_dirs") / _named(config) / f"{stamp}-seed{seed}-{os.getpid()}"
 
 
 def latest_work_dir(config: str | Path) -> Path:
@@ -142,7 +143,13 @@ def latest_work_dir(config: str | Path) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    runs = sorted((Path("work_dirs") / Path(config).stem).glob("*/last.pth"), key=lambda path: path.stat().st_mtime)
+    runs = sorted((Path("work_dirs") / _named(config)).glob("*/last.pth"), key=lambda path: path.stat().st_mtime)
     if not runs:
-        raise ConfigError(f"work_dirs/{Path(config).stem} holds no run to resume; name one with --work-dir.")
+        raise ConfigError(f"work_dirs/{_named(config)} holds no run to resume; name one with --work-dir.")
     return runs[-1].parent
+
+
+def _named(config: str | Path) -> str:
+    """The config's file name without its suffix, and the ideas named after it: "acm_net_synthetic+ftcl"."""
+    file, *ideas = Path(config).name.split(PLUS)
+    return PLUS.join([Path(file).stem, *ideas])

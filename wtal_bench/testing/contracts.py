@@ -6,7 +6,8 @@
 4. The state is plain: it survives a checkpoint read with `weights_only=True`.
 5. The same seed gives the same bits, dropout on.
 6. A training step under bf16 autocast runs and gives finite losses and gradients.
-7. With hooks: training stopped anywhere and resumed is the training that was not stopped, bit for bit.
+7. A loss that says which fields it `trains` sends its gradient through no other.
+8. With hooks: training stopped anywhere and resumed is the training that was not stopped, bit for bit.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 
 from wtal_bench.interfaces import Batch, ComponentInfo
 from wtal_bench.modeling.build import build_model
+from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.modeling.model import Model
 from wtal_bench.plugins import examples, registry
 from wtal_bench.registry import CONTRACT_KINDS
@@ -81,6 +83,7 @@ def assert_contract(case: Case) -> None:
     check_state(model, example)
     check_seed(example)
     check_autocast(example)
+    check_trained_fields(model, example)
     if example.hooks:
         check_resuming(example)
 
@@ -181,6 +184,24 @@ def check_autocast(example: Example) -> None:
     for name, parameter in model.named_parameters():
         finite = parameter.grad is None or torch.isfinite(parameter.grad).all()
         assert finite, f"the gradient of {name!r} is not finite under bf16 autocast"
+
+
+def check_trained_fields(model: Model, example: Example) -> None:
+    """A loss that says which fields it `trains` sends its gradient through those alone."""
+    batch = batch_of(example)
+    if not isinstance(model, Localizer):
+        return
+    fields = model.compute_with_views(batch)
+    leaves = {name: x.detach().requires_grad_(x.is_floating_point()) for name, x in fields.items()}
+    for part, _ in model.weighted_losses():
+        total = sum(part.component(part.inputs(leaves), batch).values()) if part.trained else None
+        if total is None or not total.requires_grad:
+            continue
+        read = [name for name in part.required if leaves[name].requires_grad]
+        gradients = torch.autograd.grad(total, [leaves[name] for name in read], allow_unused=True)
+        for name, gradient in zip(read, gradients):
+            reached = gradient is not None and bool(gradient.any())
+            assert name in part.trained or not reached, f"{part.where} trains {name!r} too, which `trains` does not say"
 
 
 def assert_same(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float, message: str) -> None:
