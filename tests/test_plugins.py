@@ -145,6 +145,13 @@ def test_discovery_and_listing_import_no_torch():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_plugin_of_ours_that_the_installation_does_not_know_says_what_to_run():
+    done = wtal("train", "configs/rskp_synthetic.py", "--dry-run", WTAL_PLUGINS="ecm")
+    assert done.returncode == 2
+    assert "The plugin 'rskp' lies in plugins/, but this installation does not know it yet" in done.stderr
+    assert "pip install -e ." in done.stderr
+
+
 def test_asking_for_a_component_of_a_failed_plugin_says_why(third_party, tmp_path):
     from tests.running.conftest import tiny_config
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -156,7 +157,18 @@ def _why_missing(name: str) -> str:
     failed = failure_of(name)
     if failed:
         said.append(f"Plugin {failed.name!r} could not be loaded: {failed.reason}")
+    prefix = name.partition(".")[0]
+    if not (said or prefix in (_loaded or {})) and _lies_there(prefix):
+        said.append(
+            f"The plugin {prefix!r} lies in plugins/, but this installation does not know it yet: run `pip install -e "
+            ".` again (and look at WTAL_PLUGINS, where that is set)."
+        )
     return " ".join(said)
+
+
+def _lies_there(name: str) -> bool:
+    """Whether one of our own plugins has that name: its folder may have come after the entry points were written."""
+    return name.isidentifier() and importlib.util.find_spec(f"wtal_plugins.{name}") is not None
 
 
 _REGISTRIES = {kind: Registry(kind, _why_missing) for kind in KINDS}
