@@ -9,13 +9,13 @@ import torch
 from tests.helpers import golden_files, load_golden
 from tests.parity.acm import (
     assert_gradients,
-    assert_near,
-    batch_of,
+    batch_with,
     build,
     meta_of,
     network_outputs,
     smoothmax_of,
 )
+from tests.parity.host_files import assert_near
 from wtal_bench.plugins import registry
 from wtal_plugins.ftcl.losses import FSD, LCS, Compared
 from wtal_plugins.ftcl.recursions import align, common_length, common_table
@@ -27,7 +27,7 @@ LOSSES = ("cls_inst", "cls_cont", "cls_back", "guide", "feat", "sparse")
 def paired_batch(sides: list[np.ndarray], same: np.ndarray):
     """Sequences as the embedding of short videos: rows of side 0 first, and a score that keeps their order."""
     count = len(same)
-    batch = batch_of(
+    batch = batch_with(
         [*sides[0], *sides[1]], np.ones((2 * count, 1)), np.stack([np.arange(count), count + np.arange(count)], axis=1)
     )
     batch.pair_same = torch.from_numpy(same)
@@ -144,7 +144,7 @@ def test_whole_objective_on_pairs(path):
     features = [x for pair in zip(data["in/features_0"], data["in/features_1"]) for x in pair]
     count = len(features) // 2
     labels = np.stack([data["in/labels_0"], data["in/labels_1"]], axis=1).reshape(2 * count, -1)
-    batch = batch_of(features, labels, np.arange(2 * count).reshape(count, 2))
+    batch = batch_with(features, labels, np.arange(2 * count).reshape(count, 2))
     np.testing.assert_array_equal(batch.pair_same, data["in/pair_label"])
     sizes = [data[f"in/features_{side}"].shape[1] for side in (0, 1)]
 
@@ -188,7 +188,7 @@ def test_whole_objective_inside_a_batch(path):
     data = load_golden(path)
     meta, model = meta_of(data), build(data)
     pairs = np.concatenate([data["in/pos_pairs"].reshape(-1, 2), data["in/neg_pairs"].reshape(-1, 2)])
-    batch = batch_of(list(data["in/features"]), data["in/labels"], pairs)
+    batch = batch_with(data["in/features"], data["in/labels"], pairs)
     positive = len(data["in/pos_pairs"])
     np.testing.assert_array_equal(batch.pair_same, np.arange(len(pairs)) < positive)
     outputs = model.compute(batch)
