@@ -106,4 +106,4 @@ def assert_gradients(model: Localizer, loss: torch.Tensor, data: dict) -> None:
     loss.backward()
     for name, parameter in model.named_parameters():
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        assert_near(gradient, data[f"grad/{authors(name)}"], 1e-8, f"grad/{authors(name)}")
+        assert_near(gradient, data[f"grad/{authors(name)}"], what=f"grad/{authors(name)}")

@@ -82,7 +82,7 @@ def test_sequence_distance(path):
     assert_near(mu.grad[:, :m, :n], data["grad/mu"], what="grad/mu")
     assert_near(g.grad[:, :m, :n], data["grad/g"], what="grad/g")
     for name in ("weight", "bias"):
-        assert_near(getattr(loss.trans, name).grad, data[f"grad/trans.{name}"], 1e-8, f"grad/trans.{name}")
+        assert_near(getattr(loss.trans, name).grad, data[f"grad/trans.{name}"], what=f"grad/trans.{name}")
 
     hook.remove()
     first, second = projected
@@ -97,8 +97,8 @@ def test_sequence_distance(path):
     assert not data.get("grad/trans_bak_0", np.zeros(1)).any()  # nobody reads it, and we do not make it
     for side, size in enumerate(sizes):
         rows = batch.features.grad[len(same) * side : len(same) * (side + 1)]
-        assert_near(rows[:, :size], data[f"grad/act_{side}"], 1e-8, f"grad/act_{side}")
-        assert_near(rows[:, size : 2 * size], data[f"grad/bak_{side}"], 1e-8, f"grad/bak_{side}")
+        assert_near(rows[:, :size], data[f"grad/act_{side}"], what=f"grad/act_{side}")
+        assert_near(rows[:, size : 2 * size], data[f"grad/bak_{side}"], what=f"grad/bak_{side}")
 
     assert_near(loss(outputs, batch)["contrast"], data["loss/fsd"], what="the loss as a whole")
 
@@ -123,7 +123,7 @@ def test_common_subsequence(path):
     assert_near(similarity.grad[:, :m, :n], data["grad/sim"], what="grad/sim")
     for side, size in enumerate((m, n)):
         rows = batch.features.grad[len(same) * side : len(same) * (side + 1), :size]
-        assert_near(rows, data[f"grad/seq_{side}"], 1e-8, f"grad/seq_{side}")
+        assert_near(rows, data[f"grad/seq_{side}"], what=f"grad/seq_{side}")
 
     assert_near(loss(outputs, batch)["contrast"], data["loss/lcs"], what="the loss as a whole")
     for pair, found in enumerate(loss.subsequences(outputs, batch)):
@@ -208,7 +208,7 @@ def test_whole_objective_inside_a_batch(path):
         for name, rows in groups:
             assert_near(table[rows], data[f"out/S_{name}"], what=f"S_{name}")
     check_total(model, model.losses(batch, outputs), batch, data)
-    assert_near(batch.features.grad, data["grad/features"], 1e-8, "grad/features")
+    assert_near(batch.features.grad, data["grad/features"], what="grad/features")
 
 
 def check_total(model, losses, batch, data):
