@@ -1,9 +1,8 @@
-"""Training steps and decoding of STPN, BM, W-TALC and UM against plain loops like their authors', in one process.
+"""Training steps and decoding of the hosts of other papers against plain loops like their authors', in one process.
 
-The loops hold what published code does: padded rows computed like real ones, convolutions over [B,D,T], every video's
-loss by itself, one class, threshold and run at a time. Both sides start from the same weights with dropout off and must
-agree on the loss, the gradients and the detections before anything is timed. Times are medians of processor time, taken
-in turns; a ratio above 1 means that ours is faster.
+The steps are those of `host_steps`; decoding goes one class, threshold and run at a time. Both sides start from the
+same weights with dropout off and must agree on the loss, the gradients and the detections before anything is timed.
+Times are medians of processor time, taken in turns; a ratio above 1 means that ours is faster.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/bench_hosts.py --hosts stpn wtalc um --repeats 5
 """
@@ -12,17 +11,20 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.interpolate import interp1d
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
-from torch.nn import functional as F
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.host_steps import STEPS
 from wtal_bench.decoding import PooledDecoder, ThresholdDecoder
 from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.build import build_model
@@ -35,142 +37,51 @@ from wtal_plugins.bm.decoder import StreamPass, TwoStreamDecoder
 TINY = "--batch 6 --length 30 --width 8 --classes 3 --repeats 1 --snippets 20"
 """What the test suite runs, so that this file cannot rot."""
 
-SIZES = {"stpn": (6, 400, 1024), "bm": (32, 400, 1024), "wtalc": (10, 750, 2048), "um": (16, 750, 2048)}
+SIZES = dict(
+    stpn=(6, 400, 1024),
+    bm=(32, 400, 1024),
+    wtalc=(10, 750, 2048),
+    um=(16, 750, 2048),
+    cola=(16, 750, 2048),
+    basnet=(16, 750, 2048),
+    co2net=(10, 500, 2048),
+)
 """Published videos a step, snippets and columns (of one stream, or of both)."""
 
-
-# ---- training steps as published ----
-
-
-def two_streams(step: Callable[..., Tensor]) -> Callable[[dict[str, Tensor], Batch], Tensor]:
-    """A step of each stream, on its own columns."""
-
-    def both(p: dict[str, Tensor], batch: Batch) -> Tensor:
-        width = batch.features.shape[2] // 2
-        columns = {"rgb": batch.features[:, :, :width], "flow": batch.features[:, :, width:]}
-        return sum(step(p, f"members.{name}.heads", x, batch.labels) for name, x in columns.items())
-
-    return both
-
-
-def attention_of(p: dict[str, Tensor], heads: str, x: Tensor) -> Tensor:
-    """[B,T,1] two layers and a sigmoid."""
-    hidden = F.relu(F.linear(x, p[f"{heads}.attention.fc1.weight"], p[f"{heads}.attention.fc1.bias"]))
-    return torch.sigmoid(F.linear(hidden, p[f"{heads}.attention.fc2.weight"], p[f"{heads}.attention.fc2.bias"]))
-
-
-@two_streams
-def stpn(p: dict[str, Tensor], heads: str, x: Tensor, labels: Tensor) -> Tensor:
-    """STPN's step up to its loss."""
-    attention = attention_of(p, heads, x)
-    pooled = (attention * x).mean(dim=1)
-    logits = F.linear(pooled, p[f"{heads}.classifier.cls.weight"], p[f"{heads}.classifier.cls.bias"])
-    return F.binary_cross_entropy_with_logits(logits, labels) + 1e-4 * attention.sum(dim=(1, 2)).mean()
-
-
-@two_streams
-def bm(p: dict[str, Tensor], heads: str, x: Tensor, labels: Tensor) -> Tensor:
-    """BM's step up to its loss; the guide is smoothed video by video on the host."""
-    weight, bias = p[f"{heads}.classifier.cls.weight"], p[f"{heads}.classifier.cls.bias"]
-    attention = attention_of(p, heads, x)
-    x_fg = (attention * x).sum(dim=1) / (attention.sum(dim=1) + 1)
-    x_bg = ((1 - attention) * x).sum(dim=1) / ((1 - attention).sum(dim=1) + 1e-6)
-    target = labels / labels.sum(dim=1, keepdim=True)
-    fg = -(F.pad(target, (0, 1)) * F.log_softmax(F.linear(x_fg, weight, bias), dim=1)).sum(dim=1).mean()
-    bg = -F.log_softmax(F.linear(x_bg, weight, bias), dim=1)[:, -1].mean()
-    scores = F.softmax(F.linear(x.detach(), weight.detach()), dim=2).cpu().numpy()
-    guide = []
-    for row, tags in enumerate(labels):
-        smooth = torch.from_numpy(gaussian_filter1d(scores[row], 1.0, axis=0, mode="reflect", truncate=4.0))
-        high = smooth[:, :-1][:, tags > 0].max(dim=1).values
-        own = attention[row, :, 0]
-        guide.append((own - high).abs().mean() + (own - (1 - smooth[:, -1])).abs().mean())
-
-    def gap(value: Tensor, near: str, far: str) -> Tensor:
-        weights = [p[f"{heads}.clusters.{name}.weight"] for name in (near, far)]
-        biases = [p[f"{heads}.clusters.{name}.bias"] for name in (near, far)]
-        return F.linear(value, weights[0], biases[0]) - F.linear(value, weights[1], biases[1])
-
-    cluster = F.softplus(-gap(x_fg, "fg", "bg")).mean() + F.softplus(-gap(x_bg, "bg", "fg")).mean()
-    return fg + 0.03 * bg + 0.1 * torch.stack(guide).mean() + 0.3 * cluster
-
-
-def wtalc(p: dict[str, Tensor], batch: Batch) -> Tensor:
-    """W-TALC's step up to its loss: the padded batch through the network, then one video and one pair at a time."""
-    lengths = batch.lengths.tolist()
-    x = F.relu(F.linear(batch.features, p["backbone.fc1.weight"], p["backbone.fc1.bias"]))
-    logits = F.linear(x, p["heads.classifier.cls.weight"], p["heads.classifier.cls.bias"])
-    pooled = [logits[row, :n].topk(-(-n // 8), dim=0).values.mean(dim=0) for row, n in enumerate(lengths)]
-    target = batch.labels / batch.labels.sum(dim=1, keepdim=True)
-    mil = -(target * F.log_softmax(torch.stack(pooled), dim=1)).sum(dim=1).mean()
-    total, count = 0.0, 0.0
-    for pair in batch.pairs.tolist():
-        parts = []
-        for row in pair:
-            n = lengths[row]
-            share = F.softmax(logits[row, :n], dim=0)
-            parts.append((x[row, :n].T @ share, x[row, :n].T @ (1 - share) / (n - 1)))
-        (h1, l1), (h2, l2) = parts
-        d, d1, d2 = (1 - (a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0)) for a, b in ((h1, h2), (h1, l2), (h2, l1)))
-        shared = batch.labels[pair[0]] * batch.labels[pair[1]]
-        total = total + 0.5 * ((F.relu(d - d1 + 0.5) + F.relu(d - d2 + 0.5)) * shared).sum()
-        count = count + shared.sum()
-    return 0.5 * mil + 0.5 * total / count
-
-
-def um(p: dict[str, Tensor], batch: Batch) -> Tensor:
-    """UM's step up to its loss, nothing dropped."""
-    weight, bias = p["backbone.embed.conv.weight"], p["backbone.embed.conv.bias"]
-    x = F.relu(F.conv1d(batch.features.permute(0, 2, 1), weight, bias, padding=1))
-    cas = F.conv1d(x, p["heads.classifier.cls.weight"].unsqueeze(-1)).permute(0, 2, 1)
-    x = x.permute(0, 2, 1)
-    act, bkg = max(1, x.shape[1] // 9), max(1, x.shape[1] // 4)
-    norm = x.norm(p=2, dim=2)
-
-    def rows(score: Tensor, count: int) -> Tensor:
-        return score.sort(dim=1, descending=True, stable=True).indices[:, :count].unsqueeze(2)
-
-    chosen, away = rows(norm, act), rows(norm.max(dim=1, keepdim=True).values - norm, bkg)
-    action = x.gather(1, chosen.expand(-1, -1, x.shape[2])).mean(dim=1)
-    background = x.gather(1, away.expand(-1, -1, x.shape[2])).mean(dim=1)
-    top = cas.sort(dim=1, descending=True).values[:, :act].mean(dim=1)
-    low = cas.gather(1, away.expand(-1, -1, cas.shape[2])).mean(dim=1)
-    target = batch.labels / batch.labels.sum(dim=1, keepdim=True)
-    cls = F.binary_cross_entropy(top.softmax(dim=1), target)
-    be = F.binary_cross_entropy(low.softmax(dim=1), torch.full_like(target, 1 / target.shape[1]))
-    length = (F.relu(100 - action.norm(dim=1)) + background.norm(dim=1)) ** 2
-    return cls + be + 5e-4 * length.mean()
-
-
-STEPS: dict[str, Callable[[dict[str, Tensor], Batch], Tensor]] = dict(stpn=stpn, bm=bm, wtalc=wtalc, um=um)
+TWO_STREAMS, PAIRED = ("stpn", "bm"), ("wtalc", "co2net")
+BACKGROUND = ("bm", "basnet", "co2net")
+"""Hosts with a background column."""
 
 
 def sized(name: str, width: int, classes: int) -> dict[str, Any]:
     """The shipped model at another width, dropout off. `width` is of one stream where there are two."""
     model = read_tree(f"{name}_thumos")["model"]
     member = model.get("member", model)
-    heads = member["heads"]
-    heads["classifier"] |= dict(channels=width, num_classes=classes)
-    if "member" in model:
+    backbone, heads = member["backbone"], member["heads"]
+    heads["cls" if name == "basnet" else "classifier"] |= dict(channels=width, num_classes=classes)
+    for part in (backbone, *heads.values()):
+        part |= {key: 0.0 for key in part if key == "dropout"}
+    if name in TWO_STREAMS:
         model["streams"] = dict(rgb=(0, width), flow=(width, 2 * width))
         heads["attention"]["channels"] = width
         if name == "bm":
             heads["clusters"]["channels"] = width
         return model
-    member["backbone"] |= dict(in_channels=width, channels=width, dropout=0.0)
-    if name == "um":
-        heads["classifier"]["dropout"] = heads["selection"]["dropout"] = 0.0
+    backbone |= dict(in_channels=width, channels=width)
+    for key in ("filter_channels", "hidden"):
+        if key in backbone:
+            backbone[key] = max(1, width // 4)
     return model
 
 
 def batch_for(name: str, batch: int, length: int, columns: int, classes: int) -> Batch:
-    """Videos of one length, or of many up to `length` where the method pads them."""
+    """Videos of one length, or of many up to `length` where the method pads them; three pairs where it pairs them."""
     lengths = (
         np.linspace(max(2, length // 6), length, batch).astype(int).tolist() if name == "wtalc" else [length] * batch
     )
     made = random_batch(lengths, width=columns, classes=classes)
     made.features, made.labels = made.features.float(), made.labels.float()
-    if name == "wtalc":
+    if name in PAIRED:
         made.labels[1:6:2] = made.labels[0:6:2]
         made.pairs, made.pair_same = torch.arange(6).reshape(3, 2), torch.ones(3)
     return made
@@ -183,7 +94,7 @@ def bench_step(name: str, args: argparse.Namespace) -> None:
         own or published for own, published in zip((args.batch, args.length, args.width), SIZES[name])
     )
     model = build_model(sized(name, width, args.classes)).train()
-    streams = 2 if name in ("stpn", "bm") else 1
+    streams = 2 if name in TWO_STREAMS else 1
     batch = batch_for(name, size, length, streams * width, args.classes)
     p = {key: value.detach().clone().requires_grad_() for key, value in model.state_dict().items()}
     sides = {
@@ -288,7 +199,8 @@ def run_rows(decoder: ThresholdDecoder, outputs: dict, name: str) -> tuple[list[
                     left, right = beside(contrast, run, len(curve))
                     sides = [left, right] if contrast.sides == "separate" else [left + right]
                     score -= contrast.weight * sum(np.mean(curve[side]) if side else 0.0 for side in sides)
-                rows.append([label, score + contrast.video_score * scores[label], run[0], run[-1] + 1])
+                video = 1.0 if contrast.video_score_binary else scores[label]
+                rows.append([label, score + contrast.video_score * video, run[0], run[-1] + 1])
     return rows, len(runs_on)
 
 
@@ -305,6 +217,20 @@ def hard_nms(rows: np.ndarray, rule: Any) -> np.ndarray:
     return rows[kept]
 
 
+def soft_nms(rows: np.ndarray, rule: Any) -> np.ndarray:
+    """Gaussian suppression of one class, one segment at a time."""
+    rows, done = rows.copy(), []
+    while len(rows):
+        best = int(np.argmax(rows[:, 1]))
+        rows[[0, best]] = rows[[best, 0]]
+        top, rows = rows[0], rows[1:]
+        done.append(top)
+        inter = np.maximum(0, np.minimum(top[3], rows[:, 3]) - np.maximum(top[2], rows[:, 2]) + rule.offset)
+        overlap = inter / (top[3] - top[2] + rows[:, 3] - rows[:, 2] + 2 * rule.offset - inter)
+        rows[:, 1] *= np.exp(-(overlap**2) / rule.sigma)
+    return np.array(done).reshape(-1, 4)
+
+
 def passes_of(decoder: Any) -> list[ThresholdDecoder]:
     """The decoder itself, or its passes."""
     passes = getattr(decoder, "passes", {"": decoder}).values()
@@ -315,10 +241,13 @@ def decode_loop(decoder: Any, outputs: dict, meta: VideoMeta, name: str) -> np.n
     """The decoder's detections by loops: rows (class, score, start, end)."""
     parts = [run_rows(one, outputs, name) for one in passes_of(decoder)]
     rows = np.array([row for part, _ in parts for row in part]).reshape(-1, 4)
-    rows = rows * [1, 1, *[meta.stride * meta.num_snippets / (parts[0][1] * meta.fps)] * 2]
+    seconds = [1, 1, *[meta.stride * meta.num_snippets / (parts[0][1] * meta.fps)] * 2]
     if decoder.nms is None:
-        return rows
-    return np.concatenate([hard_nms(rows[rows[:, 0] == label], decoder.nms) for label in np.unique(rows[:, 0])])
+        return rows * seconds
+    soft = decoder.nms.kind == "gaussian"  # that one counts in samples
+    rows, suppress = (rows, soft_nms) if soft else (rows * seconds, hard_nms)
+    kept = [suppress(rows[rows[:, 0] == label], decoder.nms) for label in np.unique(rows[:, 0])]
+    return np.concatenate(kept) * (seconds if soft else 1)
 
 
 DECODERS = {kind.__name__: kind for kind in (PooledDecoder, ThresholdDecoder)} | {
@@ -335,13 +264,14 @@ def decoder_for(name: str, classes: int) -> Any:
     return kind(**config, clamp="none")
 
 
-def curves_for(decoder: Any, snippets: int, classes: int) -> dict[str, np.ndarray]:
+def curves_for(decoder: Any, name: str, snippets: int, classes: int) -> dict[str, np.ndarray]:
     """Smooth random fields of one video for whatever a decoder reads."""
     rng = np.random.default_rng(0)
     kernel = np.exp(-0.5 * (np.arange(-10, 11) / 4) ** 2)
+    columns = classes + (name in BACKGROUND)
 
-    def smooth(columns: int) -> np.ndarray:
-        noise = rng.normal(size=(columns, snippets + 20))
+    def smooth(count: int) -> np.ndarray:
+        noise = rng.normal(size=(count, snippets + 20))
         return 3 * np.stack([np.convolve(row, kernel / kernel.sum(), "valid") for row in noise], axis=1)
 
     made = {}
@@ -350,9 +280,11 @@ def curves_for(decoder: Any, snippets: int, classes: int) -> dict[str, np.ndarra
         if kind == "attention":
             made[field] = 1 / (1 + np.exp(-4 * smooth(1)[:, 0]))
         elif kind == "cas":
-            made[field] = smooth(classes + isinstance(decoder, TwoStreamDecoder))
-        else:
-            made[field] = rng.normal(size=classes + isinstance(decoder, TwoStreamDecoder))
+            made[field] = np.maximum(smooth(columns), 0) if name == "cola" else smooth(columns)
+        elif kind != "actionness":
+            made[field] = rng.normal(size=columns)
+    if "actionness" in decoder.requires:
+        made["actionness"] = made["cas"].sum(axis=1)
     return made
 
 
@@ -361,7 +293,7 @@ def bench_decoding(name: str, args: argparse.Namespace) -> None:
     block = torch.ones(7_000_000)  # once 28 MB were freed, the C library keeps what either side frees: no page faults
     del block
     decoder = decoder_for(name, args.classes)
-    outputs = curves_for(decoder, args.snippets, args.classes)
+    outputs = curves_for(decoder, name, args.snippets, args.classes)
     for one in passes_of(decoder):  # half of the classes are decoded
         one.class_threshold = float(np.median(one.class_scores(outputs)))
     video = VideoMeta("v", args.snippets * 0.64, fps=25.0, stride=16, num_snippets=args.snippets)
@@ -387,7 +319,7 @@ def main() -> None:
     """Run what is asked for and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", nargs="+", choices=list(STEPS), default=list(STEPS))
-    parser.add_argument("--batch", type=int, help="videos a step (default: the host's own; at least 6 for wtalc)")
+    parser.add_argument("--batch", type=int, help="videos a step (default: the host's own; 6 at least for pairs)")
     parser.add_argument("--length", type=int, help="snippets a video (default: the host's own)")
     parser.add_argument("--width", type=int, help="D of a stream, or of both (default: the host's own)")
     parser.add_argument("--classes", type=int, default=20, help="(default 20)")

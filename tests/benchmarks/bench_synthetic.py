@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -22,6 +23,8 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.data.synthetic_probes import probe_scores
 from wtal_bench.data.synthetic import appearance, generate, synthetic_annotations

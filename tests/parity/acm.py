@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
-from wtal_bench.interfaces import Batch, VideoMeta
+from tests.parity.host_files import assert_near, batch_of
+from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.localizer import Localizer
 
@@ -77,33 +80,10 @@ def authors(name: str) -> str:
     return PARAMETERS[ours] + name.removeprefix(ours)
 
 
-def batch_of(features: list[np.ndarray], labels: np.ndarray, pairs: np.ndarray | None = None) -> Batch:
-    """A padded batch of videos [T,D]; a pair is "same" when its videos share any class."""
-    lengths = [len(x) for x in features]
-    count, longest = len(features), max(lengths)
-    padded = np.zeros((count, longest, features[0].shape[1]))
-    for row, x in enumerate(features):
-        padded[row, : len(x)] = x
-    mask = np.arange(longest) < np.array(lengths)[:, None]
-    same = None if pairs is None else (labels[pairs[:, 0]] * labels[pairs[:, 1]]).sum(axis=1) > 0
-    return Batch(
-        features=torch.from_numpy(padded).requires_grad_(),
-        mask=torch.from_numpy(mask),
-        labels=torch.from_numpy(np.asarray(labels, dtype=np.float64)),
-        index=torch.arange(count),
-        meta=tuple(VideoMeta(str(i), length / 25, 25.0, 1, length) for i, length in enumerate(lengths)),
-        snippet_index=torch.from_numpy(np.where(mask, np.arange(longest, dtype=np.float64), 0.0)),
-        pairs=None if pairs is None else torch.from_numpy(pairs),
-        pair_same=None if pairs is None else torch.from_numpy(same.astype(np.float64)),
-    )
-
-
-def assert_near(ours, theirs, tolerance: float = 1e-9, what: str = "") -> None:
-    """Equal to `tolerance` of the largest reference value, or of 1."""
-    ours = ours.detach().numpy() if isinstance(ours, torch.Tensor) else np.asarray(ours)
-    assert ours.shape == theirs.shape, f"{what}: shape {ours.shape}, expected {theirs.shape}"
-    if theirs.size:
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * max(1e-3, np.abs(theirs).max()), err_msg=what)
+def batch_with(features: list[np.ndarray], labels: np.ndarray, pairs: np.ndarray) -> Batch:
+    """A batch with pairs; one is "same" when its videos share any class."""
+    same = (labels[pairs[:, 0]] * labels[pairs[:, 1]]).sum(axis=1) > 0
+    return replace(batch_of(features, labels, pairs), pair_same=torch.from_numpy(same.astype(np.float64)))
 
 
 def network_outputs(outputs: dict) -> dict[str, torch.Tensor]:
@@ -126,4 +106,4 @@ def assert_gradients(model: Localizer, loss: torch.Tensor, data: dict) -> None:
     loss.backward()
     for name, parameter in model.named_parameters():
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        assert_near(gradient, data[f"grad/{authors(name)}"], 1e-8, f"grad/{authors(name)}")
+        assert_near(gradient, data[f"grad/{authors(name)}"], what=f"grad/{authors(name)}")

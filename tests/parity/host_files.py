@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,18 +62,25 @@ def load(model: torch.nn.Module, state: dict[str, np.ndarray]) -> None:
     model.load_state_dict({name: torch.from_numpy(state[name]).reshape(value.shape) for name, value in ours.items()})
 
 
-def batch_of(features: np.ndarray, labels: np.ndarray, pairs: int = 0) -> Batch:
-    """Videos [B,T,D] of one length; with `pairs`, rows (0, 1), (2, 3), ... belong together."""
-    count, length = features.shape[:2]
+def batch_of(
+    features: Iterable[np.ndarray], labels: np.ndarray | None, pairs: Sequence[Sequence[int]] | None = None
+) -> Batch:
+    """A float64 batch of videos [T,D], padded to the longest; `features` takes gradients."""
+    features = list(features)
+    lengths = [len(x) for x in features]
+    padded = np.zeros((len(features), max(lengths), features[0].shape[1]))
+    for row, x in enumerate(features):
+        padded[row, : len(x)] = x
+    mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
     return Batch(
-        features=torch.from_numpy(features).requires_grad_(),
-        mask=torch.ones(count, length, dtype=torch.bool),
-        labels=torch.from_numpy(np.asarray(labels, dtype=np.float64)),
-        index=torch.arange(count),
-        meta=tuple(VideoMeta(str(i), length * 16 / 25, 25.0, 16, length) for i in range(count)),
-        snippet_index=torch.arange(length, dtype=torch.float64).repeat(count, 1),
-        pairs=torch.arange(2 * pairs).reshape(-1, 2) if pairs else None,
-        pair_same=torch.ones(pairs, dtype=torch.float64) if pairs else None,
+        features=torch.from_numpy(padded).requires_grad_(),
+        mask=torch.from_numpy(mask),
+        labels=None if labels is None else torch.from_numpy(np.asarray(labels, dtype=np.float64)),
+        index=torch.arange(len(features)),
+        meta=tuple(VideoMeta(str(i), length * 0.64, 25.0, 16, length) for i, length in enumerate(lengths)),
+        snippet_index=torch.from_numpy(np.where(mask, np.arange(max(lengths), dtype=np.float64), 0.0)),
+        pairs=None if pairs is None else torch.as_tensor(pairs, dtype=torch.int64),
+        pair_same=None if pairs is None else torch.ones(len(pairs), dtype=torch.float64),
     )
 
 

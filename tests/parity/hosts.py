@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from tests.parity.host_files import load
-from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.options import merged
@@ -40,22 +38,3 @@ def renamed(prefixes: Mapping[str, str]) -> Callable[[str], str]:
         return prefixes[prefix] + name.removeprefix(prefix)
 
     return name_of
-
-
-def batch_of(features: list[np.ndarray], labels: np.ndarray | None, pairs: list | None = None) -> Batch:
-    """A float64 batch of videos [T,D], padded to the longest; `features` takes gradients."""
-    lengths = [len(x) for x in features]
-    padded = np.zeros((len(features), max(lengths), features[0].shape[1]))
-    for row, x in enumerate(features):
-        padded[row, : len(x)] = x
-    mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
-    return Batch(
-        features=torch.from_numpy(padded).requires_grad_(),
-        mask=torch.from_numpy(mask),
-        labels=None if labels is None else torch.from_numpy(np.asarray(labels, dtype=np.float64)),
-        index=torch.arange(len(features)),
-        meta=tuple(VideoMeta(str(i), length * 0.64, 25.0, 16, length) for i, length in enumerate(lengths)),
-        snippet_index=torch.from_numpy(np.where(mask, np.arange(max(lengths), dtype=np.float64), 0.0)),
-        pairs=None if pairs is None else torch.tensor(pairs, dtype=torch.int64),
-        pair_same=None if pairs is None else torch.ones(len(pairs), dtype=torch.float64),
-    )

@@ -10,6 +10,7 @@ import torch
 
 from tests.decoding.compare import same_ap, same_multiset, score, video_rows
 from tests.helpers import REPOSITORY, golden_files, load_golden
+from tests.parity.host_files import assert_near, batch_of
 from wtal_bench.decoding import ThresholdDecoder
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.blocks import take_columns
@@ -117,17 +118,8 @@ def canonical(name: str) -> str:
     return f"{part}_{letter}.{kind}"
 
 
-def batch_of(data: dict) -> Batch:
-    features = torch.from_numpy(np.concatenate([data["in/rgb"], data["in/flow"]], axis=2))
-    count, length = features.shape[:2]
-    return Batch(
-        features=features,
-        mask=torch.ones(count, length, dtype=torch.bool),
-        labels=torch.from_numpy(data["in/label"]),
-        index=torch.arange(count),
-        meta=tuple(VideoMeta(str(i), length / 25, 25.0, 1, length) for i in range(count)),
-        snippet_index=torch.arange(length, dtype=torch.float64).repeat(count, 1),
-    )
+def read_batch(data: dict) -> Batch:
+    return batch_of(np.concatenate([data["in/rgb"], data["in/flow"]], axis=2), data["in/label"])
 
 
 def read(path) -> tuple[dict, dict]:
@@ -135,13 +127,8 @@ def read(path) -> tuple[dict, dict]:
     return data, json.loads(str(data["cfg"]))
 
 
-def assert_near(ours, theirs, tolerance=1e-9, what=""):
-    ours = ours.detach().numpy() if isinstance(ours, torch.Tensor) else np.asarray(ours)
-    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance, err_msg=what)
-
-
 def assert_losses(model: Localizer, data: dict, prefix: str):
-    scalars = model.losses(batch_of(data))
+    scalars = model.losses(read_batch(data))
     names = {key.removeprefix(prefix) for key in data if key.startswith(prefix)}
     assert {"fg", "bg", "bvl", "total"} <= names
     for name in names:
@@ -156,7 +143,7 @@ def assert_losses(model: Localizer, data: dict, prefix: str):
 @pytest.mark.parametrize("path", golden_files("bges_ten", "bges_case*.npz"))
 def test_outputs_losses_and_gradients(path):
     data, cfg = read(path)
-    model, batch = build(cfg, data), batch_of(data)
+    model, batch = build(cfg, data), read_batch(data)
     outputs = model.compute_with_views(batch)
     cas, attention, mask = outputs["cas"], outputs["attention"], batch.mask
     ours = {"cas": cas, "att": attention, "logit_fg": outputs["video_logits"]}
@@ -216,7 +203,7 @@ def test_ablation_rows_give_their_losses(path):
         change = {key: cfg["lam"] if value == "lam" else value for key, value in VARIANTS[row].items()}
         model = build(cfg | change, data)
         if row.startswith("T6_k"):
-            assert_picks(model, batch_of(data), data[f"in/tcb_index_{row.removeprefix('T6_')}"])
+            assert_picks(model, read_batch(data), data[f"in/tcb_index_{row.removeprefix('T6_')}"])
         assert_losses(model, data, f"variant/{row}/loss/")
 
 
@@ -224,7 +211,7 @@ def test_ablation_rows_give_their_losses(path):
 @pytest.mark.parametrize("path", golden_files("bges_ten", "bges_case*.npz", holding="grad_closed/"))
 def test_closed_gradients_equal_the_oracle_and_autograd(path):
     data, cfg = read(path)
-    model, batch = build(cfg | {"use_ten": False}, data), batch_of(data)
+    model, batch = build(cfg | {"use_ten": False}, data), read_batch(data)
     outputs = model.compute(batch)
     shared = (outputs["cas"], outputs["attention"])
     for letter, name in STREAMS.items():

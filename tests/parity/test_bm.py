@@ -8,8 +8,8 @@ import torch
 
 from tests.decoding.compare import same_multiset
 from tests.helpers import golden_files
-from tests.parity.host_files import Golden, assert_gradients, assert_near
-from tests.parity.hosts import batch_of, host, recipe, renamed
+from tests.parity.host_files import Golden, assert_gradients, assert_near, batch_of
+from tests.parity.hosts import host, recipe, renamed
 from wtal_bench.data.sampling import uniform_positions
 from wtal_bench.modeling.build import build_model
 from wtal_bench.structures import VideoMeta
@@ -50,7 +50,7 @@ def test_network_losses_and_gradients(path):
     golden = Golden(path)
     made = golden.settings("cfg")
     model = host(member_of(golden, made), golden.under("param/"), NAMES)
-    batch = batch_of(list(golden["in/features"]), golden["in/labels"])
+    batch = batch_of(golden["in/features"], golden["in/labels"])
     outputs = model.compute(batch)
     guide = model._losses["guide"].component
     smooth, foreground, background = guide.targets(outputs, batch)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import torch
 
 from tests.helpers import golden_files, load_golden
+from tests.parity.host_files import assert_near, batch_of
 from wtal_bench.decoding.curves import normalize
 from wtal_bench.evaluation import frame_accuracy
-from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.localizer import Localizer
 
@@ -114,29 +113,11 @@ def canonical(name: str) -> str:
     raise AssertionError(f"no canonical name for {name}")
 
 
-def batch_of(data: dict) -> Batch:
-    features = torch.from_numpy(data["in/feature"])
-    count, length = features.shape[:2]
-    return Batch(
-        features=features,
-        mask=torch.ones(count, length, dtype=torch.bool),
-        labels=torch.from_numpy(data["in/label"]),
-        index=torch.arange(count),
-        meta=tuple(VideoMeta(str(i), length / 25, 25.0, 1, length) for i in range(count)),
-        snippet_index=torch.arange(length, dtype=torch.float64).repeat(count, 1),
-    )
-
-
-def assert_near(ours, theirs, tolerance=1e-9, what=""):
-    ours = ours.detach().numpy() if isinstance(ours, torch.Tensor) else np.asarray(ours)
-    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance, err_msg=what)
-
-
 @pytest.mark.parametrize("path", golden_files("ecm", "ecm_case*.npz"))
 def test_network_losses_and_gradients(path):
     data = load_golden(path)
     cfg = json.loads(str(data["cfg"]))
-    model, batch = build(cfg, data), batch_of(data)
+    model, batch = build(cfg, data), batch_of(data["in/feature"], data["in/label"])
     outputs = model.compute(batch)
     scores = model.losses(batch, outputs)
 
@@ -191,7 +172,7 @@ def test_variants_give_their_losses(path):
     rows = {key.split("/")[1] for key in data if key.startswith("variant/")}
     for row in sorted(rows):
         model = build(cfg | VARIANTS[row], data)
-        scores = model.losses(batch_of(data))
+        scores = model.losses(batch_of(data["in/feature"], data["in/label"]))
         for name in ("cls_e", "cls_o", "c2c", "a2c", "total"):
             if f"variant/{row}/loss/{name}" in data:
                 assert_near(scores[name], data[f"variant/{row}/loss/{name}"], what=f"{row} {name}")

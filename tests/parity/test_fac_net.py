@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from tests.helpers import golden_files, load_golden
+from tests.parity.host_files import assert_near, batch_of
 from wtal_bench.decoding import NMS, Candidates, finish
 from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, evaluate
 from wtal_bench.interfaces import Batch, Detections, VideoMeta
@@ -76,34 +77,13 @@ def build(meta: dict, data: dict) -> Model:
 def forwards(data: dict) -> list[Batch]:
     """The mini-batch as the authors ran it: one batch of videos of equal length after the other."""
     count = len({key.split("/")[1] for key in data if key.startswith("in/")})
-    return [make_batch(list(data[f"in/{k}/features"]), data[f"in/{k}/labels"]) for k in range(count)]
-
-
-def make_batch(videos: list[np.ndarray], labels: np.ndarray) -> Batch:
-    """Pad videos [T,F] into one batch."""
-    lengths = np.array([len(video) for video in videos])
-    mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
-    features = torch.zeros(*mask.shape, videos[0].shape[1], dtype=torch.float64)
-    features[mask] = torch.from_numpy(np.concatenate(videos))
-    return Batch(
-        features=features,
-        mask=mask,
-        labels=torch.from_numpy(labels),
-        index=torch.arange(len(videos)),
-        meta=tuple(VideoMeta(str(i), t * 0.64, 25.0, 16, int(t)) for i, t in enumerate(lengths)),
-        snippet_index=torch.arange(mask.shape[1], dtype=torch.float64).repeat(len(videos), 1),
-    )
+    return [batch_of(data[f"in/{k}/features"], data[f"in/{k}/labels"]) for k in range(count)]
 
 
 def as_one_batch(batches: list[Batch]) -> Batch:
     """All videos of the mini-batch, padded together: how the harness trains."""
-    videos = [video.numpy() for batch in batches for video in batch.features]
-    return make_batch(videos, np.concatenate([batch.labels.numpy() for batch in batches]))
-
-
-def assert_near(ours, theirs, tolerance=TOLERANCE, what=""):
-    ours = ours.detach().numpy() if isinstance(ours, torch.Tensor) else np.asarray(ours)
-    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance, err_msg=what)
+    videos = [video.detach().numpy() for batch in batches for video in batch.features]
+    return batch_of(videos, np.concatenate([batch.labels.numpy() for batch in batches]))
 
 
 def intermediates(model: Model, batch: Batch) -> dict[str, torch.Tensor]:

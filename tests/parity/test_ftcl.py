@@ -9,13 +9,13 @@ import torch
 from tests.helpers import golden_files, load_golden
 from tests.parity.acm import (
     assert_gradients,
-    assert_near,
-    batch_of,
+    batch_with,
     build,
     meta_of,
     network_outputs,
     smoothmax_of,
 )
+from tests.parity.host_files import assert_near
 from wtal_bench.plugins import registry
 from wtal_plugins.ftcl.losses import FSD, LCS, Compared
 from wtal_plugins.ftcl.recursions import align, common_length, common_table
@@ -27,7 +27,7 @@ LOSSES = ("cls_inst", "cls_cont", "cls_back", "guide", "feat", "sparse")
 def paired_batch(sides: list[np.ndarray], same: np.ndarray):
     """Sequences as the embedding of short videos: rows of side 0 first, and a score that keeps their order."""
     count = len(same)
-    batch = batch_of(
+    batch = batch_with(
         [*sides[0], *sides[1]], np.ones((2 * count, 1)), np.stack([np.arange(count), count + np.arange(count)], axis=1)
     )
     batch.pair_same = torch.from_numpy(same)
@@ -82,7 +82,7 @@ def test_sequence_distance(path):
     assert_near(mu.grad[:, :m, :n], data["grad/mu"], what="grad/mu")
     assert_near(g.grad[:, :m, :n], data["grad/g"], what="grad/g")
     for name in ("weight", "bias"):
-        assert_near(getattr(loss.trans, name).grad, data[f"grad/trans.{name}"], 1e-8, f"grad/trans.{name}")
+        assert_near(getattr(loss.trans, name).grad, data[f"grad/trans.{name}"], what=f"grad/trans.{name}")
 
     hook.remove()
     first, second = projected
@@ -97,8 +97,8 @@ def test_sequence_distance(path):
     assert not data.get("grad/trans_bak_0", np.zeros(1)).any()  # nobody reads it, and we do not make it
     for side, size in enumerate(sizes):
         rows = batch.features.grad[len(same) * side : len(same) * (side + 1)]
-        assert_near(rows[:, :size], data[f"grad/act_{side}"], 1e-8, f"grad/act_{side}")
-        assert_near(rows[:, size : 2 * size], data[f"grad/bak_{side}"], 1e-8, f"grad/bak_{side}")
+        assert_near(rows[:, :size], data[f"grad/act_{side}"], what=f"grad/act_{side}")
+        assert_near(rows[:, size : 2 * size], data[f"grad/bak_{side}"], what=f"grad/bak_{side}")
 
     assert_near(loss(outputs, batch)["contrast"], data["loss/fsd"], what="the loss as a whole")
 
@@ -123,7 +123,7 @@ def test_common_subsequence(path):
     assert_near(similarity.grad[:, :m, :n], data["grad/sim"], what="grad/sim")
     for side, size in enumerate((m, n)):
         rows = batch.features.grad[len(same) * side : len(same) * (side + 1), :size]
-        assert_near(rows, data[f"grad/seq_{side}"], 1e-8, f"grad/seq_{side}")
+        assert_near(rows, data[f"grad/seq_{side}"], what=f"grad/seq_{side}")
 
     assert_near(loss(outputs, batch)["contrast"], data["loss/lcs"], what="the loss as a whole")
     for pair, found in enumerate(loss.subsequences(outputs, batch)):
@@ -144,7 +144,7 @@ def test_whole_objective_on_pairs(path):
     features = [x for pair in zip(data["in/features_0"], data["in/features_1"]) for x in pair]
     count = len(features) // 2
     labels = np.stack([data["in/labels_0"], data["in/labels_1"]], axis=1).reshape(2 * count, -1)
-    batch = batch_of(features, labels, np.arange(2 * count).reshape(count, 2))
+    batch = batch_with(features, labels, np.arange(2 * count).reshape(count, 2))
     np.testing.assert_array_equal(batch.pair_same, data["in/pair_label"])
     sizes = [data[f"in/features_{side}"].shape[1] for side in (0, 1)]
 
@@ -188,7 +188,7 @@ def test_whole_objective_inside_a_batch(path):
     data = load_golden(path)
     meta, model = meta_of(data), build(data)
     pairs = np.concatenate([data["in/pos_pairs"].reshape(-1, 2), data["in/neg_pairs"].reshape(-1, 2)])
-    batch = batch_of(list(data["in/features"]), data["in/labels"], pairs)
+    batch = batch_with(data["in/features"], data["in/labels"], pairs)
     positive = len(data["in/pos_pairs"])
     np.testing.assert_array_equal(batch.pair_same, np.arange(len(pairs)) < positive)
     outputs = model.compute(batch)
@@ -208,7 +208,7 @@ def test_whole_objective_inside_a_batch(path):
         for name, rows in groups:
             assert_near(table[rows], data[f"out/S_{name}"], what=f"S_{name}")
     check_total(model, model.losses(batch, outputs), batch, data)
-    assert_near(batch.features.grad, data["grad/features"], 1e-8, "grad/features")
+    assert_near(batch.features.grad, data["grad/features"], what="grad/features")
 
 
 def check_total(model, losses, batch, data):

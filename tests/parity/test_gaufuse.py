@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tests.helpers import REPOSITORY, golden_files, load_golden
-from tests.parity.rskp_batches import batch_of, near, settings
+from tests.parity.host_files import assert_near
+from tests.parity.rskp_batches import batch_of, settings
 from wtal_bench.decoding import ThresholdDecoder
 from wtal_bench.evaluation import DetectionTable, GroundTruth, classification_ap, classification_map, evaluate
 from wtal_bench.interfaces import VideoMeta
@@ -62,7 +63,7 @@ def test_fusion_in_the_order_of_picking(path):
             for k, temperature in enumerate(golden["cfg/temperatures"]):
                 fusion = Fusion(temperature=float(temperature), overlap=float(overlap))
                 fused = fusion(*candidates, np.zeros(candidates.shape[1], dtype=int))
-                near(instances(fused), golden[f"out/fused_{i}_h{j}_t{k}"].reshape(-1, 3))
+                assert_near(instances(fused), golden[f"out/fused_{i}_h{j}_t{k}"].reshape(-1, 3))
                 np.testing.assert_array_equal(fused.picked, golden[f"out/pick_{i}_h{j}"].reshape(-1))
 
 
@@ -164,7 +165,7 @@ def test_fusion_and_labels_of_real_videos(path):
         candidates = golden[f"in/cand_{column}"].T
         fused = instances(fusion(*candidates, np.zeros(candidates.shape[1], dtype=int)))
         stored = golden[f"out/fused_{column}"]
-        near(fused[np.argsort(-fused[:, 2], kind="stable")], stored)
+        assert_near(fused[np.argsort(-fused[:, 2], kind="stable")], stored)
         if solvable(golden, column, Problem(int(golden["cfg/T"]), *stored.T)):
             check_label(golden, column, Problem(int(golden["cfg/T"]), *stored.T), f"_{column}")
 
@@ -213,16 +214,16 @@ def test_differences_and_their_loss(path):
         if epoch not in golden["cfg/epochs"]:
             continue
         delta = labels_at(head, epoch, generations[0].shape[0])
-        near(delta, golden[f"out/delta_{epoch}"], what=f"delta {epoch}")
+        assert_near(delta, golden[f"out/delta_{epoch}"], what=f"delta {epoch}")
         logits = [torch.tensor(golden[f"in/{name}"], requires_grad=True) for name in ("o_frm", "m_frm")]
         batch = batch_of([np.zeros((len(delta), 1))], np.zeros((1, 1)), epoch=epoch)
         read = {"cas": logits[0], "propagated_cas": logits[1], "pseudo_labels": delta.unsqueeze(0)}
         raw = PseudoLabelLoss(share=cfg["frm_coef_pseudo"])(read, batch)["pseudo"]
-        near(raw, golden[f"loss/raw_{epoch}"], what=f"raw {epoch}")
-        near(weight.at("pseudo", epoch), golden[f"loss/weight_{epoch}"], what=f"weight {epoch}")
+        assert_near(raw, golden[f"loss/raw_{epoch}"], what=f"raw {epoch}")
+        assert_near(weight.at("pseudo", epoch), golden[f"loss/weight_{epoch}"], what=f"weight {epoch}")
         (weight.at("pseudo", epoch) * raw).backward()
         for name, tensor in zip(("o_frm", "m_frm"), logits):
-            near(tensor.grad, golden[f"grad/{name}_{epoch}"], what=f"grad {name} {epoch}")
+            assert_near(tensor.grad, golden[f"grad/{name}_{epoch}"], what=f"grad {name} {epoch}")
 
 
 @pytest.mark.parametrize("path", files("schedule"))
@@ -231,15 +232,15 @@ def test_published_config_follows_the_official_loop(path):
     epochs = golden["cfg/generation_epochs"].tolist()
     losses = GAUFUSE.model["losses"]
     assert LABELS["generations"] == epochs
-    near(LABELS["temperatures"], golden["out/generation_temperature"], what="temperatures")
+    assert_near(LABELS["temperatures"], golden["out/generation_temperature"], what="temperatures")
     dropout = golden["out/generation_dropout_active"].tolist()
     kept = GAUFUSE.model["backbone"]["dropout_in_passes"]
     assert [epoch in kept for epoch in epochs] == dropout
-    near(LABELS["temperatures"], golden["out/fusion_temperature"][epochs], what="temperatures of the fusion")
+    assert_near(LABELS["temperatures"], golden["out/fusion_temperature"][epochs], what="temperatures of the fusion")
 
     every = range(len(golden["out/lr"]))
     assert GAUFUSE.train.epochs == len(every)
-    near([learning_rate(GAUFUSE.train, epoch) for epoch in every], golden["out/lr"], what="lr")
+    assert_near([learning_rate(GAUFUSE.train, epoch) for epoch in every], golden["out/lr"], what="lr")
     for name, scalar, stored in (("spl", "distillation", "spl_weight"), ("pseudo", "pseudo", "pseudo_weight")):
         weight = LossWeight(losses[name]["weight"], "golden")
         ours = [weight.at(scalar, epoch) for epoch in every]
@@ -315,7 +316,7 @@ def test_from_network_outputs_to_labels(path):
         stored = np.stack([rows.start, rows.end, rows.score, rows.inside], axis=1)
         np.testing.assert_array_equal(stored, golden[f"out/cand_{column}"])
         ours = fused.take(fused.label == column)
-        near(np.stack([ours.start, ours.end, ours.score], axis=1), golden[f"out/inst_{column}"])
+        assert_near(np.stack([ours.start, ours.end, ours.score], axis=1), golden[f"out/inst_{column}"])
     expected = golden["out/G"]
     problems = {c: Problem(len(expected), *golden[f"out/inst_{c}"].T) for c in numbered(golden, "out/inst_")}
     assert not np.delete(expected, list(problems), axis=1).any()
@@ -345,9 +346,9 @@ def test_instances_by_fusion_and_by_nms(path):
     for distribution in ("gaussian", "nms"):
         fusion = Fusion(temperature=temperature, distribution=distribution)
         rows = per_class([(v, fusion.candidates(part)) for v, part in found])
-        near(rows, golden[f"out/instances_{'fused' if distribution == 'gaussian' else 'nms'}"])
+        assert_near(rows, golden[f"out/instances_{'fused' if distribution == 'gaussian' else 'nms'}"])
         if distribution == "gaussian":
-            near(rows[:, 2:4] * 16 / 25, golden["out/seconds_fused"])
+            assert_near(rows[:, 2:4] * 16 / 25, golden["out/seconds_fused"])
 
 
 # ---- the test path ----
@@ -415,22 +416,22 @@ def test_decoder_of_the_published_config_and_its_score(path):
     np.testing.assert_array_equal(rows[:, : stored.shape[1]], stored)
     rows = per_class(found)
     stored = golden.get("out/instances_unfiltered", golden["out/instances"])
-    near(rows, stored)
+    assert_near(rows, stored)
     in_seconds = [(v, s.label, s.start, s.end, s.score) for (v, _), s in zip(found, seconds)]
     flat = np.concatenate([np.column_stack([c, np.full(len(c), v), a, b, q]) for v, c, a, b, q in in_seconds])
-    near(flat[np.lexsort((-flat[:, 4], flat[:, 0]))], stored * [1, 1, 0.64, 0.64, 1])
+    assert_near(flat[np.lexsort((-flat[:, 4], flat[:, 0]))], stored * [1, 1, 0.64, 0.64, 1])
     if "out/seconds" in golden:  # of what their filter leaves
-        near(golden["out/instances"][:, 2:4] * 0.64, golden["out/seconds"])
+        assert_near(golden["out/instances"][:, 2:4] * 0.64, golden["out/seconds"])
 
     result = scored(golden, stored, videos, classes)
-    near(result.mAP * 100, golden["out/map"])
+    assert_near(result.mAP * 100, golden["out/map"])
     if "out/ap" in golden:
-        near(result.ap.T, golden["out/ap"])
+        assert_near(result.ap.T, golden["out/ap"])
     if "out/avg" in golden:
-        near(np.mean(result.mAP) * 100, golden["out/avg"])
+        assert_near(np.mean(result.mAP) * 100, golden["out/avg"])
     if "out/cls_map" in golden:
         scores = np.stack([golden[f"{source}/vid_{v}"][:classes] for v in range(videos)]).astype(np.float64)
-        near(classification_map(scores, golden["in/labels"]) * 100, golden["out/cls_map"], 1e-5)
+        assert_near(classification_map(scores, golden["in/labels"]) * 100, golden["out/cls_map"], 1e-5)
 
 
 def check_curves(golden: dict, decoder, videos: int) -> None:
@@ -447,9 +448,9 @@ def check_curves(golden: dict, decoder, videos: int) -> None:
 def test_detection_map(path):
     golden = load_golden(path)
     result = scored(golden, golden["in/instances"], int(golden["cfg/n_videos"]), int(golden["cfg/n_classes"]))
-    near(result.mAP * 100, golden["out/map"])
+    assert_near(result.mAP * 100, golden["out/map"])
     if "out/ap" in golden:
-        near(result.ap.T, golden["out/ap"])
+        assert_near(result.ap.T, golden["out/ap"])
 
 
 @pytest.mark.parametrize("path", files("clsmap"))
@@ -457,5 +458,5 @@ def test_classification_map(path):
     golden = load_golden(path)
     labels = golden["in/labels"]
     scores = golden["in/vid"][:, : labels.shape[1]].astype(np.float64)
-    near(classification_ap(scores, labels), golden["out/ap"], 1e-5)
-    near(classification_map(scores, labels) * 100, golden["out/cls_map"], 1e-5)
+    assert_near(classification_ap(scores, labels), golden["out/ap"], 1e-5)
+    assert_near(classification_map(scores, labels) * 100, golden["out/cls_map"], 1e-5)

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tests.helpers import REPOSITORY, golden_files, load_golden
-from tests.parity.rskp_batches import batch_of, near, settings
+from tests.parity.host_files import assert_near
+from tests.parity.rskp_batches import batch_of, settings
 from wtal_bench.decoding import ThresholdDecoder
 from wtal_bench.interfaces import Batch, Outputs
 from wtal_bench.modeling.build import build_model
@@ -96,28 +97,28 @@ def test_network_losses_gradients_and_memory(path):
         model.heads["labels"].begin_epoch(epoch, None)
 
     outputs = model.compute(batch)
-    near(outputs["dropped_embedding"], golden["out/x"], what="x")
-    near(outputs["representatives"], golden["out/mu"], what="mu")
-    near(outputs["representative_scores"], golden["out/mu_pred"], what="mu_pred")
+    assert_near(outputs["dropped_embedding"], golden["out/x"], what="x")
+    assert_near(outputs["representatives"], golden["out/mu"], what="mu")
+    assert_near(outputs["representative_scores"], golden["out/mu_pred"], what="mu_pred")
     for branch, prefix in {"o": "", "m": "m.", **({"r": "r."} if cfg["use_memory"] else {})}.items():
-        near(outputs[f"{prefix}cas"], golden[f"out/{branch}_frm"], what=branch)
-        near(outputs[f"{prefix}attention"], golden[f"out/{branch}_att"].reshape(1, -1), what=branch)
-        near(outputs[f"{prefix}video_logits"].softmax(1), golden[f"out/{branch}_vid_ca"], what=branch)
-        near(outputs[f"{prefix}classwise_logits"].softmax(1), golden[f"out/{branch}_vid_cw"], what=branch)
+        assert_near(outputs[f"{prefix}cas"], golden[f"out/{branch}_frm"], what=branch)
+        assert_near(outputs[f"{prefix}attention"], golden[f"out/{branch}_att"].reshape(1, -1), what=branch)
+        assert_near(outputs[f"{prefix}video_logits"].softmax(1), golden[f"out/{branch}_vid_ca"], what=branch)
+        assert_near(outputs[f"{prefix}classwise_logits"].softmax(1), golden[f"out/{branch}_vid_cw"], what=branch)
     check_walked_features(golden, outputs, batch, cfg["w"])
     if cfg["use_memory"]:
         assert memory.slots(batch.labels)[0] == golden["in/memory_slots"].tolist()
-        near(memory.bank, golden["out/memory_after"], what="memory")
-        near(memory.bank_scores, golden["out/memory_scores_after"], what="memory scores")
+        assert_near(memory.bank, golden["out/memory_after"], what="memory")
+        assert_near(memory.bank_scores, golden["out/memory_scores_after"], what="memory scores")
 
     scalars = model.losses(batch, outputs)
     for name in ("fore_o", "fore_m", "fore_r", "back_o", "back_m", "back_r", "att", "spl", "pseudo", "total"):
         if f"loss/{name}" in golden:
-            near(scalars[name], golden[f"loss/{name}"], what=name)
+            assert_near(scalars[name], golden[f"loss/{name}"], what=name)
     for group, names in {"fore": ("fore_o", "fore_m", "fore_r"), "back": ("back_o", "back_m", "back_r")}.items():
         weighted = sum(model._weights[name].at(name, epoch) * scalars[name] for name in names)
         if f"loss/{group}" in golden:
-            near(weighted / {"fore": 1.0, "back": cfg["lambda_b"]}[group], golden[f"loss/{group}"], what=group)
+            assert_near(weighted / {"fore": 1.0, "back": cfg["lambda_b"]}[group], golden[f"loss/{group}"], what=group)
     scalars["total"].backward()
     one_snippet = batch.mask.sum() == 1  # then mu and fg_center get rounding noise alone
     for theirs, ours in PARAMETERS.items():
@@ -125,7 +126,7 @@ def test_network_losses_gradients_and_memory(path):
         if one_snippet and theirs in ("mu", "fg_center"):
             np.testing.assert_allclose(gradient, golden[f"grad/{theirs}"], rtol=0, atol=1e-9, err_msg=theirs)
         else:
-            near(gradient, golden[f"grad/{theirs}"], what=f"grad {theirs}")
+            assert_near(gradient, golden[f"grad/{theirs}"], what=f"grad {theirs}")
     check_test_curve(golden, outputs, batch, cfg)
 
 
@@ -141,7 +142,7 @@ def check_walked_features(golden: dict, outputs: Outputs, batch: Batch, weight: 
     for name, vectors in (("m", outputs["representatives"]), ("r", golden.get("out/r_memory_used"))):
         if f"out/{name}_reallocated" in golden:
             walked = walk(snippets, torch.as_tensor(vectors), weight).dense()
-            near(walked, golden[f"out/{name}_reallocated"], what=f"{name} walk")
+            assert_near(walked, golden[f"out/{name}_reallocated"], what=f"{name} walk")
 
 
 def check_test_curve(golden: dict, outputs: Outputs, batch: Batch, cfg: dict) -> None:
@@ -155,8 +156,8 @@ def check_test_curve(golden: dict, outputs: Outputs, batch: Batch, cfg: dict) ->
     video = {name: outputs[name][0].detach().numpy() for name in decoder.requires}
     kept, values, _ = decoder.curves(video, batch.meta[0])
     assert len(kept) == len(golden["param/ac_center"])
-    near(values, golden["out/test_cas"], what="test CAS")
-    near(decoder.video_scores(video), golden["out/test_vid"], what="video scores")
+    assert_near(values, golden["out/test_cas"], what="test CAS")
+    assert_near(decoder.video_scores(video), golden["out/test_vid"], what="video scores")
 
 
 @pytest.mark.parametrize("path", golden_files("gaufuse", "train__*.npz"))
@@ -190,15 +191,15 @@ def test_epochs_of_the_official_loop(path):
         model.begin_epoch(epoch, training_pass)
         if epoch == memory.start:
             assert seen == golden["out/fill_after_video"]
-            near(memory.bank, golden["out/memory_fill"], what="fill")
-            near(memory.bank_scores, golden["out/memory_scores_fill"], what="fill scores")
+            assert_near(memory.bank, golden["out/memory_fill"], what="fill")
+            assert_near(memory.bank_scores, golden["out/memory_scores_fill"], what="fill scores")
         for i in order.tolist():
             total = model.losses(batch_of([features[i]], labels[[i]], epoch, [i]))["total"]
-            near(total, golden["loss/total"][seen], what=f"loss of video {seen}")
+            assert_near(total, golden["loss/total"][seen], what=f"loss of video {seen}")
             total.backward()
             seen += 1
-            near(memory.bank, golden[f"out/memory_{seen}"], what=f"memory {seen}")
-            near(memory.bank_scores, golden[f"out/memory_scores_{seen}"], what=f"memory scores {seen}")
+            assert_near(memory.bank, golden[f"out/memory_{seen}"], what=f"memory {seen}")
+            assert_near(memory.bank_scores, golden[f"out/memory_scores_{seen}"], what=f"memory scores {seen}")
             if seen % cfg["batch"] == 0:
                 steps += 1
                 assert seen == golden[f"out/video_count_{steps}"]
@@ -215,8 +216,8 @@ def test_epochs_of_the_official_loop(path):
                 before = after
     assert steps == golden["out/n_steps"]
     check_gradients(model, parameters(golden, "grad_left"))
-    near(memory.bank, golden["out/memory_end"], what="memory at the end")
-    near(memory.bank_scores, golden["out/memory_scores_end"], what="memory scores at the end")
+    assert_near(memory.bank, golden["out/memory_end"], what="memory at the end")
+    assert_near(memory.bank_scores, golden["out/memory_scores_end"], what="memory scores at the end")
 
 
 def parameters(golden: dict, prefix: str) -> dict[str, np.ndarray]:
@@ -227,4 +228,4 @@ def parameters(golden: dict, prefix: str) -> dict[str, np.ndarray]:
 def check_gradients(model: Localizer, stored: dict[str, np.ndarray]) -> None:
     for name, theirs in stored.items():
         gradient = model.get_parameter(name).grad
-        near(torch.zeros_like(torch.from_numpy(theirs)) if gradient is None else gradient, theirs, what=name)
+        assert_near(torch.zeros_like(torch.from_numpy(theirs)) if gradient is None else gradient, theirs, what=name)

@@ -10,8 +10,8 @@ import torch
 
 from tests.decoding.compare import same_ap, same_multiset
 from tests.helpers import golden_files
-from tests.parity.host_files import Golden, assert_gradients, assert_near, assert_steps
-from tests.parity.hosts import batch_of, host, recipe, renamed
+from tests.parity.host_files import Golden, assert_gradients, assert_near, assert_steps, batch_of
+from tests.parity.hosts import host, recipe, renamed
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, evaluate
 from wtal_bench.modeling.blocks import topk_count
@@ -49,7 +49,7 @@ def test_network_losses_gradients_and_steps(path):
     if "in/select_mask" in golden:
         mask = torch.from_numpy(golden["in/select_mask"])
         selection.survivors = lambda magnitude: mask
-    batch = batch_of(list(golden["in/features"]), golden["in/labels"])
+    batch = batch_of(golden["in/features"], golden["in/labels"])
     outputs = model.compute(batch)
 
     assert_near(outputs["embedding"], golden["out/features"])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.helpers import golden_files
-from tests.parity.host_files import Golden, assert_gradients, assert_near, assert_steps
-from tests.parity.hosts import batch_of, host, recipe, renamed
+from tests.parity.host_files import Golden, assert_gradients, assert_near, assert_steps, batch_of
+from tests.parity.hosts import host, recipe, renamed
 from wtal_bench.evaluation import PRESETS, DetectionTable, GroundTruth, evaluate
 from wtal_bench.evaluation.classification import classification_map
 from wtal_bench.modeling.blocks import masked_softmax
