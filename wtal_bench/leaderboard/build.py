@@ -15,7 +15,7 @@ from wtal_bench.files import write_text
 from wtal_bench.leaderboard.filing import complete
 from wtal_bench.leaderboard.markdown import to_markdown
 from wtal_bench.leaderboard.page import to_html
-from wtal_bench.leaderboard.published import read_published
+from wtal_bench.leaderboard.published import read_published, read_published_gains
 from wtal_bench.leaderboard.record import StoredRecord, load_records
 from wtal_bench.leaderboard.rows import build_sections
 from wtal_bench.leaderboard.tables import build_document
@@ -23,6 +23,8 @@ from wtal_bench.leaderboard.tidy import records_frame, to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
+
+GAINS = "published_gains.csv"
 
 CONTEXT = 60
 """Characters shown on both sides of a difference."""
@@ -61,7 +63,7 @@ def render(folder: str | Path) -> dict[str, str]:
     """Return the text of every generated file by name. Equal records and published numbers give equal bytes.
 
     Raises:
-        RecordError: there is no leaderboard, or a record or `published.csv` breaks a rule.
+        RecordError: there is no leaderboard, or a record, `published.csv` or `published_gains.csv` breaks a rule.
     """
     folder = Path(folder)
     return _render(folder, _records(folder))
@@ -79,10 +81,10 @@ def _records(folder: Path) -> list[StoredRecord]:
 def _render(folder: Path, records: list[StoredRecord]) -> dict[str, str]:
     sections = build_sections(records)
     published = read_published(folder / "published.csv")
-    document = build_document(sections, published)
+    document = build_document(sections, published, read_published_gains(folder / GAINS, published))
     return {
         "README.md": to_markdown(document),
-        "leaderboard.csv": to_csv(records_frame(sections), published),
+        "leaderboard.csv": to_csv(records_frame(sections), published, sections),
         "index.html": to_html(document, sections, published),
     }
 

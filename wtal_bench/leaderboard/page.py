@@ -22,8 +22,10 @@ from wtal_bench.leaderboard.tables import LEGEND, Cell, Chapter, Document, Line,
 from wtal_bench.text import spread
 
 _FILTERS = (("protocol", "Protocol"), ("supervision", "Supervision"), ("selection", "Checkpoint"), ("source", "Source"))
-_WORDY = ("printed in", "variant")
+_WORDY = ("printed in", "variant", "95 % interval", "note")
 """Columns of running text, which may wrap."""
+_NAMES = ("method", "host", "idea")
+"""Columns that name a line: the first there is leads to its details, and all are searched."""
 
 
 def to_html(document: Document, sections: Sequence[Section], published: Sequence[PublishedRow]) -> str:
@@ -118,9 +120,9 @@ def _table(table: Table, part: Part) -> Iterator[str]:
     for head, kind in zip(table.heads, kinds):
         yield f'<th scope="col" class="{kind}"><button type="button">{_breakable(head)}</button></th>'
     yield "</tr></thead><tbody>"
-    name = table.heads.index("method")
+    names = [column for column, head in enumerate(table.heads) if head in _NAMES]
     for line in table.lines:
-        yield _line(line, name, kinds, part)
+        yield _line(line, names, kinds, part)
     yield "</tbody></table></div></figure>"
 
 
@@ -134,20 +136,20 @@ def _kind(table: Table, column: int) -> str:
     return "number" if any(isinstance(line.cells[column].sort, int | float) for line in table.lines) else "text"
 
 
-def _line(line: Line, name: int, kinds: Sequence[str], part: Part) -> str:
+def _line(line: Line, names: Sequence[int], kinds: Sequence[str], part: Part) -> str:
     marks = {
         "data-source": line.source,
         "data-supervision": line.supervision,
         "data-selection": line.selection,
         "data-protocol": part.protocol,
-        "data-text": line.cells[name].text.lower(),
+        "data-text": " ".join(line.cells[column].text for column in names).lower(),
     }
     if line.key:
         marks["data-key"] = line.key
     attributes = " ".join(f'{key}="{escape(value)}"' for key, value in marks.items())
     shaded = ' class="shaded"' if line.shaded else ""
     cells = "".join(
-        _cell(cell, "th" if column == name else "td", kind)
+        _cell(cell, "th" if column == names[0] else "td", kind)
         for column, (cell, kind) in enumerate(zip(line.cells, kinds))
     )
     return f"<tr{shaded} {attributes}>{cells}</tr>"

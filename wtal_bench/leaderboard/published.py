@@ -1,16 +1,21 @@
-"""The papers' own numbers: `leaderboard/published.csv`, one row a cell, with its footnotes.
+"""The papers' own numbers: `leaderboard/published.csv`, one row a cell, with its footnotes, and their transfer tables.
 
 Columns: method, variant, dataset, split, metric, iou, value (percent, as printed, right or wrong), table, quoted_by
 (empty for a paper's own row), note. A note says what a number should have been, which version of it another paper
 gives, or what it was measured with; several notes are parted by ` | `.
+
+`leaderboard/published_gains.csv` says which of these rows are an idea on a host. Columns: host, variant, idea (as
+records name them), table, method, without, with (a method of that table, and its variants without and with the idea),
+note.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from statistics import fmean
 
@@ -20,6 +25,7 @@ from wtal_bench.files import shipped
 COLUMNS = ("method", "variant", "dataset", "split", "metric", "iou", "value", "table", "quoted_by", "note")
 METRICS = ("mAP", "avg_mAP", "frame_accuracy")
 SUPERVISION = {"fully supervised": "full", "extra weak supervision": "extra_weak"}
+GAIN_COLUMNS = ("host", "variant", "idea", "table", "method", "without", "with", "note")
 HEADLINE = ("", "full method", *SUPERVISION)
 """Variants that belong in the main table; the others are ablations and re-runs."""
 
@@ -75,6 +81,37 @@ class PublishedRow:
         return (None, False) if None in parts else (fmean(parts), True)
 
 
+@dataclass(frozen=True)
+class PublishedGain:
+    """What a paper's transfer table prints for one idea on one host.
+
+    Attributes:
+        host, variant, idea: as records name them.
+        before, after: the rows without and with the idea.
+        span: the widest average both rows print.
+        notes: what belongs to the pair and to its two averages.
+    """
+
+    host: str
+    variant: str
+    idea: str
+    before: PublishedRow
+    after: PublishedRow
+    span: str
+    notes: tuple[str, ...]
+
+    @property
+    def values(self) -> tuple[str, str]:
+        """Both averages in percent, as printed."""
+        return self.before.cells[self.span].value, self.after.cells[self.span].value
+
+    @property
+    def points(self) -> Decimal:
+        """After less before, in percent points, to the digits that are printed."""
+        before, after = map(Decimal, self.values)
+        return after - before
+
+
 def expand(span: str) -> list[str]:
     """Return the thresholds of a range as they are printed: "0.1:0.3" -> ["0.1", "0.2", "0.3"].
 
@@ -107,13 +144,7 @@ def read_published(path: str | Path) -> list[PublishedRow]:
     path = Path(path)
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise RecordError(
-                f"{path}: its columns are {listing(reader.fieldnames or ())}; needed: {listing(COLUMNS, 99)}"
-            )
-        lines = [(reader.line_num, line) for line in reader]
+    lines = _lines(path, COLUMNS)
     grouped: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {}
     for number, line in lines:
         _check_line(f"{path}, line {number}", line)
@@ -127,6 +158,63 @@ def read_published(path: str | Path) -> list[PublishedRow]:
     return _join_agreeing([_row(key, cells) for key, cells in grouped.items()])
 
 
+def read_published_gains(path: str | Path, rows: Iterable[PublishedRow]) -> list[PublishedGain]:
+    """Read which published rows are an idea on a host; [] without such a file.
+
+    Args:
+        path: `published_gains.csv`.
+        rows: what `read_published` returned.
+
+    Raises:
+        RecordError: naming the line that cannot be understood or names no published row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return []
+    known = {(table, row.method, row.variant): row for row in rows for table in row.tables}
+    found: dict[tuple[str, str, str], PublishedGain] = {}
+    for number, line in _lines(path, GAIN_COLUMNS):
+        gain = _published_gain(f"{path}, line {number}", line, known)
+        if found.setdefault((gain.host, gain.variant, gain.idea), gain) is not gain:
+            raise RecordError(f"{path}, line {number}: {gain.idea} on {gain.host} stands here twice; keep one line.")
+    return list(found.values())
+
+
+def _published_gain(
+    where: str, line: dict[str, str], known: Mapping[tuple[str, str, str], PublishedRow]
+) -> PublishedGain:
+    _check_width(where, line, GAIN_COLUMNS)
+    pair = []
+    for column in ("without", "with"):
+        row = known.get((line["table"], line["method"], line[column]))
+        if row is None:
+            variants = [
+                variant for table, method, variant in known if (table, method) == (line["table"], line["method"])
+            ]
+            raise RecordError(
+                f"{where}: published.csv has no {line['method']!r} {line[column]!r} in {line['table']!r}."
+                f"{did_you_mean(line[column], variants)} It has: {listing(map(repr, variants))}."
+            )
+        pair.append(row)
+    spans = [iou for iou in pair[0].cells if ":" in iou and iou in pair[1].cells]
+    if not spans:
+        raise RecordError(f"{where}: the two rows print no average in common, so there is no gain to show.")
+    span = max(spans, key=lambda span: len(expand(span)))
+    notes = [line["note"], *(note for row in pair for note in (*row.notes, *row.cells[span].notes))]
+    names = (line[name] for name in GAIN_COLUMNS[:3])
+    return PublishedGain(*names, *pair, span, tuple(dict.fromkeys(filter(None, notes))))
+
+
+def _lines(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        if tuple(reader.fieldnames or ()) != columns:
+            raise RecordError(
+                f"{path}: its columns are {listing(reader.fieldnames or ())}; needed: {listing(columns, 99)}"
+            )
+        return [(reader.line_num, line) for line in reader]
+
+
 def published_for(rows: Iterable[PublishedRow], method: str, dataset: str) -> PublishedRow | None:
     """Return the paper's own headline row of a method, else the first that quotes it; None if nobody prints it."""
     names = (normal_name(method), normal_name(dataset))
@@ -135,8 +223,7 @@ def published_for(rows: Iterable[PublishedRow], method: str, dataset: str) -> Pu
 
 
 def _check_line(where: str, line: dict[str, str]) -> None:
-    if None in line or None in line.values():
-        raise RecordError(f"{where}: it has not {len(COLUMNS)} columns; put a text that holds commas in double quotes.")
+    _check_width(where, line, COLUMNS)
     if line["metric"] not in METRICS:
         raise RecordError(f"{where}: metric is {line['metric']!r}.{did_you_mean(line['metric'], METRICS)}")
     try:
@@ -144,6 +231,11 @@ def _check_line(where: str, line: dict[str, str]) -> None:
             raise ValueError
     except ValueError:
         raise RecordError(f"{where}: value is {line['value']!r}; needed: percent, 0 to 100.") from None
+
+
+def _check_width(where: str, line: dict[str, str], columns: tuple[str, ...]) -> None:
+    if None in line or None in line.values():
+        raise RecordError(f"{where}: it has not {len(columns)} columns; put a text that holds commas in double quotes.")
 
 
 def _row(key: tuple[str, ...], cells: dict[str, tuple[str, str]]) -> PublishedRow:

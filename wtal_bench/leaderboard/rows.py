@@ -98,7 +98,7 @@ class Row:
     @property
     def name(self) -> str:
         """Method, and variant in brackets."""
-        return f"{self.method} ({self.variant})" if self.variant else self.method
+        return row_name(self.method, self.variant)
 
     @property
     def key(self) -> str:
@@ -163,6 +163,11 @@ class Row:
         if key not in self._cache:
             self._cache[key] = make()
         return self._cache[key]
+
+
+def row_name(method: str, variant: str) -> str:
+    """Method, and variant in brackets."""
+    return f"{method} ({variant})" if variant else method
 
 
 def compare_rows(a: Row, b: Row, evaluator: str, span: str) -> Comparison | None:

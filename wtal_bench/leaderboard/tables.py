@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from wtal_bench.leaderboard.published import SUPERVISION, PublishedRow, normal_name, published_for
+from wtal_bench.leaderboard.gains import Gain, find_gains, host_of, ideas_of
+from wtal_bench.leaderboard.published import SUPERVISION, PublishedGain, PublishedRow, normal_name, published_for
 from wtal_bench.leaderboard.rows import Block, Row, Score, Section, compare_rows, span_order
 from wtal_bench.text import MISSING, fixed, signed, spread
 
@@ -107,8 +108,16 @@ class Document:
     records: int
 
 
-def build_document(sections: Sequence[Section], published: Sequence[PublishedRow]) -> Document:
-    """Lay out all rows: a chapter a data set (those of the papers first), then the synthetic protocols."""
+def build_document(
+    sections: Sequence[Section], published: Sequence[PublishedRow], gains: Sequence[PublishedGain] = ()
+) -> Document:
+    """Lay out all rows: a chapter a data set (those of the papers first), then the synthetic protocols.
+
+    Args:
+        sections: measured and external rows.
+        published: what papers print.
+        gains: which of it are ideas on hosts.
+    """
     notes = Footnotes()
     titles = {normal_name(name): name for name in DATASETS}
     titles |= {normal_name(row.dataset): row.dataset for row in published}
@@ -118,7 +127,7 @@ def build_document(sections: Sequence[Section], published: Sequence[PublishedRow
         title = titles.get(normal_name(section.dataset), section.dataset)
         (synthetic if section.synthetic else real).setdefault(title, []).append(section)
     chapters = [
-        _chapter(title, group, [row for row in published if row.dataset == title], notes)
+        _chapter(title, group, [row for row in published if row.dataset == title], gains, notes)
         for title, group in [*real.items(), *synthetic.items()]
     ]
     chapters = [chapter for chapter in chapters if chapter.parts]
@@ -131,10 +140,17 @@ def all_rows(section: Section) -> list[Row]:
     return [row for block in (*section.blocks, *section.external) for row in block.rows]
 
 
-def _chapter(title: str, sections: list[Section], published: list[PublishedRow], notes: Footnotes) -> Chapter:
+def _chapter(
+    title: str,
+    sections: list[Section],
+    published: list[PublishedRow],
+    gains: Sequence[PublishedGain],
+    notes: Footnotes,
+) -> Chapter:
     parts: list[Part] = []
     for section in sections:
         parts += [_measured(section, block, published) for block in section.blocks]
+        parts += [part for block in section.blocks if (part := _on_hosts(section, block, gains, notes))]
         parts += [_external(section, block) for block in section.external]
     if published:
         parts += _published(published, notes)
@@ -148,11 +164,63 @@ def _measured(section: Section, block: Block, published: list[PublishedRow]) -> 
     ranked = [row for row in block.rows if row.rank is not None]
     if 2 < len(ranked) <= MATRIX_ROWS and all(row.draw(section.main) for row in ranked):
         tables.append(_pairs(section, ranked))
-    lead = (
+    return Part(f"Measured, {section.protocol}", _made_from(section, block), tuple(tables), section.protocol)
+
+
+def _made_from(section: Section, block: Block) -> str:
+    return (
         f"{section.protocol} ({section.hash[:12]}), features {block.extractor or 'unnamed'} ({block.features[:12]}), "
         f"annotations {block.annotations[:12]}."
     )
-    return Part(f"Measured, {section.protocol}", lead, tuple(tables), section.protocol)
+
+
+def _on_hosts(section: Section, block: Block, published: Sequence[PublishedGain], notes: Footnotes) -> Part | None:
+    """What ideas add to the hosts they were put on; None for a block without a mix."""
+    gains = find_gains(section, block)
+    if not gains:
+        return None
+    printed = [_printed_gain(gain, published, notes) for gain in gains]
+    noted, quoted = any(gain.note for gain in gains), any(printed)
+    heads = ["host", "idea", "seeds", "host alone", "with idea", "gain", "95 % interval", *_TERMS]
+    heads += [*(["note"] if noted else []), *(["published gain", "printed in"] if quoted else [])]
+    lines = []
+    for gain, paper in zip(gains, printed):
+        count = len(gain.seeds)
+        cells = [Cell(gain.host, gain.host.lower()), Cell(gain.ideas, gain.ideas.lower()), Cell(str(count), count)]
+        cells += [_score(gain.before), _score(gain.after), Cell(signed(gain.difference), gain.difference)]
+        cells += [Cell(_interval(gain)), *_terms(gain.mix), *([Cell(gain.note or MISSING)] if noted else [])]
+        cells += (paper or [Cell(MISSING), Cell(MISSING)]) if quoted else []
+        mix = gain.mix
+        lines.append(Line(tuple(cells), "measured", mix.supervision, mix.selection, gain.shaded, mix.key))
+    lead = (
+        f"{_made_from(section, block)} Each idea beside the host it was put on, both trained here, over the seeds both "
+        "have. Gains are percent points of the ranking average; the interval is a paired bootstrap over the evaluated "
+        "videos of the means over those seeds, and does not cover the spread between seeds. An idea that begins from "
+        "its host's weights has trained longer than the host."
+    )
+    if quoted:
+        lead += " Published gains are of the papers' own hosts, features and evaluators: they stand apart."
+    caption = f"Ideas on hosts: average mAP, tIoU {section.span}, by {section.main}"
+    table = Table(tuple(heads), tuple(lines), caption=caption)
+    return Part(f"Ideas on hosts, {section.protocol}", lead, (table,), section.protocol)
+
+
+def _interval(gain: Gain) -> str:
+    if gain.interval is None:
+        return MISSING
+    text = f"[{signed(gain.interval.low)}, {signed(gain.interval.high)}]"
+    return text if gain.interval.distinguishable else f"{text}, not distinguishable"
+
+
+def _printed_gain(gain: Gain, published: Sequence[PublishedGain], notes: Footnotes) -> list[Cell] | None:
+    """The gain a paper prints for the same idea on the same host, and where; None where no paper does."""
+    key = (*host_of(gain.mix), ideas_of(gain.mix))
+    paper = next((paper for paper in published if (paper.host, paper.variant, (paper.idea,)) == key), None)
+    if paper is None:
+        return None
+    before, after = paper.values
+    place = f"{', '.join(paper.after.tables)}: {paper.after.dataset}, {paper.span}, {before} to {after}"
+    return [Cell(f"{paper.points:+}", float(paper.points), notes(paper.notes)), Cell(place)]
 
 
 def _external(section: Section, block: Block) -> Part:

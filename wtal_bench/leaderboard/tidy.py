@@ -17,6 +17,10 @@ Columns of `records_frame`, one row a record, evaluator and threshold:
 
 A table as on the page: `frame().query("evaluator == 'thumos_snippet'").pivot_table("value", ["method", "variant"],
 "iou")`.
+
+The CSV holds, besides means over the seeds of a row, what an idea adds to its host (metrics `gain`, `gain_low` and
+`gain_high`, in percent points, under the mix's name; `seeds` are those compared, `records` the mix's and then the
+host's, `note` names the host), and what papers print.
 """
 
 from __future__ import annotations
@@ -24,8 +28,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from wtal_bench.leaderboard.gains import Gain, find_gains
 from wtal_bench.leaderboard.published import PublishedRow
-from wtal_bench.leaderboard.rows import Row, Score, Section
+from wtal_bench.leaderboard.rows import Block, Row, Score, Section
 from wtal_bench.leaderboard.tables import all_rows
 from wtal_bench.text import exact_percent
 
@@ -54,8 +59,14 @@ def records_frame(sections: Iterable[Section]) -> pd.DataFrame:
     return table.astype({"rank": "Int64", "seed": "Int64", "value": "float64"}).infer_objects()
 
 
-def to_csv(records: pd.DataFrame, published: Sequence[PublishedRow]) -> str:
-    """Spell a frame and what papers print as CSV: percent, unrounded, mean and deviation over the seeds of a row."""
+def to_csv(records: pd.DataFrame, published: Sequence[PublishedRow], sections: Iterable[Section] = ()) -> str:
+    """Spell a frame and what papers print as CSV: percent, unrounded, mean and deviation over the seeds of a row.
+
+    Args:
+        records: what `records_frame` made.
+        published: what papers print.
+        sections: where the gains of ideas on hosts are taken from.
+    """
     import pandas as pd
 
     keys = [*OF_ROW, "row", "evaluator", "metric", "iou"]
@@ -67,7 +78,14 @@ def to_csv(records: pd.DataFrame, published: Sequence[PublishedRow]) -> str:
     grouped["seeds"] = [" ".join(str(seed) for seed in seeds if not pd.isna(seed)) for seeds in grouped["seed"]]
     grouped["records"] = grouped["record"].map(" ".join)
     grouped["rank"] = ["" if pd.isna(rank) else str(rank) for rank in grouped["rank"]]
-    lines = [*grouped.to_dict("records"), *(line for paper in published for line in _published_lines(paper))]
+    gains = [
+        line
+        for section in sections
+        for block in section.blocks
+        for gain in find_gains(section, block)
+        for line in _gain_lines(section, block, gain)
+    ]
+    lines = [*grouped.to_dict("records"), *gains, *(line for paper in published for line in _published_lines(paper))]
     return pd.DataFrame(lines, columns=list(CSV_COLUMNS)).to_csv(index=False, lineterminator="\n", na_rep="")
 
 
@@ -103,6 +121,32 @@ def _lines(section: Section, row: Row) -> Iterator[dict[str, Any]]:
             for metric, iou, value in numbers:
                 column = {"evaluator": evaluator, "evaluator_hash": table.get("hash", "")}
                 yield {**of_row, **of_record, **column, "metric": metric, "iou": iou, "value": value}
+
+
+def _gain_lines(section: Section, block: Block, gain: Gain) -> Iterator[dict[str, str]]:
+    interval = gain.interval
+    bounds = {"gain_low": interval.low, "gain_high": interval.high} if interval else {}
+    for metric, value in {"gain": gain.difference, **bounds}.items():
+        yield {
+            "source": "measured",
+            "protocol": section.protocol,
+            "protocol_hash": section.hash,
+            "features": block.features,
+            "annotations": block.annotations,
+            "method": gain.mix.method,
+            "variant": gain.mix.variant,
+            "supervision": gain.mix.supervision,
+            "selection": gain.mix.selection,
+            "unranked_because": gain.mix.reason,
+            "n": str(len(gain.seeds)),
+            "seeds": " ".join(map(str, gain.seeds)),
+            "evaluator": section.main,
+            "metric": metric,
+            "iou": section.span,
+            "percent": _percent(value),
+            "records": " ".join(record["id"] for record in gain.pair),
+            "note": f"{gain.ideas} on {gain.host}{f': {gain.note}' if gain.note else ''}",
+        }
 
 
 def _percent(fraction: float | None) -> str:

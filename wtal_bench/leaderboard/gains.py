@@ -1,0 +1,155 @@
+"""What an idea adds to a host: every filed mix beside its host's row of the same block, over the seeds both have.
+
+A mix is known by its record's config: `ideas` says what was put on the host, `host` on which method and variant. The
+host's row is the one of that name in the mix's block (protocol, features, annotations) with the mix's supervision and
+way to pick a checkpoint. Nothing but the records is needed: the interval is that of their stored replicates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from wtal_bench.errors import listing
+from wtal_bench.leaderboard.rows import Block, Comparison, Row, Score, Section, compare_rows, row_name
+
+PLUS = "+"
+"""What a mix's variant joins its host's variant and its ideas by."""
+
+UNDEFINED = Score(None, None)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A mix and its host, cut to the seeds they share.
+
+    Attributes:
+        mix: the whole row of the mix.
+        host: method and variant of the host, in words.
+        ideas: what was put on it, in words.
+        seeds: those of both; empty when there is nothing to compare with.
+        before, after: mean and spread of the host's and of the mix's ranking average over `seeds`.
+        difference: after less before, a fraction; None when either is undefined.
+        interval: the paired bootstrap over videos of the means over `seeds`; None where replicates do not pair up.
+        pair: the records of the mix, then of the host, that were compared, in the order of `seeds`.
+        shaded: whether the mix or its host is not ranked.
+        note: what the reader must know; empty for a whole comparison.
+    """
+
+    mix: Row
+    host: str
+    ideas: str
+    seeds: tuple[int, ...] = ()
+    before: Score = UNDEFINED
+    after: Score = UNDEFINED
+    difference: float | None = None
+    interval: Comparison | None = None
+    pair: tuple[dict[str, Any], ...] = ()
+    shaded: bool = False
+    note: str = ""
+
+
+def host_of(row: Row) -> tuple[str, str] | None:
+    """Method and variant of the host a row's ideas were put on; None for a row that is no mix."""
+    config = row.records[0]["config"]
+    host, ideas = (config.get(key) for key in ("host", "ideas"))
+    if not (isinstance(ideas, Mapping) and ideas and isinstance(host, Mapping) and host.get("method")):
+        return None
+    return str(host["method"]), str(host.get("variant") or "")
+
+
+def ideas_of(row: Row) -> tuple[str, ...]:
+    """The ideas of a mix, in the order in which they were put on the host."""
+    order = row.variant.split(PLUS)
+    names = map(str, row.records[0]["config"]["ideas"])
+    return tuple(sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name)))
+
+
+def find_gains(section: Section, block: Block) -> list[Gain]:
+    """A gain for every mix of a block, by host and idea; a mix whose host has several rows has one for each."""
+    mixes = [row for row in block.rows if host_of(row) is not None]
+    alike = Counter(map(_terms, mixes))
+    found = []
+    for mix in mixes:
+        note = f"one of several settings, config {_config(mix)}" if alike[_terms(mix)] > 1 else ""
+        found += _of_mix(section, mix, block.rows, note)
+    return sorted(found, key=lambda gain: (gain.host, gain.ideas, gain.mix.key))
+
+
+def _terms(row: Row) -> tuple[str, ...]:
+    return row.method, row.variant, row.supervision, row.selection
+
+
+def _config(row: Row) -> str:
+    return row.records[0]["config_hash"][:8]
+
+
+def _of_mix(section: Section, mix: Row, rows: Sequence[Row], note: str) -> list[Gain]:
+    hosts = _hosts(mix, rows)
+    several = "one of several rows of the host, config {}" if len(hosts) > 1 else ""
+    plain = Gain(mix, row_name(*host_of(mix)), _ideas_in_words(mix), shaded=bool(mix.reason))
+    plain = replace(plain, note=_joined(mix.reason, note))
+    if not hosts:
+        why = f"no {plain.host} is filed with the same features, annotations, supervision and choice of checkpoint"
+        return [replace(plain, note=_joined(plain.note, why))]
+    return [_gain(section, plain, host, several.format(_config(host))) for host in hosts]
+
+
+def _hosts(mix: Row, rows: Sequence[Row]) -> list[Row]:
+    """The rows of the mix's host; what is not ranked stands in only where nothing else is there."""
+    terms = (*host_of(mix), mix.supervision, mix.selection)
+    hosts = [row for row in rows if host_of(row) is None and _terms(row) == terms]
+    return [row for row in hosts if not row.reason] or hosts
+
+
+def _gain(section: Section, plain: Gain, host: Row, note: str) -> Gain:
+    mix = plain.mix
+    seeds = tuple(seed for seed in mix.seeds if seed in host.seeds)
+    shaded = bool(mix.reason or host.reason)
+    notes = [plain.note, note, f"host: {host.reason}" if host.reason else ""]
+    if not seeds:
+        no_seed = f"no seed in common: the host has {_numbers(host.seeds)}, the mix {_numbers(mix.seeds)}"
+        return replace(plain, shaded=shaded, note=_joined(*notes, no_seed))
+    if set(mix.seeds) != set(host.seeds):
+        both = f"the host has {_numbers(host.seeds)}, the mix {_numbers(mix.seeds)}"
+        notes.append(f"over the seeds both have, {_numbers(seeds)}: {both}")
+    ours, theirs = (_cut(row, seeds) for row in (mix, host))
+    after, before = (row.average(section.main, section.span) for row in (ours, theirs))
+    defined = after.mean is not None and before.mean is not None
+    interval = compare_rows(ours, theirs, section.main, section.span) if defined else None
+    if not defined:
+        notes.append("the average is undefined for a seed")
+    elif interval is None:
+        notes.append("no interval: the records hold no replicates of the same videos")
+    return replace(
+        plain,
+        seeds=seeds,
+        before=before,
+        after=after,
+        difference=after.mean - before.mean if defined else None,
+        interval=interval,
+        pair=(*ours.records, *theirs.records),
+        shaded=shaded,
+        note=_joined(*notes),
+    )
+
+
+def _cut(row: Row, seeds: Sequence[int]) -> Row:
+    return Row(tuple(record for record in row.records if record["seed"] in seeds), row.reason)
+
+
+def _ideas_in_words(mix: Row) -> str:
+    """The ideas; behind them the mix's variant, where somebody gave it a name of its own."""
+    ideas = ideas_of(mix)
+    usual = PLUS.join(filter(None, (host_of(mix)[1], *ideas)))
+    return PLUS.join(ideas) if mix.variant == usual else f"{PLUS.join(ideas)} ({mix.variant or 'no variant'})"
+
+
+def _numbers(seeds: Sequence[int | None]) -> str:
+    return listing([str(seed) for seed in seeds])
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
