@@ -1,8 +1,8 @@
 """Gathering tensors over training processes: rank order, lengths that differ, and nothing to do in one process."""
 
 import torch
-import torch.multiprocessing as mp
 
+from tests.processes import run_ranks
 from wtal_bench.modeling.blocks import gather_ranks
 
 
@@ -18,7 +18,7 @@ def gather_in_a_process(rank: int, world: int, address: str, folder: str) -> Non
 
 def test_every_rank_sees_all_rows_in_rank_order(tmp_path):
     world = 2
-    mp.spawn(gather_in_a_process, (world, f"file://{tmp_path}/store", str(tmp_path)), nprocs=world)
+    run_ranks(gather_in_a_process, tmp_path, world)
     for rank in range(world):
         parts = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert [part.tolist() for part in parts] == [rows_of(r).tolist() for r in range(world)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.multiprocessing as mp
 
 from tests.plugins.gaufuse_passes import a_model, flat, one_by_one
+from tests.processes import run_ranks
 from wtal_bench.testing import random_batch
 
 SETS = ((13, 40, 21), (40,))
@@ -27,7 +27,7 @@ def share_of_the_labels(rank: int, world: int, address: str, folder: str) -> Non
 
 
 def test_processes_share_the_work_and_all_hold_the_labels_of_one(tmp_path):
-    mp.spawn(share_of_the_labels, (2, f"file://{tmp_path}/store", str(tmp_path)), nprocs=2)
+    run_ranks(share_of_the_labels, tmp_path)
     for rank in range(2):
         for lengths, theirs in zip(SETS, torch.load(tmp_path / f"{rank}.pt", weights_only=True), strict=True):
             expected, found = flat({"": labels_of(lengths)}), flat({"": theirs})

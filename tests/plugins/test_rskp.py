@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from tests.helpers import REPOSITORY
+from tests.processes import run_ranks
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.build import build_model
@@ -206,7 +206,7 @@ def half_of_a_step(rank: int, world: int, address: str, folder: str) -> None:
 
 
 def test_two_processes_keep_the_memory_of_one(tmp_path):
-    mp.spawn(half_of_a_step, (2, f"file://{tmp_path}/store", str(tmp_path)), nprocs=2)
+    run_ranks(half_of_a_step, tmp_path)
     model = a_model(memory_example)
     seen = [model.compute(random_batch(LENGTHS, seed=seed))["r.video_logits"].detach() for seed in (0, 1)]
     model.compute(rows_of(random_batch(LENGTHS, seed=2), [2]))
