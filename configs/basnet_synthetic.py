@@ -1,9 +1,8 @@
 # BaS-Net on the embedded synthetic benchmark: the settings of THUMOS14 with 64 channels (32 for the foreground weights)
 # and 200 snippets, at a ten times higher rate, so that it trains in about a minute on one core. The weight of the norm,
 # a sum over snippets, grows with the 750 / 200 fewer of them.
-_base_ = ['basnet_thumos.py']
+_base_ = ['basnet_thumos.py', '_base_/datasets/synthetic.py']
 
-data = dict(_delete_=True, protocol='synthetic/v1', synthetic=dict(profile='demo', world=0), resident='ram')
 model = dict(
     backbone=dict(in_channels=128, channels=64, filter_channels=32),
     heads=dict(cls=dict(channels=64, num_classes=10)),

@@ -1,8 +1,7 @@
 # CO2-Net on the embedded synthetic benchmark: the settings of THUMOS14 with 64 channels (32 in the attentions), 100
 # snippets and 1500 steps at a twenty times higher rate, so that it trains in about a minute on one core.
-_base_ = ['co2net_thumos.py']
+_base_ = ['co2net_thumos.py', '_base_/datasets/synthetic.py']
 
-data = dict(_delete_=True, protocol='synthetic/v1', synthetic=dict(profile='demo', world=0), resident='ram')
 model = dict(
     backbone=dict(in_channels=128, channels=64, hidden=32),
     heads=dict(classifier=dict(channels=64, num_classes=10)),

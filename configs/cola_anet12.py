@@ -1,9 +1,8 @@
 # CoLA on ActivityNet 1.2, the settings of the authors' branch `anet12`: wider kernels, a smoothed class activation
-# sequence, other divisors and thresholds. They keep the best of the tests made every 500 steps
-# (`train.selection=best_on_test train.val_interval=500`); the run below keeps its last step.
-_base_ = ['cola_thumos.py']
+# sequence, other divisors and thresholds. They keep the best of the tests made every 500 steps by
+# the average, `profile='published'`; `profile='honest'`, the default, keeps the last step.
+_base_ = ['cola_thumos.py', '_base_/datasets/activitynet12.py']
 
-data = dict(protocol='activitynet12/v1')
 model = dict(
     backbone=dict(kernel=9),
     heads=dict(
@@ -16,3 +15,4 @@ model = dict(
         passes=dict(cas=dict(thresholds=dict(arange=(0.0, 0.15, 0.015))))))
 train = dict(length=50, batch_size=256, iterations=100000, checkpoint_interval=500)
 test = dict(length=50)
+profiles = dict(published=dict(train=dict(select_by='average', val_interval=500)))

@@ -1,4 +1,4 @@
-# ECM (Zhao et al.) on the embedded synthetic benchmark: the official profile, scaled down to 64 channels, 200 snippets
+# ECM (Zhao et al.) on the embedded synthetic benchmark: the released settings, scaled down to 64 channels, 200 snippets
 # and 120 epochs at a five times higher rate, so that it trains in under two minutes on two cores. Epochs and rate
 # were chosen on another world (seed 1), never on the videos it is tested on.
 _base_ = ['ecm_thumos.py', '_base_/datasets/synthetic.py']

@@ -1,4 +1,6 @@
-# ECM (Zhao et al.), official profile: the settings that made 29.1 mAP@0.5 on THUMOS14.
+# ECM (Zhao et al.) on THUMOS14, the released settings. `profile='published'` made 29.1 mAP@0.5: the epoch that is best
+# on the test videos by mAP@0.5 (their log: 29.13 at epoch 139), scored in seconds on 210 videos. `profile='honest'`,
+# the default, keeps the last epoch (28.16 in that log).
 _base_ = ['_base_/datasets/thumos14.py', '_base_/runtime.py']
 
 method = 'ecm'
@@ -31,4 +33,6 @@ model = dict(
         time='fps',
         nms=dict(iou=0.6, offset=1.0)))
 train = dict(sampling='uniform', length=750, batch_size=16, epochs=150, lr=2e-4, weight_decay=5e-4)
-test = dict(sampling='uniform', length=750, frame_accuracy=dict(threshold=0.25))
+test = dict(
+    sampling='uniform', length=750, frame_accuracy=dict(threshold=0.25), evaluator='thumos_seconds_210')
+profiles = dict(published=dict(train=dict(selection='best_on_test', select_by='mAP@0.5', val_interval=1)))

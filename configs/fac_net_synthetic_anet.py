@@ -4,3 +4,4 @@ _base_ = ['fac_net_synthetic.py', '_base_/datasets/synthetic_anet.py']
 
 model = dict(member=dict(backbone=dict(num_classes=20)), postprocessor=dict(shared=dict(num_classes=20)))
 train = dict(epochs=20)
+profiles = dict(published=dict(train=dict(select_by='average')))

@@ -1,5 +1,6 @@
-# FTCL on ACM-Net, on the embedded synthetic benchmark: ACM-Net first, then 5 epochs on the list of pairs. Scaled down
-# as acm_net_synthetic.py is; L, J, tau, the rate and the loss weights are the published ones. The last epoch is kept.
+# FTCL on ACM-Net, on the embedded synthetic benchmark: ACM-Net first with both losses on over in-batch pairs, then 5
+# epochs on the list of pairs. Scaled down as acm_net_synthetic.py is, with as many epochs in the first stage (its 150
+# are few already); L, J, tau and the loss weights are the published ones. Both stages take about a minute on a core.
 _base_ = ['ftcl_thumos.py', '_base_/datasets/synthetic.py']
 
 model = dict(
@@ -9,8 +10,6 @@ model = dict(
     postprocessor=dict(shared=dict(num_classes=10)))
 train = dict(
     length=200,
-    init_from=dict(_delete_=True, config='acm_net_synthetic.py'),
-    epochs=5,
-    selection='last',
-    val_interval=None)
+    init_from=dict(config='ablations/ftcl_in_batch_synthetic.py'),
+    epochs=5)
 test = dict(length=200)

@@ -12,3 +12,4 @@ model = dict(
     postprocessor=dict(shared=dict(num_classes=10)))
 train = dict(length=100, epochs=200, checkpoint_interval=10, lr=1e-3)
 test = dict(length=100)
+profiles = dict(published=dict(train=dict(val_first=184)))

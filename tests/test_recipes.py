@@ -145,8 +145,8 @@ def parent_of(config) -> str:
 
 
 def test_the_recipe_to_start_from_is_the_one_its_namer_meant_wherever_the_heir_lies(here):
-    assert load_config("ftcl_thumos").train.init_from["config"] == "wtal::acm_net_thumos.py"
-    write(here / "acm_net_thumos.py", "method = 'not me'\n")  # beside the heir, not beside who names it
+    assert load_config("ftcl_thumos").train.init_from["config"] == "wtal::ablations/ftcl_in_batch_thumos.py"
+    write(here / "ablations" / "ftcl_in_batch_thumos.py", "method = 'not me'\n")  # beside the heir
     write(here / "own.py", "_base_ = 'wtal::ftcl_thumos.py'\n")
     assert parent_of(load_config("own.py")) == "acm_net"
     plain = dict(method="mine", model={}, train=dict(lr=1, epochs=1), data=dict(protocol="synthetic/v1"))

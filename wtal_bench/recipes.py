@@ -264,7 +264,10 @@ def _read(path: Path, top: Path, above: tuple[Path, ...]) -> Layers:
         first = first or below.host
         steps += below.steps
     own = {key: value for key, value in own.items() if not str(key).startswith("_")}
-    anchor(own, path, top)
+    profiles = own.get("profiles")
+    for part in (own, *(profiles.values() if isinstance(profiles, Mapping) else ())):
+        if isinstance(part, Mapping):
+            anchor(part, path, top)
     steps.append(Tree(own, str(path)))
     if not any(isinstance(step, Idea) for step in steps):
         steps = [Tree(_stacked(steps), str(path))]

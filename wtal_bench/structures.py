@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -190,8 +190,10 @@ class FeatureSource:
         ids: video ids in reading order.
         streams: names of the streams `parts` holds.
         read: returns the `RawVideo` at a position.
+        tags: lists of video-level tags that came with the features: name -> video id -> class names.
     """
 
     ids: tuple[str, ...]
     streams: tuple[str, ...]
     read: Callable[[int], RawVideo]
+    tags: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)

@@ -38,4 +38,5 @@ model = dict(
         ),
         nms=dict(iou=0.6, offset=1.0)))
 train = dict(sampling='uniform', length=750, batch_size=16, epochs=150, lr=2e-4, weight_decay=5e-4)
-test = dict(sampling='uniform', length=750)
+test = dict(sampling='uniform', length=750, evaluator='thumos_seconds_210')
+profiles = dict(published=dict(train=dict(selection='best_on_test', select_by='mAP@0.5', val_interval=1)))

@@ -1,5 +1,5 @@
-# ACM-Net on the synthetic benchmark with FTCL's losses over the pairs inside a mini-batch: what the authors' command
-# for their baseline trains when it is not told otherwise. LCS's similarity is rescaled in this path alone.
+# ACM-Net on the synthetic benchmark with FTCL's losses over the pairs inside a mini-batch: what FTCL starts from there.
+# LCS's similarity is rescaled in this path alone.
 _base_ = ['../acm_net_synthetic.py']
 
 variant = 'in_batch'
@@ -8,3 +8,4 @@ model = dict(
         fsd=dict(type='ftcl.FSD', channels=64, proj_dim=32, weight=0.8),
         lcs=dict(type='ftcl.LCS', rescale=dict(offset=0.8, gain=5.0), weight=0.1)))
 train = dict(pairs=dict(source='in_batch'))
+profiles = dict(published=dict(train=dict(select_by='mAP@0.1:0.7')))

@@ -314,22 +314,66 @@ def test_sweep_trains_its_rows_once_and_prints_them_beside_the_paper(dataset, he
 
     assert main(["sweep", "rows.yaml", "--seeds", "0", "1", "--work-dir", "out"]) == 0
     said = capsys.readouterr().out
-    table = said[said.index("average mAP (%) per seed") :]
+    table = said[said.index("mAP@0.5 (%) by activitynet, seeds 0, 1") :]
     runs = {(row, seed): here / "out" / "rows" / row / f"seed{seed}" for row in ("full", "no_a2c") for seed in (0, 1)}
     records = {key: record_of(run) for key, run in runs.items()}
     assert {key: (record["variant"], record["seed"]) for key, record in records.items()} == {key: key for key in runs}
     assert "a2c" in records["full", 0]["config"]["model"]["losses"]
     assert records["no_a2c", 0]["config"]["model"]["losses"]["a2c"] is None
     for row in ("full", "no_a2c"):
-        values = [records[row, seed]["metrics"] for seed in (0, 1)]
-        averages = [100 * m["variants"][m["main"]]["averages"][PROTOCOL.headline] for m in values]
+        values = [100 * at_half(records[row, seed]["metrics"]) for seed in (0, 1)]
         (line,) = [line for line in table.splitlines() if line.startswith(row)]
-        assert ", ".join(f"{value:.2f}" for value in averages) in line
-    assert "published 12.3 mAP@0.5" in table
+        mean, spread, published, difference = line.split()[1:5]
+        assert (mean, spread) == (f"{np.mean(values):.2f}", f"{np.std(values, ddof=1):.2f}")
+        if row == "full":
+            assert (published, difference) == ("12.3", f"{np.mean(values) - 12.3:+.2f}")
+        else:
+            assert (published, difference) == ("-", "-")
 
     before = {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.pth")}
     assert main(["sweep", "rows.yaml", "--work-dir", "out"]) == 0
     assert {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.pth")} == before
+
+
+def at_half(metrics) -> float:
+    block = metrics["variants"][metrics["main"]]
+    return block["mAP"][block["tious"].index(0.5)]
+
+
+def test_sweep_compares_by_the_evaluator_the_rows_name_and_refuses_what_the_protocol_lacks(dataset, here, capsys):
+    config_file(here, dataset, epochs=1)
+    for metric, words in (
+        ("mAP@0.75", r"synthetic_tiny/v1 has no mAP@0.75: it is scored at tIoU 0.1, 0.2"),
+        ("mAP@0.5:0.95", "not at 0.55"),
+        ("mAP", "expected 'average' or a tIoU of synthetic_tiny/v1"),
+        ("frame_accuracy", "measures no frame accuracy: set test.frame_accuracy"),
+    ):
+        (here / "rows.yaml").write_text(ROWS.replace("mAP@0.5", metric))
+        assert main(["sweep", "rows.yaml", "--work-dir", "out"]) == 2
+        said = capsys.readouterr().err
+        assert words in said
+        assert "row 'full'" in said
+    assert not (here / "out").exists()
+    (here / "rows.yaml").write_text(ROWS.replace("model.losses.a2c: null", "test.evaluator: thumos_snippet"))
+    assert main(["sweep", "rows.yaml", "--work-dir", "out"]) == 2
+    assert "test.evaluator='thumos_snippet': synthetic_tiny/v1 has no such evaluator" in capsys.readouterr().err
+
+
+def test_sweep_never_sets_a_published_value_beside_another_metric_or_other_data(dataset, here, no_pictures, capsys):
+    config_file(here, dataset, epochs=1)
+    (here / "rows.yaml").write_text(ROWS)
+    assert main(["sweep", "rows.yaml", "--rows", "full", "--metric", "average", "--work-dir", "out"]) == 0
+    said = capsys.readouterr().out
+    assert "mAP@0.1:0.7 (%) by activitynet" in said
+    assert "12.3" not in said
+    assert "No published value of the same data, metric and evaluator: full." in said
+    other = json.loads((here / "my.json").read_text())
+    (here / "thumos.json").write_text(json.dumps({**other, "data": {"protocol": "thumos14/v1"}}))
+    (here / "rows.yaml").write_text(ROWS.replace("my.json", "thumos.json"))
+    assert main(["sweep", "rows.yaml", "--rows", "full", "--base", "my.json", "--work-dir", "out"]) == 0
+    said = capsys.readouterr().out
+    assert "12.3" not in said
+    assert "No published value" in said
 
 
 def test_sweep_goes_on_where_it_was_interrupted(dataset, here, no_pictures):

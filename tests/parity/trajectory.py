@@ -20,6 +20,7 @@ import torch
 from mmengine.hooks import Hook
 
 from tests.helpers import REPOSITORY, load_golden
+from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.store import StoredVideo, write_store
 from wtal_bench.modeling.model import Model
@@ -119,6 +120,10 @@ class Trajectory:
         videos = {name: self._annotated(video, classes, fps) for video, name in enumerate(self.ids)}
         text = json.dumps({"version": "trajectory", "classes": classes, "exclude": {}, "videos": videos})
         (folder / "annotations.json").write_text(text)
+        read = Annotations.load(folder / "annotations.json")
+        # these programs read one list of tags, whatever it is called
+        tags = {video: [classes[label] for label in read.tags(video)] for video in videos}
+        (folder / "annotations_tags_labels_all.json").write_text(json.dumps({"tags": tags}))
         return folder
 
     def _annotated(self, video: int, classes: list[str], fps: float) -> dict[str, Any]:
@@ -145,6 +150,7 @@ class Trajectory:
         meta = self.meta
         path = REPOSITORY / meta["config"]
         own = [f"data.root={root}", f"runtime.seed={meta['seed']}", "runtime.device=cpu"]
+        own += ["test.evaluator=None"]  # a file may put an ActivityNet recipe on the protocol of its small data
         own += [f"train.checkpoint_interval={meta['steps']}"]  # only the end: hundreds of epochs take seconds
         return load_config(path if path.is_file() else Path(meta["config"]).stem, [*meta["options"], *own, *options])
 

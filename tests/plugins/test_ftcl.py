@@ -392,15 +392,26 @@ def parent_of(config):
 
 
 @pytest.mark.parametrize("name", ["ftcl_thumos", "ftcl_anet13", "ftcl_synthetic"])
-def test_configs_build_and_start_from_the_same_network(name):
+def test_configs_start_from_the_authors_first_stage_projection_and_all(name):
     config = load_config(CONFIGS / f"{name}.py")
     parent = parent_of(config)
     with torch.device("meta"):
         model, start = (build_model(c.model, c.path) for c in (config, parent))
     own, given = ({n: tuple(v.shape) for n, v in m.state_dict().items()} for m in (model, start))
     assert {n: own[n] for n in given} == given
-    assert set(own) - set(given) == {"criteria.fsd.trans.weight", "criteria.fsd.trans.bias"}
+    assert own == given
+    assert parent.train.pairs == {"source": "in_batch"}
+    assert (parent.method, parent.train.epochs) == ("acm_net", 500 if name != "ftcl_synthetic" else 150)
     assert (config.data.protocol, config.test) == (parent.data.protocol, parent.test)
+
+
+@pytest.mark.parametrize("base", ["thumos", "synthetic"])
+def test_the_plain_start_is_acm_net_alone_for_as_many_epochs(base):
+    config = load_config(CONFIGS / "ablations" / f"ftcl_plain_start_{base}.py")
+    parent, theirs = parent_of(config), parent_of(load_config(CONFIGS / f"ftcl_{base}.py"))
+    assert (parent.variant, parent.train.pairs) == ("", None)
+    assert parent.train.epochs == theirs.train.epochs
+    assert not {"fsd", "lcs"} & set(parent.model["losses"])
 
 
 @pytest.mark.parametrize("base", [None, "configs/ftcl_synthetic.py"], ids=["thumos", "synthetic"])

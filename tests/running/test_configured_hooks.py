@@ -125,7 +125,7 @@ def test_the_names_told_are_those_a_run_computes(dataset, tmp_path, selection, m
     config = check_config(made, "test")
     with pytest.raises(WtalError, match=r"best\.pth"):
         run(made, tmp_path / "run")
-    assert seen == [set(scored_while_training(config.train, get_protocol(config.data.protocol)))]
+    assert seen == [set(scored_while_training(config, get_protocol(config.data.protocol)))]
 
 
 def test_a_hook_that_stops_training_ends_it_there_and_is_recorded(dataset, tmp_path):

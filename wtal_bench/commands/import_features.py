@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
-from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.annotations import Annotations, beside
 from wtal_bench.data.importers.features import import_features
+from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.files import write_json
 from wtal_bench.plugins import registry
 from wtal_bench.structures import FeatureSource
 
@@ -66,8 +70,9 @@ def run(args: argparse.Namespace) -> int:
     annotations = Annotations.load(args.annotations) if args.annotations else None
     fps = None if args.fps == "video" else _positive("--fps", args.fps, float)
     stride = None if args.stride == "resized" else _positive("--stride", args.stride, int)
+    source = _source(args)
     result = import_features(
-        _source(args),
+        source,
         args.out,
         name=args.name or args.out.rstrip("/").rsplit("/", 1)[-1],
         extractor=args.extractor,
@@ -87,9 +92,31 @@ def run(args: argparse.Namespace) -> int:
     ):
         if videos:
             print(f"{len(videos)} {what}: {listing(videos, 5)}", file=sys.stderr)
+    for path in _write_tags(source, args, annotations):
+        print(f"{path}: a list of tags; data.tags takes it by its name")
     checked = f" --annotations {args.annotations}" if args.annotations else ""
     print(f"next: wtal-bench check-data {store.folder}{checked}")
     return 0
+
+
+def _write_tags(source: FeatureSource, args: argparse.Namespace, annotations: Annotations | None) -> Iterator[Path]:
+    """Write the tag lists that came with the features beside the annotations that training will read."""
+    given = Path(args.annotations) if args.annotations else Path(args.out).parent / ANNOTATIONS
+    for name, tags in source.tags.items():
+        path = beside(given, name)
+        known = annotations is not None and name in annotations.tag_lists
+        if (known or path.exists()) and not (args.overwrite and path.exists()):
+            print(f"{given} has a tag list {name!r} already: it stays", file=sys.stderr)
+            continue
+        videos = [video for video in tags if annotations is None or video in annotations.videos]
+        kept = {video: list(tags[video]) for video in videos}
+        strange = {label for labels in kept.values() for label in labels}
+        strange -= strange if annotations is None else set(annotations.classes)
+        if strange:
+            print(f"tag list {name!r} left out: no classes of the annotations: {listing(strange)}", file=sys.stderr)
+            continue
+        write_json(path, {"source": f"{name} of {args.sources[-1]}", "tags": kept})
+        yield path
 
 
 def _source(args: argparse.Namespace) -> FeatureSource:

@@ -6,6 +6,7 @@ multi-hot labels by `wtal_bench.data.dataset.VideoSet`.
 Layout of a file (times in seconds, float64):
 
     {"version": str, "classes": [str, ...], "exclude"?: {list name: [video id, ...]},
+     "tags"?: {list name: {video id: [str, ...]}},
      "videos": {id: {"subset": str, "duration": float, "fps"?: float, "frames"?: int,
                      "segments": [{"label": str, "start": float, "end": float}, ...],
                      "ambiguous"?: [[start, end], ...], "labels"?: [str, ...]}}}
@@ -13,23 +14,33 @@ Layout of a file (times in seconds, float64):
 `labels` gives the video-level tags by hand; without it they are the labels of the segments. A video with `labels` may
 leave `segments` out. Real files hold segments that run past the end of their video, segments of length zero and
 duplicates: those load, and `Annotations.lint` lists them. What no reading can make sense of is refused.
+
+`tags` holds further lists of tags by name, for data sets whose authors trained on others than the segments' labels
+(`labels_all` of THUMOS14); a video that a list does not name has no tag in it. A list may also lie beside the file, as
+`<its name>_tags_<list>.json` with {"tags": {video id: [str, ...]}}: the hash of the annotations, which says what a
+number was scored on, then stays what it is. Beside an `annotations.json` the first part of that name is free.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.errors import DataError, did_you_mean, listing
-from wtal_bench.files import JsonError, parse_json
+from wtal_bench.files import JsonError, digest, parse_json
 
-_TOP_KEYS = ("version", "classes", "exclude", "videos")
+SEGMENTS = "segments"
+"""What the tags are called that follow from the segments (or the file's `labels`); no list may have the name."""
+
+_TOP_KEYS = ("version", "classes", "exclude", "tags", "videos")
 _VIDEO_KEYS = ("subset", "duration", "fps", "frames", "segments", "ambiguous", "labels")
 _SEGMENT_KEYS = ("label", "start", "end")
 
@@ -84,6 +95,7 @@ class Annotations:
         classes: class names; every label is an index into them.
         videos: id -> `VideoAnnotation`, in file order.
         exclude: named lists of video ids a protocol may leave out.
+        tag_lists: name -> video id -> sorted class indices, of the file itself and of the lists beside it.
         sha256: hex digest of the file's bytes.
         path: where it was read from, None for annotations made in memory.
         unknown_keys: (video id or "", key) of every key that was not read.
@@ -96,6 +108,7 @@ class Annotations:
     sha256: str
     path: Path | None = None
     unknown_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    tag_lists: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, path: str | Path) -> Annotations:
@@ -112,7 +125,12 @@ class Annotations:
                 f"cannot read annotation file {path}: {error.strerror or error}. Give the path of a JSON file in the "
                 "layout of wtal_bench.data.annotations; `wtal-bench import-annotations` makes one from a CSV table."
             ) from error
-        return cls._parse(content, str(path), path)
+        annotations = cls._parse(content, str(path), path)
+        for name, file in _lists_beside(path).items():
+            if name in annotations.tag_lists:
+                raise DataError(f"{path}: the tag list {name!r} is in it and in {file} too; remove one of them.")
+            annotations.tag_lists[name] = _Reader(str(file)).list_beside(file, annotations)
+        return annotations
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any], source: str = "annotations made in memory") -> Annotations:
@@ -157,16 +175,51 @@ class Annotations:
         out = set() if exclude is None else set(self.exclude[exclude])
         return [key for key, video in self.videos.items() if video.subset == name and key not in out]
 
-    def tags(self, video: str) -> tuple[int, ...]:
-        """Return the video-level classes of a video: the explicit ones, else those of its segments; sorted.
+    def tags(self, video: str, named: str = SEGMENTS) -> tuple[int, ...]:
+        """Return the video-level classes of a video, sorted.
+
+        Args:
+            video: its id.
+            named: a tag list; "segments" = the explicit `labels` of the video, else those of its segments.
 
         Raises:
-            DataError: no such video.
+            DataError: no such video or list.
         """
         if video not in self.videos:
             raise DataError(f"{self.path or self.version}: has no video {video!r}.{did_you_mean(video, self.videos)}")
+        if named != SEGMENTS:
+            return self.tag_list(named).get(video, ())
         entry = self.videos[video]
         return entry.tags if entry.tags is not None else tuple(sorted({segment.label for segment in entry.segments}))
+
+    def tag_list(self, name: str) -> dict[str, tuple[int, ...]]:
+        """Return a named tag list: video id -> sorted class indices.
+
+        Raises:
+            DataError: there is none of that name; the text says how to get it.
+        """
+        if name not in self.tag_lists:
+            where, known = self.path or self.version, [SEGMENTS, *self.tag_lists]
+            file = beside(self.path or Path(ANNOTATIONS), name).name
+            raise DataError(
+                f"{where}: has no tag list {name!r}; it has {listing(known)}.{did_you_mean(name, known)} Put the list "
+                f'beside the file, as {file} ({{"tags": {{video: [class, ...]}}}}; `wtal-bench import-features '
+                f"--format wtalc` writes W-TALC's), or train on the segments' labels: data.tags={SEGMENTS!r}."
+            )
+        return self.tag_lists[name]
+
+    def tag_differences(self, name: str, videos: Iterable[str]) -> list[str]:
+        """Those of some videos whose tags in a list are not the ones that follow from their segments."""
+        return [video for video in videos if set(self.tags(video, name)) != set(self.tags(video))]
+
+    def tag_count(self, name: str, subset: str) -> str:
+        """How many annotated videos of a subset have other tags in a list than their segments say, in words."""
+        ids = [video for video in self.subset(subset) if self.videos[video].segments]
+        return f"{len(self.tag_differences(name, ids))} of {len(ids)} {subset} videos"
+
+    def tag_hash(self, name: str) -> str:
+        """SHA-256 (hex) of a named tag list: what was trained on, whatever file it came from."""
+        return digest({video: [self.classes[label] for label in tags] for video, tags in self.tag_list(name).items()})
 
     def lint(self) -> list[Oddity]:
         """List every oddity in file order; count them by `Oddity.kind`.
@@ -215,6 +268,23 @@ class Annotations:
         return found
 
 
+def beside(annotations: Path, name: str) -> Path:
+    """Where a tag list of that name lies beside an annotation file."""
+    return annotations.with_name(f"{annotations.stem}_tags_{name}.json")
+
+
+def _lists_beside(path: Path) -> dict[str, Path]:
+    """The tag lists beside an annotation file: name -> file."""
+    first = "*" if path.name == ANNOTATIONS else glob.escape(path.stem)
+    found: dict[str, Path] = {}
+    for file in sorted(path.parent.glob(f"{first}_tags_*.json")):
+        name = file.stem.partition("_tags_")[2]
+        if name in found:
+            raise DataError(f"{path}: {found[name]} and {file} both give the tag list {name!r}; remove one of them.")
+        found[name] = file
+    return found
+
+
 class _Reader:
     """Turns decoded JSON into `Annotations`, naming the place of whatever is wrong."""
 
@@ -238,7 +308,31 @@ class _Reader:
             self.fail("`videos` must be an object of at least one video id -> its annotation")
         videos = {key: self.video(key, entry) for key, entry in value["videos"].items()}
         exclude = self.exclude(value.get("exclude") or {}, videos)
-        return Annotations(version, tuple(classes), videos, exclude, sha256, path, tuple(self.unknown))
+        lists = value.get("tags") or {}
+        if not isinstance(lists, Mapping):
+            self.fail("`tags` must be an object of list name -> video id -> class names")
+        tags = {str(name): self.tag_list(entries, f"`tags.{name}`", videos) for name, entries in lists.items()}
+        if SEGMENTS in tags:
+            self.fail(f"no tag list may be called {SEGMENTS!r}: that is what the labels of the segments are called")
+        return Annotations(version, tuple(classes), videos, exclude, sha256, path, tuple(self.unknown), tags)
+
+    def list_beside(self, path: Path, annotations: Annotations) -> dict[str, tuple[int, ...]]:
+        """A tag list that lies beside the annotations."""
+        try:
+            value = parse_json(path.read_bytes())
+        except (OSError, JsonError) as error:
+            self.fail(f"cannot be read as a tag list: {error}")
+        self.mapping(value, "the file", ("tags",), ("source", "tags"), "")
+        self.index = {name: label for label, name in enumerate(annotations.classes)}
+        return self.tag_list(value["tags"], "`tags`", annotations.videos)
+
+    def tag_list(self, entries: Any, place: str, videos: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        if not isinstance(entries, Mapping):
+            self.fail(f"{place} must be an object of video id -> class names")
+        for key in entries:
+            if key not in videos:
+                self.fail(f"{place} names {key!r}, which is no video of the annotations.{did_you_mean(key, videos)}")
+        return {key: self.tags(names, f"{place}: video {key!r}") for key, names in entries.items()}
 
     def video(self, key: Any, entry: Any) -> VideoAnnotation:
         if not isinstance(key, str) or not key.strip() or "/" in key or not key.isprintable():
@@ -271,7 +365,7 @@ class _Reader:
                 self.span(row, f"{place}: ambiguous span {number}")
                 for number, row in enumerate(self.rows(entry.get("ambiguous", []), f"{place}: `ambiguous`"))
             ),
-            tags=self.tags(entry["labels"], place) if "labels" in entry else None,
+            tags=self.tags(entry["labels"], f"{place}: `labels`") if "labels" in entry else None,
         )
 
     def segment(self, row: Any, key: str, place: str) -> Segment:
@@ -298,9 +392,9 @@ class _Reader:
         return self.index[name]
 
     def tags(self, labels: Any, place: str) -> tuple[int, ...]:
-        found = [self.label(name, f"{place}: `labels`") for name in self.rows(labels, f"{place}: `labels`")]
+        found = [self.label(name, place) for name in self.rows(labels, place)]
         if len(set(found)) != len(found):
-            self.fail(f"{place}: `labels` names a class twice: {labels}")
+            self.fail(f"{place} names a class twice: {labels}")
         return tuple(sorted(found))
 
     def exclude(self, lists: Any, videos: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

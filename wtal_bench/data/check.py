@@ -100,6 +100,10 @@ def _describe_annotations(annotations: Annotations, report: DataReport) -> None:
         instances = sum(len(annotations.videos[video].segments) for video in ids)
         tagged = sum(bool(annotations.tags(video)) for video in ids)
         report.facts.append(f"  {subset}: {len(ids)} videos, {tagged} with tags, {instances} instances")
+    for name in annotations.tag_lists:
+        subsets = dict.fromkeys(video.subset for video in annotations.videos.values() if video.segments)
+        counts = listing(annotations.tag_count(name, subset) for subset in subsets)
+        report.facts.append(f"  tags {name!r}: other than the labels of the segments for {counts}")
     report.facts.append(f"  sha256 {annotations.sha256}")
 
 

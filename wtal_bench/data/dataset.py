@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.annotations import SEGMENTS, Annotations
 from wtal_bench.data.sampling import Sampling
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
@@ -57,6 +57,7 @@ class VideoSet:
         split: str = "train",
         training: bool = False,
         missing: str = "refuse",
+        tags: str = SEGMENTS,
     ) -> VideoSet:
         """Join features and tags.
 
@@ -68,6 +69,7 @@ class VideoSet:
             split: the split's name, for texts.
             training: refuse videos without any tag, which teach nothing and give NaN in most losses.
             missing: "refuse" or "skip" videos without features.
+            tags: the tag list the labels come from (see `Annotations.tags`).
 
         Raises:
             DataError: an empty split, a video without annotation or without features, a class that is not in
@@ -94,7 +96,7 @@ class VideoSet:
             raise _no_features(store, split, skipped, len(ids))
         kept = tuple(video for video in ids if video in store)
         classes = tuple(annotations.classes if classes is None else classes)
-        labels = _multi_hot(annotations, kept, classes, where)
+        labels = _multi_hot(annotations, kept, classes, where, tags)
         if training and not labels.any(axis=1).all():
             bare = [video for video, tagged in zip(kept, labels.any(axis=1)) if not tagged]
             raise DataError(
@@ -216,11 +218,13 @@ def _no_features(store: FeatureStore, split: str, missing: Sequence[str], wanted
     )
 
 
-def _multi_hot(annotations: Annotations, ids: Sequence[str], classes: tuple[str, ...], where: Any) -> np.ndarray:
+def _multi_hot(
+    annotations: Annotations, ids: Sequence[str], classes: tuple[str, ...], where: Any, tags: str
+) -> np.ndarray:
     column = {name: at for at, name in enumerate(classes)}
     labels = np.zeros((len(ids), len(classes)), dtype=np.float32)
     for row, video in enumerate(ids):
-        for label in annotations.tags(video):
+        for label in annotations.tags(video, tags):
             name = annotations.classes[label]
             if name not in column:
                 raise DataError(

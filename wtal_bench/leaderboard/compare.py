@@ -140,16 +140,29 @@ def gain(
     truth: Annotations,
     resamples: int = 2000,
     seed: int = 0,
+    evaluator: str | None = None,
+    tious: Sequence[float] | None = None,
 ) -> Interval:
-    """The widest average of one experiment less that of another, means over their runs, by the main evaluator.
+    """An average of one experiment less that of another, means over their runs.
+
+    Args:
+        ours, theirs: the runs.
+        protocol, truth: what they are scored by and on.
+        resamples, seed: of the bootstrap.
+        evaluator: None = the protocol's main one.
+        tious: what the average is over; None = the widest one of the protocol.
 
     Raises:
         WtalError: detections that cannot be scored, or runs that were scored on other annotations.
     """
     refuse_other_annotations((*ours, *theirs), truth)
-    scored = ([_result(side, protocol, truth, protocol.main) for side in sides] for sides in (ours, theirs))
+    scored = (
+        [_result(side, protocol, truth, evaluator or protocol.main) for side in sides] for sides in (ours, theirs)
+    )
     widest = max(protocol.averages, key=span_order)
-    return bootstrap_gain(*scored, protocol.averages[widest], resamples=resamples, seed=seed)
+    return bootstrap_gain(
+        *scored, protocol.averages[widest] if tious is None else tious, resamples=resamples, seed=seed
+    )
 
 
 def report(compared: Compared, protocol: Protocol, top: int = 10) -> str:

@@ -24,6 +24,9 @@ SOURCES = ("measured", "external")
 SELECTIONS = ("last", "val_holdout", "best_on_test")
 """How a checkpoint may be picked: a config asks for one, its record says which."""
 
+HONEST, PUBLISHED = "honest", "published"
+"""Profiles of a recipe: the default, and the authors' own way of picking the checkpoint, which is never ranked."""
+
 SUPERVISIONS = ("weak", "extra_weak", "point", "full")
 
 BESIDE_DETECTION = ("classification_mAP", "frame_accuracy")
@@ -57,6 +60,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 }
 _OPTIONAL: dict[str, tuple[tuple[type, ...], str]] = {
     "url": ((str,), "an http(s) address"),
+    "profile": ((str,), "the profile of the recipe, such as 'published'"),
     "bootstrap": ((dict,), "the replicates made when the record was filed"),
 }
 
@@ -72,6 +76,8 @@ def unranked_reason(record: Mapping[str, Any]) -> str:
     """Return why a valid record is shown but not ranked, or an empty string."""
     if record["selection"] == "best_on_test":
         return "checkpoint picked on the test set"
+    if record.get("profile") == PUBLISHED:
+        return "the authors' own settings of scoring and picking"
     if record["source"] == "external":
         return ""
     if record["git"].get("dirty"):

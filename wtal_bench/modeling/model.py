@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +34,14 @@ class Prediction:
         detections: what the decoder found.
         video_scores: [C] scores for video-level classification, or None.
         snippet_scores: [T,C] the decoder's curve at the snippets, for frame accuracy, or None.
+        alone: what every stream finds without the others, for a model of streams that is asked for it; else empty.
     """
 
     meta: VideoMeta
     detections: Detections
     video_scores: np.ndarray | None
     snippet_scores: np.ndarray | None = None
+    alone: Mapping[str, Detections] = dataclasses.field(default_factory=dict)
 
 
 class ToDevice(BaseDataPreprocessor):
@@ -97,6 +100,13 @@ class Model(BaseModel):
     def needs(self) -> set[str]:
         """What training must put into the batch: "labels", "pairs"."""
         return {need for _, component in self.components() for need in component.needs}
+
+    def stream_decoders(self) -> dict[str, Part]:
+        """A decoder for every stream alone; {} for a model without streams, or one that cannot decode them apart."""
+        return {}
+
+    def decode_alone(self, wanted: bool) -> None:
+        """Let predictions hold what every stream finds alone, or no longer: for a model of streams."""
 
     @property
     def decoder(self) -> Part | None:

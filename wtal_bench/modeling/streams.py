@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
-from wtal_bench.interfaces import Batch, Outputs, TrainingPass
+from wtal_bench.interfaces import Batch, Outputs, TrainingPass, VideoOutputs
 from wtal_bench.modeling.blocks import take_columns
 from wtal_bench.modeling.localizer import Localizer
-from wtal_bench.modeling.model import Model
+from wtal_bench.modeling.model import Model, Prediction
 from wtal_bench.modeling.parts import Part, build_part, check_name, check_reads
 from wtal_bench.options import check_arguments, columns, merged
+from wtal_bench.structures import VideoMeta
 
 __all__ = ["Streams"]
 
@@ -76,10 +77,37 @@ class Streams(Model):
             with stream_generator(name):
                 self.members[name] = Localizer(**own, where=where, key=f"model.member[{name}]")
         self._decoder = build_part("postprocessor", postprocessor, f"{where}: model.postprocessor")
+        self._postprocessor, self._alone = postprocessor, {}
         self.shared_fields = {f"{n}.{f}" for n, m in self.members.items() for f in m.shared_fields}
         self.video_level_fields = {f"{n}.{f}" for n, m in self.members.items() for f in m.video_level_fields}
         made = {f"{n}.{f}": n for n, m in self.members.items() for f in m.fields}
         check_reads(self._decoder, made)
+
+    def stream_decoders(self) -> dict[str, Part]:
+        """A decoder a stream: the pooled one with that stream's pass alone; {} unless every stream has a pass."""
+        passes = self._postprocessor.get("passes")
+        if not isinstance(passes, Mapping) or any(passes.get(name) is None for name in self.members):
+            return {}
+        where = f"{self.where}: model.postprocessor"
+        return {
+            name: build_part("postprocessor", {**self._postprocessor, "passes": {name: passes[name]}}, where)
+            for name in self.members
+        }
+
+    def decode_alone(self, wanted: bool) -> None:
+        """Let predictions hold what every stream finds alone (`Prediction.alone`), or no longer."""
+        self._alone = self.stream_decoders() if wanted else {}
+
+    def decode(self, outputs: VideoOutputs, meta: VideoMeta) -> Prediction:
+        """Decode one video from its outputs alone; also from every stream's own, if asked for."""
+        prediction = super().decode(outputs, meta)
+        if not self._alone:
+            return prediction
+        alone = {
+            name: decoder.component(decoder.inputs(dict(outputs)), meta).check(meta.id, meta.duration)
+            for name, decoder in self._alone.items()
+        }
+        return replace(prediction, alone=alone)
 
     @property
     def fields(self) -> list[str]:

@@ -33,6 +33,7 @@ from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.recipes import Layers, anchor, find, read_layers
 from wtal_bench.running.config import check_config, load_config
 from wtal_bench.running.ideas import as_tree, settled
+from wtal_bench.running.profiles import with_profile
 from wtal_bench.running.settings import RunConfig
 
 ROW_KEYS = ("name", "paper_row", "published", "base", "against", "instead", "note", "options")
@@ -66,18 +67,19 @@ class Row:
     note: str = ""
     against: str | None = None
 
-    def config(self, base: str | None = None) -> RunConfig:
-        """The checked config of this row, on its own base or on one the command line names.
+    def config(self, base: str | None = None, profile: str | None = None) -> RunConfig:
+        """The checked config of this row, on its own base or on one the command line names, in one of its profiles.
 
         Raises:
-            ConfigError: a config that is not there, an option that leads nowhere, or a reference to nothing.
+            ConfigError: no such profile, a config that is not there, an option that leads nowhere, or a reference to
+                nothing.
         """
         layers = self._layers(base)
-        tree = settled(layers)
+        tree = with_profile(settled(layers), profile, layers.where)
         original = copy.deepcopy(tree)
         options = [(key, _resolved(value, original, self.where)) for key, value in self.options.items()]
         if layers.ideas:
-            tree = settled(layers, as_tree(options))
+            tree = with_profile(settled(layers, as_tree(options)), profile, layers.where)
         for key, value in options:
             _set(tree, key, value, self.where)
             if key.startswith("train.init_from"):
@@ -86,9 +88,9 @@ class Row:
             tree["variant"] = self.name
         return check_config(tree, layers.where)
 
-    def rival(self) -> RunConfig | None:
-        """The checked config of what its gain is measured against, or None."""
-        return None if self.against is None else load_config(self.against, named_by=self.file)
+    def rival(self, profile: str | None = None) -> RunConfig | None:
+        """The checked config of what its gain is measured against, in the same profile, or None."""
+        return None if self.against is None else load_config(self.against, named_by=self.file, profile=profile)
 
     def _layers(self, base: str | None) -> Layers:
         if base is None:

@@ -2,10 +2,11 @@
 
 A config is a Python (or YAML) file of plain data, found and read by `wtal_bench.recipes`, with the sections `method`,
 `variant`, `model`, `train`, `test`, `data`, `runtime` (and `ideas`, the switches of those that the config names as
-`HOST+IDEA`); every key of `train`, `test`, `data` and `runtime` is an attribute of the class of that name in
-`running.settings`, every key of `model` an argument of a component. An unknown key anywhere is an error that names the
-nearest one. A config is a program as far as Python files go: run only files you trust; YAML files run nothing but the
-Python files they name as a `_base_`. A top-level name that begins with `_` is the file's own helper, no key.
+`HOST+IDEA`; and `profiles`, named settings for the others, of which `profile` takes one: `running.profiles`); every
+key of `train`, `test`, `data` and `runtime` is an attribute of the class of that name in `running.settings`, every
+key of `model` an argument of a component. An unknown key anywhere is an error that names the nearest one. A config is
+a program as far as Python files go: run only files you trust; YAML files run nothing but the Python files they name
+as a `_base_`. A top-level name that begins with `_` is the file's own helper, no key.
 """
 
 from __future__ import annotations
@@ -19,33 +20,50 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.options import check_setting, within
 from wtal_bench.recipes import anchor, read_layers
 from wtal_bench.running.ideas import as_tree, settled
+from wtal_bench.running.profiles import with_profile
 from wtal_bench.running.settings import OPTIMIZERS, SECTIONS, TOP_LEVEL, RunConfig, Train
 
 PAIR_SOURCES = ("dataset", "in_batch", "by_class")
 
 
-def load_config(name: str | Path, options: Iterable[str] = (), named_by: Path | None = None) -> RunConfig:
-    """Read a config file, apply `--cfg-options`, and check every key outside `model`.
+def load_config(
+    name: str | Path, options: Iterable[str] = (), named_by: Path | None = None, profile: str | None = None
+) -> RunConfig:
+    """Read a config file, take its profile, apply `--cfg-options`, and check every key outside `model`.
 
     Args:
         name: a .py, .yaml or .json config, found by the rule of `wtal_bench.recipes`; `HOST+IDEA` for one with an idea.
         options: texts "dotted.key=value".
         named_by: the file that names it; None for the command line.
+        profile: the profile to take; `options` may name it instead, as "profile=NAME".
 
     Raises:
-        ConfigError: missing file, syntax error, unknown key, wrong type; the text names file and key path.
+        ConfigError: missing file, no such profile, syntax error, unknown key, wrong type; the text names file and key
+            path.
     """
     layers = read_layers(name, named_by)
-    options = list(options)
+    options, profile = _profile_asked(list(options), profile, layers.where)
     tree = settled(layers, as_tree([split_option(option) for option in options]) if layers.ideas else None)
+    tree = with_profile(tree, profile, layers.where)
     for option in options:
         apply_option(tree, option, layers.where)
         if option.startswith("train.init_from"):
             anchor(tree, None, layers.path)
     return check_config(tree, layers.where)
+
+
+def _profile_asked(options: list[str], profile: str | None, where: str) -> tuple[list[str], str | None]:
+    """The options but for "profile=NAME", and the profile asked for by it or otherwise."""
+    named = [option for option in options if option.replace(" ", "").startswith("profile=")]
+    asked = dict.fromkeys(option.partition("=")[2].strip() for option in named)
+    asked |= {} if profile is None else {profile: None}
+    if len(asked) > 1:
+        raise ConfigError(f"{where}: asked for two profiles: {listing(asked)}. Name one.")
+    return [option for option in options if option not in named], next(iter(asked), None)
 
 
 def split_option(option: str) -> tuple[str, Any]:
@@ -101,7 +119,7 @@ def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
     Raises:
         ConfigError: the text names the file, the key path and the nearest key there is.
     """
-    tree = {key: value for key, value in tree.items() if not key.startswith("_")}
+    tree = with_profile({key: value for key, value in tree.items() if not key.startswith("_")}, None, where)
     for key in tree:
         if key not in TOP_LEVEL:
             raise ConfigError(
@@ -124,8 +142,11 @@ def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
             f"{where}: the section `ideas` holds the switches of ideas that the config names, and this one names none. "
             f"Begin it with a host and an idea, e.g. _base_ = ['acm_net_synthetic.py+ftcl']."
         )
-    variant = str(tree.get("variant") or "")
-    config = RunConfig(where, tree["method"], dict(tree["model"]), variant=variant, **sections, **mix)
+    names = {
+        "variant": str(tree.get("variant") or ""),
+        "profile": _profile(tree.get("profile"), sections["train"], where),
+    }
+    config = RunConfig(where, tree["method"], dict(tree["model"]), **names, **sections, **mix)
     _check_train(config.train, f"{where}: train")
     _check_keys(config.test.frame_accuracy, ("threshold",), f"{where}: test.frame_accuracy")
     if config.test.frame_accuracy is not None:
@@ -140,6 +161,20 @@ def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
             {"profile": "", "world": 0} | config.data.synthetic, ("profile", "world"), f"{where}: data.synthetic"
         )
     return config
+
+
+def _profile(asked: Any, train: Train, where: str) -> str:
+    """The name a run goes by: one that picks on the test videos is never called honest."""
+    if asked is not None and not isinstance(asked, str):
+        raise ConfigError(f"{where}: profile is the name of a profile, got {asked!r}.")
+    if train.selection != "best_on_test":
+        return HONEST if asked is None else asked
+    if asked == HONEST:
+        raise ConfigError(
+            f"{where}: profile={HONEST!r} never looks at the test videos, train.selection='best_on_test' picks the "
+            "checkpoint by them: leave the profile out, or select by 'last' or 'val_holdout'."
+        )
+    return asked or ""
 
 
 def _section(cls: type, given: Mapping[str, Any], where: str) -> Any:
@@ -178,6 +213,7 @@ def _check_type(value: Any, hint: Any, where: str) -> None:
 
 
 def _check_train(train: Train, where: str) -> None:
+    _check_scoring(train, where)
     if (train.epochs is None) == (train.iterations is None):
         raise ConfigError(f"{where}: give either epochs or iterations, got {train.epochs} and {train.iterations}.")
     if len(train.betas) != 2:
@@ -205,6 +241,23 @@ def _check_pairs(train: Train, where: str) -> None:
                 f"{where}.count={count!r}: give how many pairs of one class the batch's {train.batch_size} videos "
                 f"hold, from 1 to {train.batch_size // 2}."
             )
+
+
+def _check_scoring(train: Train, where: str) -> None:
+    """Refuse settings of scoring that would do nothing: a metric to select by must be computed."""
+    end = train.epochs if train.epochs is not None else train.iterations
+    if train.val_first is not None and train.val_interval is None:
+        raise ConfigError(f"{where}.val_first={train.val_first} needs val_interval: how often from there on.")
+    if train.val_first is not None and end is not None and train.val_first > end:
+        raise ConfigError(
+            f"{where}.val_first={train.val_first} lies past the end of training ({end}): nothing would ever be scored, "
+            "and a metric that is never computed selects nothing."
+        )
+    if train.select_streams and train.selection != "best_on_test":
+        raise ConfigError(
+            f"{where}.select_streams keeps the best epoch of every stream by the test videos, so it needs "
+            f"selection='best_on_test'; it is {train.selection!r}."
+        )
 
 
 def _check_optimizer(train: Train, where: str) -> None:

@@ -22,8 +22,9 @@ from wtal_bench.errors import ConfigError, PluginError, did_you_mean, listing
 from wtal_bench.options import check_arguments
 from wtal_bench.plugins import registry
 from wtal_bench.protocols import Protocol
+from wtal_bench.running.measure import selection_names
 from wtal_bench.running.metrics import ProtocolMetric, TagMetric
-from wtal_bench.running.settings import RunConfig, Train
+from wtal_bench.running.settings import RunConfig
 
 OURS = {
     "CheckpointHook": "train.checkpoint_interval and train.selection say which checkpoints are kept",
@@ -39,10 +40,13 @@ OURS = {
 """mmengine's hooks whose work the harness does itself, and what to write instead."""
 
 
-def scored_while_training(train: Train, protocol: Protocol) -> tuple[str, ...]:
+def scored_while_training(config: RunConfig, protocol: Protocol) -> tuple[str, ...]:
     """Names of the metrics that a run computes between epochs: what a hook may monitor."""
+    train = config.train
     if train.selection == "val_holdout":
         return TagMetric.names()
+    if train.selection == "best_on_test" and not train.select_streams:
+        return tuple(dict.fromkeys((*ProtocolMetric.names(protocol), *selection_names(config, protocol).values())))
     if train.selection == "best_on_test" or train.val_interval is not None:
         return ProtocolMetric.names(protocol)
     return ()
@@ -67,7 +71,7 @@ def build_hooks(config: RunConfig, protocol: Protocol) -> list[Hook]:
     for at, entry in enumerate(entries):
         where = f"{config.path}: runtime.hooks[{at}]"
         hook = _build(entry, where)
-        _check_monitor(hook, train, protocol, f"{where} ({entry['type']})")
+        _check_monitor(hook, config, protocol, f"{where} ({entry['type']})")
         hooks[f"{at}:{entry['type']}"] = hook
     return [*hooks.values(), HookStates(hooks)] if hooks else []
 
@@ -115,12 +119,12 @@ def _build_mmengine(cls: type[Hook], arguments: dict[str, Any], where: str, name
         raise ConfigError(f"{where} ({name}): {error}") from error
 
 
-def _check_monitor(hook: Hook, train: Train, protocol: Protocol, where: str) -> None:
+def _check_monitor(hook: Hook, config: RunConfig, protocol: Protocol, where: str) -> None:
     """Refuse a metric that no score of this run holds, or that looks at the test videos."""
     monitor = getattr(hook, "monitor", None)
     if monitor is None:
         return
-    computed = scored_while_training(train, protocol)
+    computed = scored_while_training(config, protocol)
     if monitor in computed:
         return
     if monitor in ProtocolMetric.names(protocol):

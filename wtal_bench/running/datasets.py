@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.annotations import SEGMENTS, Annotations
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.locate import find_annotations, find_features
 from wtal_bench.data.store import FeatureStore
-from wtal_bench.errors import ConfigError, DataError, WtalError
+from wtal_bench.errors import ConfigError, DataError, WtalError, did_you_mean, listing
 from wtal_bench.protocols import OWN, Protocol, get_protocol, own_protocol
 from wtal_bench.running.settings import Data
 
@@ -22,15 +22,19 @@ class Opened:
         protocol: what is measured.
         store: the features.
         annotations: tags for training; segments for the evaluator alone.
+        tags: the tag list that is trained on.
+        only: the videos to take; None takes all.
     """
 
     protocol: Protocol
     store: FeatureStore
     annotations: Annotations
+    tags: str = SEGMENTS
+    only: frozenset[str] | None = None
 
     def training(self, missing: str) -> VideoSet:
         """The training videos with their tags."""
-        ids = [video for video in self.annotations.subset(self.protocol.train_subset) if self._tagged(video)]
+        ids = [video for video in self._subset(self.protocol.train_subset) if self._tagged(video)]
         return VideoSet.build(
             self.store,
             self.annotations,
@@ -39,12 +43,13 @@ class Opened:
             split=self.protocol.train_subset,
             training=True,
             missing=missing,
+            tags=self.tags,
         )
 
     def test(self, missing: str) -> VideoSet:
         """The videos the protocol evaluates: those of its subset with an annotated instance (all, of one's own)."""
         annotated = self.annotations.videos
-        ids = [v for v in self.annotations.subset(self.protocol.subset) if annotated[v].segments or self.protocol.own]
+        ids = [v for v in self._subset(self.protocol.subset) if annotated[v].segments or self.protocol.own]
         return VideoSet.build(
             self.store,
             self.annotations,
@@ -52,10 +57,32 @@ class Opened:
             self.protocol.classes,
             split=self.protocol.subset,
             missing=missing,
+            tags=self.tags,
         )
 
+    def notes(self) -> list[str]:
+        """Sentences a reader of the numbers should know: other videos or other tags than the segments'."""
+        notes = self.protocol.split_notes(self.annotations)
+        if self.tags != SEGMENTS:
+            counts = [
+                f"{len(self.annotations.tag_differences(self.tags, ids))} of {len(ids)} {name} videos"
+                for name in (self.protocol.train_subset, self.protocol.subset)
+                if (
+                    ids := [video for video in self.annotations.subset(name) if self.annotations.videos[video].segments]
+                )
+            ]
+            notes.append(f"tags are {self.tags!r}: they differ from the labels of the segments for {listing(counts)}")
+        if self.only is not None:
+            ids = self.annotations.subset(self.protocol.subset)
+            tested = sum(video in self.only for video in ids)
+            notes.append(f"data.only: {tested} of {len(ids)} test videos are tested; the others count as missed")
+        return notes
+
+    def _subset(self, name: str) -> list[str]:
+        return [video for video in self.annotations.subset(name) if self.only is None or video in self.only]
+
     def _tagged(self, video: str) -> bool:
-        return bool(self.annotations.tags(video))
+        return bool(self.annotations.tags(video, self.tags))
 
 
 def open_data(data: Data, device: str, where: str) -> Opened:
@@ -87,7 +114,50 @@ def open_data(data: Data, device: str, where: str) -> Opened:
         protocol = own_protocol(annotations)
     else:
         protocol.ground_truth(annotations)  # refuses another class list before anything trains on it
-    return Opened(protocol, store, annotations)
+    return Opened(
+        protocol, store, annotations, _tags(data, protocol, annotations, where), _only(data, annotations, where)
+    )
+
+
+def _tags(data: Data, protocol: Protocol, annotations: Annotations, where: str) -> str:
+    if data.tags == SEGMENTS or (protocol.own and data.tags not in annotations.tag_lists):
+        return SEGMENTS  # a data set of one's own need not have the lists of the one the recipe was written for
+    try:
+        annotations.tag_list(data.tags)
+    except DataError as error:
+        raise DataError(f"{where}: data.tags: {error}") from error
+    return data.tags
+
+
+def _only(data: Data, annotations: Annotations, where: str) -> frozenset[str] | None:
+    if data.only is None:
+        return None
+    ids = read_only(data, where)
+    unknown = [video for video in ids if video not in annotations.videos]
+    if unknown:
+        raise DataError(
+            f"{where}: data.only={data.only!r} names {len(unknown)} of {len(ids)} videos that the annotations do not "
+            f"have: {listing(unknown, 5)}.{did_you_mean(unknown[0], annotations.videos)}"
+        )
+    return frozenset(ids)
+
+
+def read_only(data: Data, where: str) -> list[str]:
+    """The ids of the file that `data.only` names: one a line, looked for here and then in the data set's folder.
+
+    Raises:
+        DataError: it is not there, is no text, or names no video.
+    """
+    places = [Path(data.only).expanduser()]
+    places += [Path(data.root).expanduser() / data.only] if data.root is not None else []
+    path = next((place for place in places if place.is_file()), places[0])
+    try:
+        ids = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{where}: data.only={data.only!r} cannot be read as a text of video ids: {error}.") from error
+    if not ids:
+        raise DataError(f"{where}: data.only={data.only!r} names no video; write one id a line.")
+    return sorted(set(ids))
 
 
 def _synthetic_folder(data: Data, protocol: Protocol | None, where: str) -> Path:

@@ -7,7 +7,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from torch import nn
 
-from wtal_bench.running.checkpoint import write_checkpoint
+from wtal_bench.running.checkpoint import read_checkpoint, write_checkpoint
 from wtal_bench.running.finite import bad_parameters, diverged
 
 
@@ -118,8 +118,8 @@ class Checkpoints(Hook):
             self.best = {"metric": self.metric, "value": float(value), "done": runner.train_loop.done}
             self.write(runner, "best.pth")
 
-    def write(self, runner: Any, name: str) -> None:
-        """Write one checkpoint of the run's state between two steps."""
+    def write(self, runner: Any, name: str, keep: Mapping[str, torch.Tensor] | None = None) -> None:
+        """Write one checkpoint of the run's state between two steps, with the weights in `keep` instead of its own."""
         if name == "last.pth":
             self._written = runner.iter
         if not is_main_process():
@@ -137,12 +137,43 @@ class Checkpoints(Hook):
         if iteration % runner.optim_wrapper._accumulative_counts:  # in the middle of accumulating a step
             checkpoint["gradients"] = gradients(runner.model)
         runner.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **(keep or {})}
         write_checkpoint(self.folder / name, checkpoint)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Remember the best value of the run that is resumed."""
         self.best = checkpoint["meta"].get("best")
         self._written = checkpoint["meta"]["iter"]
+
+
+class StreamCheckpoints(Checkpoints):
+    """As `Checkpoints`, but `best.pth` holds every stream as it was in the epoch that was best for it alone.
+
+    Args:
+        metrics: stream -> name of the validation metric its weights go by.
+        folder, interval, about: as in `Checkpoints`.
+    """
+
+    def __init__(self, folder: Path, interval: int, metrics: Mapping[str, str], about: dict[str, Any]) -> None:
+        super().__init__(folder, interval, None, about)
+        self.metrics = dict(metrics)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Keep the best weights of every stream so far."""
+        known, better = self.best or {}, {}
+        for stream, metric in self.metrics.items():
+            value = (metrics or {}).get(metric, math.nan)
+            if math.isfinite(value) and (stream not in known or value > known[stream]["value"]):
+                better[stream] = {"metric": metric, "value": float(value), "done": runner.train_loop.done}
+        if not better:
+            return
+        keep: dict[str, torch.Tensor] = {}
+        if is_main_process() and set(known) - set(better):
+            others = tuple(f"members.{stream}." for stream in known if stream not in better)
+            weights = read_checkpoint(self.folder / "best.pth")["state_dict"]
+            keep = {name: value for name, value in weights.items() if name.startswith(others)}
+        self.best = {**known, **better}
+        self.write(runner, "best.pth", keep)
 
 
 def gradients(model: nn.Module) -> dict[str, torch.Tensor]:

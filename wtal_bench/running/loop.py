@@ -17,7 +17,8 @@ class TrainLoop(EpochBasedTrainLoop):
     Args:
         runner, dataloader: from mmengine.
         max_epochs, max_iterations: give one; intervals count the same unit.
-        val_interval: score every so many epochs (iterations); None never.
+        val_interval: score every so many epochs (iterations), and at the end; None never.
+        val_first: score this one first, and from there on only every `val_interval`-th; None: the `val_interval`-th.
         training_pass: epoch -> a run of the model over the training videos (see `interfaces.TrainingPass`).
     """
 
@@ -29,6 +30,7 @@ class TrainLoop(EpochBasedTrainLoop):
         max_epochs: int | None = None,
         max_iterations: int | None = None,
         val_interval: int | None = None,
+        val_first: int | None = None,
         training_pass: Callable[[int], TrainingPass],
     ) -> None:
         per_epoch = len(dataloader)
@@ -37,7 +39,7 @@ class TrainLoop(EpochBasedTrainLoop):
         super().__init__(runner, dataloader, max_epochs=epochs, val_interval=val_interval or 10**9)
         if not self.by_epoch:
             self._max_iters = max_iterations
-        self._training_pass = training_pass
+        self._training_pass, self._val_first = training_pass, val_first
 
     @property
     def done(self) -> int:
@@ -96,7 +98,12 @@ class TrainLoop(EpochBasedTrainLoop):
 
     def _finish_round(self) -> None:
         """An epoch (iteration) is trained: score it if that is due, then let the hooks keep both."""
-        if self.runner.val_loop is not None and (self.done % self.val_interval == 0 or self.done == self.end):
+        if self.runner.val_loop is not None and self._due():
             self.runner.val_loop.run()
             self.runner.model.train()
         self.runner.call_hook("after_round")
+
+    def _due(self) -> bool:
+        if self._val_first is None:
+            return self.done % self.val_interval == 0 or self.done == self.end
+        return self.done >= self._val_first and (self.done - self._val_first) % self.val_interval == 0

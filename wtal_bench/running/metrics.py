@@ -10,9 +10,10 @@ from mmengine.evaluator import BaseMetric
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.dataset import VideoSet
-from wtal_bench.evaluation import classification_map, frame_accuracy, snippet_labels
+from wtal_bench.evaluation import PRESETS, DetectionTable, classification_map, frame_accuracy, snippet_labels
 from wtal_bench.modeling.model import Prediction
 from wtal_bench.protocols import Protocol
+from wtal_bench.running.measure import Measure
 from wtal_bench.structures import Detections, VideoMeta
 
 
@@ -81,6 +82,8 @@ class ProtocolMetric(SplitMetric):
         protocol: what is measured.
         annotations: the ground truth, kept by the evaluator alone.
         frame_threshold: class threshold for frame accuracy (ECM Table 6), or None to leave it out.
+        select_by: what the best checkpoint goes by, or None; computed besides what the protocol says.
+        streams: streams whose checkpoints are picked one by one; predictions then hold what each finds alone.
 
     Attributes:
         report: what `protocol.score` gave last, with "classification_mAP".
@@ -88,9 +91,16 @@ class ProtocolMetric(SplitMetric):
     """
 
     def __init__(
-        self, videos: VideoSet, protocol: Protocol, annotations: Annotations, frame_threshold: float | None = None
+        self,
+        videos: VideoSet,
+        protocol: Protocol,
+        annotations: Annotations,
+        frame_threshold: float | None = None,
+        select_by: Measure | None = None,
+        streams: tuple[str, ...] = (),
     ) -> None:
         super().__init__(videos)
+        self.select_by, self.streams = select_by, streams
         self.protocol, self.annotations, self.frame_threshold = protocol, annotations, frame_threshold
         self.report: dict[str, Any] = {}
         self.detections: dict[str, Detections] = {}
@@ -116,7 +126,10 @@ class ProtocolMetric(SplitMetric):
         return labels[np.floor(index + 0.5).astype(np.int64).clip(0, meta.num_snippets - 1)]
 
     def score(self, predictions: dict[str, Prediction]) -> dict[str, float]:
-        """Return {"test/average": main average, "test/<tIoU>": mAP, "test/classification_mAP"} as fractions."""
+        """Return {"test/average": main average, "test/<tIoU>": mAP, "test/classification_mAP"} as fractions.
+
+        With `select_by`, what the best checkpoint goes by too, under its own name, for every stream if there are any.
+        """
         self.detections = {video: prediction.detections for video, prediction in predictions.items()}
         if not any(self.annotations.videos[video].segments for video in predictions):
             self.report = {"main": self.protocol.main, "variants": {}}  # nothing annotated, nothing to score
@@ -130,4 +143,21 @@ class ProtocolMetric(SplitMetric):
         main = self.report["variants"][self.report["main"]]
         average = main["averages"][self.protocol.headline]
         named = {f"test/{tiou:g}": value for tiou, value in zip(main["tious"], main["mAP"], strict=True)}
-        return {"test/average": average, **named, "test/classification_mAP": classification}
+        selecting = self._selecting(predictions) if self.select_by is not None else {}
+        return {**selecting, "test/average": average, **named, "test/classification_mAP": classification}
+
+    def _selecting(self, predictions: dict[str, Prediction]) -> dict[str, float]:
+        by, preset = self.select_by, PRESETS[self.select_by.evaluator]
+        truth = self.protocol.ground_truth(self.annotations)
+
+        def value(found: dict[str, Detections]) -> float:
+            return preset.evaluate(DetectionTable.from_videos(found), truth, by.tious).average
+
+        if not self.streams:
+            scored = self.report["variants"] if set(by.tious) <= set(self.protocol.tious) else {}
+            known = by.of(self.report) if by.evaluator in scored else None
+            return {by.name(self.protocol): value(self.detections) if known is None else known}
+        return {
+            by.name(self.protocol, stream): value({video: p.alone[stream] for video, p in predictions.items()})
+            for stream in self.streams
+        }

@@ -37,6 +37,11 @@ def check_model(config: RunConfig) -> Model:
             f"{config.path}: train.selection='val_holdout' needs a decoder with video scores, which "
             f"{type(parts['postprocessor']).__name__} is not; select by 'last'."
         )
+    if config.train.select_streams and not model.stream_decoders():
+        raise ConfigError(
+            f"{config.path}: train.select_streams keeps a best epoch for every stream: it needs model.type='Streams' "
+            "and a decoder with a pass named after each (PooledDecoder), so that a stream can be scored alone."
+        )
     if "pairs" in model.needs and config.train.pairs is None:
         who = [path for path, component in parts.items() if "pairs" in component.needs]
         raise ConfigError(

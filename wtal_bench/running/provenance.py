@@ -14,13 +14,24 @@ from typing import Any
 import torch
 
 import wtal_bench
+from wtal_bench.files import digest
 from wtal_bench.interfaces import Component
 from wtal_bench.leaderboard.identity import hash_config
 from wtal_bench.plugins import registries
-from wtal_bench.running.settings import RunConfig
+from wtal_bench.running.datasets import read_only
+from wtal_bench.running.settings import SECTIONS, RunConfig
 
 SCIENCE = ("method", "variant", "model", "train", "test", "data", "ideas", "host")
 """Config sections that make a result what it is."""
+
+LATER = (
+    ("train", "val_first"),
+    ("train", "select_streams"),
+    ("test", "evaluator"),
+    ("data", "tags"),
+    ("data", "only"),
+)
+"""Settings that came after records were filed: left out of the hash at their defaults, so that it stays what it was."""
 
 PACKAGES = ("torch", "numpy", "scipy", "mmengine-lite", "pandas")
 
@@ -72,7 +83,12 @@ def recorded_config(config: RunConfig) -> dict[str, Any]:
     if isinstance(resolved["train"]["init_from"], str):
         # a path differs from seed to seed and machine to machine; the parent's record id says what it was
         science["train"] = {**resolved["train"], "init_from": "parent"}
-    science["data"] = {key: resolved["data"][key] for key in ("protocol", "synthetic", "missing")}
+    science["data"] = {key: resolved["data"][key] for key in ("protocol", "synthetic", "missing", "tags", "only")}
+    if config.data.only is not None:  # which videos, wherever the list of them lies
+        science["data"]["only"] = digest(read_only(config.data, config.path))
+    for section, key in LATER:
+        if science[section][key] == getattr(SECTIONS[section], key):
+            science[section] = {name: value for name, value in science[section].items() if name != key}
     hooks = {"hooks": resolved["runtime"]["hooks"]} if config.runtime.hooks else {}
     return {**science, "precision": config.runtime.precision, **hooks}
 

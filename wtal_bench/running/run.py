@@ -11,22 +11,26 @@ from typing import Any
 
 from mmengine.dist import barrier, is_main_process
 
-from wtal_bench.errors import ConfigError
+from wtal_bench.data.annotations import SEGMENTS
+from wtal_bench.errors import ConfigError, listing
 from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
 from wtal_bench.leaderboard.record import store_detections, write_record
+from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.report.curves import draw_video
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
 from wtal_bench.running.config import load_config
 from wtal_bench.running.configured_hooks import build_hooks
-from wtal_bench.running.datasets import open_data
+from wtal_bench.running.datasets import Opened, open_data
 from wtal_bench.running.device import pick_device
 from wtal_bench.running.loader import Request
+from wtal_bench.running.measure import selection_measure
 from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.provenance import component_list, environment, git_state, recorded_config
 from wtal_bench.running.runner import Testing, Training, build_testing, build_training
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.workdir import CONFIG, WorkDir
+from wtal_bench.text import percent
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def train(
     work_dir.refuse_changes(config.resolved())
     opened = open_data(config.data, pick_device(config).type, config.path)
     build_hooks(config, opened.protocol)  # refused now, not after a parent was trained
+    selection_measure(config, opened.protocol)
     out(f"{config.method} on {opened.protocol.name}: features {opened.store.folder}")
     weights, parent = _initial_weights(config, opened.protocol.name, work_dir, resume, out)
     if weights is not None:
@@ -60,7 +65,7 @@ def train(
         config, opened, model, work_dir.path, checkpoint=work_dir.checkpoint if resume else None, out=out
     )
     work_dir.begin(config.resolved())
-    for note in opened.protocol.split_notes(opened.annotations):
+    for note in opened.notes():
         out(f"note: {note}")
     for warning in (*training.videos.warnings, *testing.videos.warnings)[:5]:
         out(f"note: {warning}")
@@ -68,6 +73,7 @@ def train(
     trained = time.monotonic() - began
     barrier()  # the first process writes the checkpoints
     chosen = work_dir.path / ("last.pth" if config.train.selection == "last" else "best.pth")
+    out(_kept(chosen, config))
     # what is scored is what the checkpoint holds: with train.ema those are not the weights trained last
     load_weights(model, weights_of(read_checkpoint(chosen)), chosen)
     testing.run()
@@ -122,7 +128,7 @@ def describe(testing: Testing, cost: dict[str, Any], parent: str | None) -> dict
             "extractor": opened.store.manifest["extractor"],
             "synthetic": opened.store.synthetic,
         },
-        "annotations": {"sha256": opened.annotations.sha256},
+        "annotations": {"sha256": opened.annotations.sha256, **_tags(opened)},
         "seed": config.runtime.seed,
         "selection": config.train.selection,
         "metrics": testing.metric.report,
@@ -130,7 +136,29 @@ def describe(testing: Testing, cost: dict[str, Any], parent: str | None) -> dict
         "cost": cost,
         "git": git_state(),
         "parent": parent,
+        "profile": config.profile,
     }
+
+
+def _tags(opened: Opened) -> dict[str, str]:
+    """Which tags were trained on: a named list with the hash of what it says."""
+    if opened.tags == SEGMENTS:
+        return {"tags": SEGMENTS}
+    return {"tags": opened.tags, "tags_sha256": opened.annotations.tag_hash(opened.tags)}
+
+
+def _kept(checkpoint: Path, config: RunConfig) -> str:
+    """Which epoch is scored, and by what it was picked."""
+    unit = "epoch" if config.train.epochs is not None else "iteration"
+    best = read_checkpoint(checkpoint)["meta"].get("best")
+    if config.train.selection == "last" or best is None:
+        return f"kept the last {unit}"
+    parts = {"": best} if "metric" in best else best
+    kept = [
+        f"{unit} {p['done']}{f' of {name}' if name else ''} ({p['metric']} {percent(p['value'])})"
+        for name, p in parts.items()
+    ]
+    return f"kept {listing(kept)}"
 
 
 def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: Callable[[str], None] = print) -> Result:
@@ -223,7 +251,10 @@ def parent_config(config: RunConfig) -> RunConfig:
         raise ConfigError(
             f"{config.path}: train.init_from is a dict(config='RECIPE', options=['train.epochs=10']), got {source!r}."
         )
-    parent = load_config(source["config"], source.get("options", ()), named_by=Path(config.path))
+    options = list(source.get("options", ()))
+    own = config.profile in ("", HONEST) or any(option.startswith("profile=") for option in options)
+    profile = None if own else config.profile
+    parent = load_config(source["config"], options, named_by=Path(config.path), profile=profile)
     parent.runtime = config.runtime
     return parent
 

@@ -19,17 +19,17 @@ from torch.utils.data import DataLoader
 
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.sampling import build_sampling
-from wtal_bench.errors import ConfigError, listing
+from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Outputs, TrainingPass
 from wtal_bench.modeling.model import Model
-from wtal_bench.protocols import Protocol
 from wtal_bench.running.configured_hooks import build_hooks
 from wtal_bench.running.datasets import Opened
 from wtal_bench.running.device import be_deterministic, join_processes, pick_device
 from wtal_bench.running.harness import HarnessRunner, PlainConfig
-from wtal_bench.running.hooks import Checkpoints, FiniteLoss, Progress, StepSeed
+from wtal_bench.running.hooks import Checkpoints, FiniteLoss, Progress, StepSeed, StreamCheckpoints
 from wtal_bench.running.loader import Gather, Plan, Request, build_loader
 from wtal_bench.running.loop import TrainLoop
+from wtal_bench.running.measure import Measure, evaluator_of, selection_measure, selection_names
 from wtal_bench.running.metrics import ProtocolMetric, TagMetric
 from wtal_bench.running.model_checks import probe
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
@@ -84,6 +84,7 @@ class Testing(Session):
     def run(self) -> dict[str, float]:
         """Decode and score every test video; return the metrics by name, as fractions."""
         self.model.to(self.device).eval()
+        self.model.decode_alone(False)
         _compile(self.model, self.config)
         with torch.no_grad():
             for batch in self.loader:
@@ -117,7 +118,7 @@ def build_training(
     t, seed = config.train, config.runtime.seed
     hooks = build_hooks(config, opened.protocol)
     backends = build_backends(config)
-    selecting = _selection_metric(config, opened.protocol)
+    selecting = _selecting(config, opened, model)
     model.grad_reduction = t.grad_reduction
     videos, holdout = _training_videos(config, opened)
     probe(model, videos, config)
@@ -141,7 +142,8 @@ def build_training(
             type=TrainLoop,
             training_pass=_training_pass(model, replace(gather, sampling=build_sampling("whole")), device),
             **({"max_epochs": t.epochs} if t.epochs is not None else {"max_iterations": t.iterations}),
-            val_interval=(t.val_interval or 1) if t.val_interval is not None or selecting is not None else None,
+            val_interval=(t.val_interval or 1) if t.val_interval is not None or selecting else None,
+            val_first=t.val_first,
         ),
         optim_wrapper=OptimizerStep(
             build_optimizer(model.parameters(), t, f"{config.path}: train.optimizer"),
@@ -158,7 +160,7 @@ def build_training(
             StepSeed(seed, rank),
             LearningRate(t),
             FiniteLoss(),
-            Checkpoints(Path(work_dir), t.checkpoint_interval, selecting, _about(config, opened)),
+            _checkpoints(Path(work_dir), selecting, config, opened),
             Progress(config.runtime.log_interval, out),
             *([EMAHook(momentum=t.ema)] if t.ema is not None else []),
             *hooks,
@@ -184,14 +186,20 @@ def build_testing(config: RunConfig, opened: Opened, model: Model) -> Testing:
     Raises:
         WtalError: anything in config or data that cannot work.
     """
+    evaluator_of(config, opened.protocol)
+    return _build_testing(config, opened, model)
+
+
+def _build_testing(
+    config: RunConfig, opened: Opened, model: Model, select_by: Measure | None = None, streams: tuple[str, ...] = ()
+) -> Testing:
     device, rank, world = _start(config)
     videos = opened.test(config.data.missing)
     gather, loader = _in_order(config, videos, rank, world)
     frames = config.test.frame_accuracy
     model.keep_snippet_scores = frames is not None
-    metric = ProtocolMetric(
-        videos, opened.protocol, opened.annotations, None if frames is None else frames["threshold"]
-    )
+    threshold = None if frames is None else frames["threshold"]
+    metric = ProtocolMetric(videos, opened.protocol, opened.annotations, threshold, select_by, streams)
     return Testing(config, opened, model, videos, gather, device, loader, metric)
 
 
@@ -217,7 +225,9 @@ def _validation(
         _, loader = _in_order(config, holdout, rank, world)
         metric = TagMetric(holdout)
     elif config.train.val_interval is not None or config.train.selection == "best_on_test":
-        testing = build_testing(config, opened, model)
+        streams = _streams(config, model)
+        testing = _build_testing(config, opened, model, selection_measure(config, opened.protocol), streams)
+        model.decode_alone(bool(streams))
         loader, metric = testing.loader, testing.metric
     else:
         return {}
@@ -253,18 +263,28 @@ def _training_videos(config: RunConfig, opened: Opened) -> tuple[VideoSet, Video
     return videos.holdout(config.train.holdout, config.runtime.seed)
 
 
-def _selection_metric(config: RunConfig, protocol: Protocol) -> str | None:
-    if config.train.selection == "last":
-        return None
+def _streams(config: RunConfig, model: Model) -> tuple[str, ...]:
+    return tuple(model.stream_decoders()) if config.train.select_streams else ()
+
+
+def _selecting(config: RunConfig, opened: Opened, model: Model) -> dict[str, str]:
+    """The metrics that the best checkpoint goes by: stream, or "" for the whole model -> name; {} for the last one."""
     if config.train.selection == "val_holdout":
-        return "holdout/classification_mAP"
-    by = config.train.select_by
-    if by != "average" and by not in protocol.tious:
+        return {"": TagMetric.names()[0]}
+    names = selection_names(config, opened.protocol, _streams(config, model))
+    if names and not any(opened.annotations.videos[video].segments for video in opened.test(config.data.missing).ids):
         raise ConfigError(
-            f"{config.path}: train.select_by={by!r}: expected 'average' or a tIoU of {protocol.name}: "
-            f"{listing(protocol.tious)}."
+            f"{config.path}: train.selection='best_on_test': no test video has an annotated instance, so what it would "
+            "go by is never computed. Select by 'last' or 'val_holdout'."
         )
-    return "test/average" if by == "average" else f"test/{by:g}"
+    return names
+
+
+def _checkpoints(folder: Path, selecting: dict[str, str], config: RunConfig, opened: Opened) -> Checkpoints:
+    interval, about = config.train.checkpoint_interval, _about(config, opened)
+    if set(selecting) - {""}:
+        return StreamCheckpoints(folder, interval, selecting, about)
+    return Checkpoints(folder, interval, selecting.get(""), about)
 
 
 def _training_pass(model: Model, gather: Gather, device: torch.device) -> Callable[[int], TrainingPass]:

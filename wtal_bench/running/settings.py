@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wtal_bench.leaderboard.validate import SELECTIONS
+from wtal_bench.data.annotations import SEGMENTS
+from wtal_bench.leaderboard.validate import HONEST, SELECTIONS
 from wtal_bench.options import setting
 
 OPTIMIZERS = ("Adam", "AdamW", "SGD", "TFAdam")
@@ -45,9 +46,14 @@ class Train:
         selection: "last" epoch; "val_holdout": best epoch by video-level classification on a held-out part of the
             training videos; "best_on_test": best epoch by test mAP (what most papers report; never ranked with the
             others).
-        val_interval: score every so many epochs; None with selection="last" scores only at the end.
+        val_interval: score every so many epochs, and after the last; None with selection="last" scores only at the end.
+        val_first: the first epoch that is scored; from there on every `val_interval`-th is, and no other (1 and 2:
+            epochs 1, 3, 5, ...). None: the `val_interval`-th.
         holdout: share of the training videos held out for "val_holdout".
-        select_by: metric best_on_test goes by: "average" or a tIoU such as 0.5.
+        select_by: metric best_on_test goes by: "average" (the protocol's ranking one), a tIoU such as 0.5, or
+            "mAP@0.1:0.9", a mean over tIoUs of which the protocol need not have all. By the evaluator `test.evaluator`.
+        select_streams: with best_on_test and a model of streams: keep every stream's own best epoch, each scored by its
+            part of the decoder alone.
         checkpoint_interval: epochs between checkpoints.
         shuffle: whether the videos are visited in a new order every epoch; "fresh": after the first epoch every batch
             is the first one of a new order (what BaS-Net's training loop does), so a last, smaller one comes once.
@@ -75,8 +81,10 @@ class Train:
     init_from: Any = None
     selection: str = setting("last", choices=SELECTIONS)
     val_interval: int | None = setting(None, span="[1, inf)")
+    val_first: int | None = setting(None, span="[1, inf)")
     holdout: float = setting(0.2, span="(0, 1)")
     select_by: Any = "average"
+    select_streams: bool = False
     checkpoint_interval: int = setting(1, span="[1, inf)")
     shuffle: bool | str = setting(True, choices=(True, False, "fresh"))
     drop_last: bool = False
@@ -90,12 +98,15 @@ class Test:
         sampling, length: as in training.
         batch_size: videos per forward pass (no effect on results).
         frame_accuracy: None, or dict(threshold=0.25) to report per-frame accuracy of the decoder's curve as well.
+        evaluator: the one of the protocol's evaluators that the method's published numbers were made with: they are
+            printed beside it, and best_on_test goes by it. None: the one that ranks. It has no say in the ranking.
     """
 
     sampling: Any = "whole"
     length: int | None = setting(None, span="[1, inf)")
     batch_size: int = setting(1, span="[1, inf)")
     frame_accuracy: dict | None = None
+    evaluator: str | None = None
 
 
 @dataclass
@@ -110,6 +121,10 @@ class Data:
         synthetic: None, or dict(profile="demo", world=0): generate (once, cached) instead of reading `root`.
         resident: "map" (memory-mapped), "ram" or "gpu": where the features live while training.
         missing: "refuse", or "skip" to train and test without the videos that have no features.
+        only: None, or a text file with the ids of the videos to train and test on, one a line; every other video is
+            left out as if it had no features: a test video that is left out counts as missed.
+        tags: the video-level tags to train on and to score classification by: "segments" (the labels of a video's
+            segments, or the file's own `labels` of it), or a named tag list such as "labels_all".
     """
 
     protocol: str
@@ -119,6 +134,8 @@ class Data:
     synthetic: dict | None = None
     resident: str = setting("map", choices=("map", "ram", "gpu"))
     missing: str = setting("refuse", choices=("refuse", "skip"))
+    only: str | None = None
+    tags: str = SEGMENTS
 
 
 @dataclass
@@ -156,6 +173,8 @@ class RunConfig:
     Attributes:
         path: the file it was read from.
         method, variant: names for the leaderboard.
+        profile: the named settings it was read with: "honest", one of the file's `profiles`, or "" for a run that picks
+            its checkpoint on the test videos under no name (see `running.config`).
         model: component configs, checked when the model is built.
         train, test, data, runtime: the sections.
         ideas: the ideas on the host -> what was chosen for their switches; empty where there is none.
@@ -170,6 +189,7 @@ class RunConfig:
     data: Data
     runtime: Runtime
     variant: str = ""
+    profile: str = HONEST
     ideas: dict[str, Any] = field(default_factory=dict)
     host: dict[str, str] = field(default_factory=dict)
 
@@ -177,11 +197,12 @@ class RunConfig:
         """Everything as plain JSON-able data, defaults included."""
         sections = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
         mix = {"ideas": self.ideas, "host": self.host} if self.ideas else {}
-        return _plain({"method": self.method, "variant": self.variant, "model": self.model, **sections, **mix})
+        names = {"method": self.method, "variant": self.variant, "profile": self.profile}
+        return _plain({**names, "model": self.model, **sections, **mix})
 
 
 SECTIONS: dict[str, type] = {"train": Train, "test": Test, "data": Data, "runtime": Runtime}
-TOP_LEVEL = ("method", "variant", "model", *SECTIONS, "ideas", "host")
+TOP_LEVEL = ("method", "variant", "profile", "model", *SECTIONS, "ideas", "host")
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from wtal_bench import text
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
 from wtal_bench.leaderboard.rows import span_order
+from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.protocols import OWN, get_protocol
 from wtal_bench.running.run import Result
 from wtal_bench.text import percent, signed
@@ -20,7 +21,7 @@ def summary(result: Result) -> str:
     own = record["protocol"]["name"].startswith(OWN)
     lines = ["", *(_scores(record) if scored else ["the test videos have no annotated instance: nothing to score"])]
     if scored and not own:
-        lines += [*_published(record), *_alarms(record)]
+        lines += _alarms(record)
     places = {
         "record": result.record_path,
         "detections": result.record_path.parent / record["detections"]["file"],
@@ -34,26 +35,45 @@ def summary(result: Result) -> str:
 
 def _scores(record: dict[str, Any]) -> list[str]:
     metrics = record["metrics"]
-    lines = [table(metrics)]
+    printed = published_beside(record)
+    lines = [table(metrics, printed)]
+    if printed is not None:
+        lines.append("seeds of one method differ by 0.3 to 0.5 (std): compare three or more before you conclude")
     for name, title in (("classification_mAP", "video-level classification mAP"), ("frame_accuracy", "frame accuracy")):
         if metrics.get(name) is not None:
             lines.append(f"{title} {percent(metrics[name])}")
     main = metrics["variants"][metrics["main"]]
     lines.append(
         f"{main['videos']} videos, {main['instances']} instances, {main['detections']} detections; selection "
-        f"{record['selection']}; seed {record['seed']}"
+        f"{record['selection']}{_profile(record)}; seed {record['seed']}"
     )
     return lines
 
 
-def table(metrics: dict[str, Any]) -> str:
-    """One line per evaluator variant: mAP at every tIoU and the averages, in percent."""
+def _profile(record: dict[str, Any]) -> str:
+    return "" if record.get("profile", HONEST) in ("", HONEST) else f" (profile {record['profile']})"
+
+
+def table(metrics: dict[str, Any], printed: tuple[str, dict[str, str]] | None = None) -> str:
+    """One line per evaluator: mAP at every tIoU and the averages, in percent.
+
+    Args:
+        metrics: of a record.
+        printed: the evaluator the published values belong to, and these by column: they follow its line, with the
+            difference.
+    """
     rows = {}
     for name, block in metrics["variants"].items():
         rows[name] = {f"{tiou:g}": value for tiou, value in zip(block["tious"], block["mAP"], strict=True)}
         rows[name] |= {f"avg {label}": value for label, value in block["averages"].items() if ":" in label}
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
-    body = [[name, *(percent(cells.get(column)) for column in columns)] for name, cells in rows.items()]
+    body = []
+    for name, cells in rows.items():
+        body.append([name, *(percent(cells.get(column)) for column in columns)])
+        if printed is not None and name == printed[0]:
+            values = printed[1]
+            body.append(["  published", *(values.get(column, "-") for column in columns)])
+            body.append(["  difference", *(_difference(cells.get(c), values.get(c)) for c in columns)])
     return "\n".join(["mAP (%) at tIoU", *text.table(["", *columns], body)])
 
 
@@ -69,21 +89,25 @@ def _alarms(record: dict[str, Any]) -> list[str]:
     return []
 
 
-def _published(record: dict[str, Any]) -> list[str]:
-    protocol = get_protocol(record["protocol"]["name"])
-    file = published_file(find_folder())
-    if protocol.synthetic or not file.is_file():
-        return []
-    row = published_for(read_published(file), record["method"], protocol.dataset)
-    main = record["metrics"]["variants"][record["metrics"]["main"]]
-    if row is None or record["variant"]:
-        return []
-    lines = []
-    for label, value in main["averages"].items():
-        cell = row.cells.get(label)
-        if cell is not None and cell.value and value is not None:
-            difference = signed(value - float(cell.value) / 100)
-            lines.append(f"published {cell.value} for {label}; this run {percent(value)} ({difference})")
-    if lines:
-        lines.append("seeds of one method differ by 0.3 to 0.5 (std): compare three or more before you conclude")
-    return lines
+def published_beside(record: dict[str, Any]) -> tuple[str, dict[str, str]] | None:
+    """The evaluator a method's published values were made with, and those values as printed, by column of the table.
+
+    None for a variant, generated data, or a method whose paper prints no number on these data.
+    """
+    name = record["protocol"]["name"]
+    if name.startswith(OWN) or record["variant"] or get_protocol(name).synthetic:
+        return None
+    metrics, file = record["metrics"], published_file(find_folder())
+    row = published_for(read_published(file), record["method"], get_protocol(name).dataset) if file.is_file() else None
+    evaluator = record["config"].get("test", {}).get("evaluator") or metrics["main"]
+    if row is None or evaluator not in metrics["variants"]:
+        return None
+    values = {f"avg {iou}" if ":" in iou else iou: cell.value for iou, cell in row.cells.items() if cell.value}
+    block = metrics["variants"][evaluator]
+    columns = {*(f"{tiou:g}" for tiou in block["tious"]), *(f"avg {label}" for label in block["averages"])}
+    found = {column: value for column, value in values.items() if column in columns}
+    return (evaluator, found) if found else None
+
+
+def _difference(measured: float | None, printed: str | None) -> str:
+    return "-" if measured is None or printed is None else signed(measured - float(printed) / 100)

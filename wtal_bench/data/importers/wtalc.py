@@ -18,13 +18,17 @@ from wtal_bench.data.importers.folders import load_plain
 from wtal_bench.errors import DataError
 from wtal_bench.structures import FeatureSource, RawVideo
 
+TAG_LISTS = ("labels", "labels_all")
+"""Lists of tags a release may hold: the labels of the segments, and those its authors trained on."""
+
 
 def wtalc_release(features: str | Path, annotations: str | Path) -> FeatureSource:
     """Read a W-TALC release.
 
     Args:
         features: the .npy file with an object array of N [T,D] arrays.
-        annotations: the `*-Annotations` folder; `videoname.npy` gives the ids, `duration.npy`, if there, the seconds.
+        annotations: the `*-Annotations` folder; `videoname.npy` gives the ids, `duration.npy`, if there, the seconds,
+            `labels.npy` and `labels_all.npy`, if there, the two lists of tags (they differ for 28 videos of THUMOS14).
 
     Raises:
         DataError: files that are missing, disagree, or hold anything but arrays.
@@ -46,7 +50,35 @@ def wtalc_release(features: str | Path, annotations: str | Path) -> FeatureSourc
         duration = None if durations[at] is None else float(np.asarray(durations[at]).reshape(-1)[0])
         return RawVideo(names[at], (array,), f"{path}, entry {at}", duration)
 
-    return FeatureSource(tuple(names), ("features",), read)
+    return FeatureSource(tuple(names), ("features",), read, _tags(folder, names))
+
+
+def _tags(folder: Path, names: list[str]) -> dict[str, dict[str, list[str]]]:
+    """The lists of tags of a release: name -> video id -> class names, each once, in their order."""
+    found = {}
+    for name in TAG_LISTS:
+        path = folder / f"{name}.npy"
+        if not path.is_file():
+            continue
+        rows = _column(path)
+        if len(rows) != len(names):
+            raise DataError(f"{path} holds {len(rows)} videos, videoname.npy beside it {len(names)}; copy both again.")
+        found[name] = {video: list(dict.fromkeys(map(_text, _texts(row, path)))) for video, row in zip(names, rows)}
+    return found
+
+
+def _texts(row: Any, path: Path) -> list:
+    """One video's class names: a list or an array of texts."""
+    row = row.array() if isinstance(row, _Array) else row
+    row = row.ravel().tolist() if isinstance(row, np.ndarray) else row
+    if not isinstance(row, (list, tuple)) or not all(isinstance(_scalar(name), (str, bytes)) for name in row):
+        raise DataError(f"{path}: a video's tags are {row!r}; needed: a list of class names.")
+    return [_scalar(name) for name in row]
+
+
+def _scalar(name: Any) -> Any:
+    name = name.array() if isinstance(name, _Array) else name
+    return name.item() if isinstance(name, (np.generic, np.ndarray)) and name.size == 1 else name
 
 
 def _column(path: Path) -> list:

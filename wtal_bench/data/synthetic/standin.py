@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wtal_bench.data.annotations import Annotations, VideoAnnotation
+from wtal_bench.data.annotations import Annotations, VideoAnnotation, beside
 from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.data.progress import track
 from wtal_bench.data.store import StoredVideo
@@ -52,6 +52,8 @@ def stand_in(
 ) -> Path:
     """Draw features for the videos of an annotation file: `features/` and `annotations.json` in one folder.
 
+    Tag lists that lie beside the annotations are written beside the new ones.
+
     Args:
         annotation_file: real annotations, in the layout of `wtal_bench.data.annotations`.
         folder: where to write.
@@ -84,6 +86,7 @@ def stand_in(
 
     def write(target: Path) -> None:
         _write_annotations(target / ANNOTATIONS, Path(annotation_file), chosen, annotations)
+        _write_tag_lists(target, chosen, annotations)
         videos = track(
             _videos(annotations, chosen, dim, world, fps), len(chosen), f"making stand-ins for {annotations.version}"
         )
@@ -130,10 +133,24 @@ def _write_annotations(target: Path, source: Path, chosen: list[str], annotation
     kept = set(chosen)
     value["version"] += f" (first {len(chosen)} of {len(annotations.videos)} videos)"
     value["videos"] = {name: entry for name, entry in value["videos"].items() if name in kept}
+    if "tags" in value:
+        value["tags"] = {
+            name: {video: tags for video, tags in lists.items() if video in kept}
+            for name, lists in value["tags"].items()
+        }
     value["exclude"] = {
         name: [video for video in videos if video in kept] for name, videos in value.get("exclude", {}).items()
     }
     write_json(target, value)
+
+
+def _write_tag_lists(folder: Path, chosen: list[str], annotations: Annotations) -> None:
+    """Write the lists that are not in the annotation file itself."""
+    inside = Annotations.load(folder / ANNOTATIONS).tag_lists
+    for name in annotations.tag_lists.keys() - inside.keys():
+        tags = annotations.tag_list(name)
+        named = {video: [annotations.classes[label] for label in tags[video]] for video in chosen if video in tags}
+        write_json(beside(folder / ANNOTATIONS, name), {"tags": named})
 
 
 def _videos(
