@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -126,6 +127,7 @@ def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
         )
     variant = str(tree.get("variant") or "")
     config = RunConfig(where, tree["method"], dict(tree["model"]), variant=variant, **sections, **mix)
+    _check_storable(tree, where, ())
     _check_train(config.train, f"{where}: train")
     _check_keys(config.test.frame_accuracy, ("threshold",), f"{where}: test.frame_accuracy")
     if config.test.frame_accuracy is not None:
@@ -140,6 +142,19 @@ def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
             {"profile": "", "world": 0} | config.data.synthetic, ("profile", "world"), f"{where}: data.synthetic"
         )
     return config
+
+
+def _check_storable(node: Any, where: str, keys: tuple[str, ...]) -> None:
+    """Refuse what no record can hold: NaN, infinity, and texts of broken characters."""
+    if isinstance(node, float) and not math.isfinite(node):
+        raise ConfigError(f"{where}: {'.'.join(keys)}: expected a finite number, got {node}.")
+    if isinstance(node, str) and any("\ud800" <= letter <= "\udfff" for letter in node):
+        raise ConfigError(
+            f"{where}: {'.'.join(keys)}: {node!r} holds bytes that are no text here; give it in UTF-8 (PYTHONUTF8=1)."
+        )
+    if isinstance(node, (Mapping, list, tuple)):
+        for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+            _check_storable(value, where, (*keys, str(key)))
 
 
 def _section(cls: type, given: Mapping[str, Any], where: str) -> Any:
