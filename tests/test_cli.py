@@ -197,3 +197,15 @@ def test_a_tool_that_loads_everything_is_not_misled_by_its_neighbours(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("wtal-bench train: no recipe 'nowhere.py'.")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--kind", "tsne", "--seed", "-1"], "--seed must lie in [0, 4294967296), got -1."),
+        ([], "say with --kind what to draw: tsne, similarity, curves, or what --list shows for RUN."),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_run_is_opened(words, expected, capsys):
+    assert main(["picture", "RUN", *words]) == 2
+    assert expected in capsys.readouterr().err

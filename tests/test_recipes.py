@@ -123,11 +123,18 @@ def test_a_file_that_is_its_own_base_is_refused(here):
         read_tree("ecm_thumos.py")
     write(here / "a.py", "_base_ = 'b.py'\n")
     write(here / "b.py", "_base_ = 'a.py'\n")
-    with pytest.raises(ConfigError, match="its own _base_"):
+    with pytest.raises(ConfigError, match=r"its own _base_ \(a\.py -> b\.py -> a\.py\)"):
         read_tree("a.py")
     write(here / "a.py", "_base_ = [3]\n")
     with pytest.raises(ConfigError, match=r"a\.py: _base_ is the name of a recipe or a list"):
         read_tree("a.py")
+
+
+def test_a_folder_is_never_offered_as_the_recipe_that_was_meant(here):
+    (here / "dir.py").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        read_tree("dir.py")
+    assert "Did you mean 'dir.py'" not in str(caught.value)
 
 
 def test_two_uses_of_one_helper_stay_apart(here):

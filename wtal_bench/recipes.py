@@ -23,7 +23,6 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import itertools
-import json
 import os
 import types
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +31,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
-from wtal_bench.files import shipped
+from wtal_bench.files import parse_json, shipped
 from wtal_bench.overlay import overlaid
 
 SCOPE = "wtal::"
@@ -150,7 +149,7 @@ def _nearest(name: str, named_by: Path | None) -> str:
     known = {PurePosixPath(text).stem: SCOPE + text for text in reversed(shipped_names())}
     folder = (Path() if named_by is None else named_by.parent) / inner.parent
     if not name.startswith(SCOPE) and folder.is_dir():
-        known |= {path.stem: path.name for path in folder.iterdir() if path.suffix in SUFFIXES}
+        known |= {path.stem: path.name for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file()}
     near = [known[stem] for stem in difflib.get_close_matches(inner.stem, known, n=4)]
     if not near:
         return ""
@@ -248,8 +247,10 @@ def read_tree(name: str | Path, named_by: Path | None = None) -> dict[str, Any]:
 
 def _read(path: Path, top: Path, above: tuple[Path, ...]) -> Layers:
     if path.resolve() in above:
+        chain = [*above[above.index(path.resolve()) :], path.resolve()]
+        way = f" ({' -> '.join(step.name for step in chain)})" if len(chain) > 2 else ""
         hint = f" The shipped one of that name is {SCOPE}{path.name}." if path.name in shipped_names() else ""
-        raise ConfigError(f"{path} is its own {BASES}.{hint}")
+        raise ConfigError(f"{path} is its own {BASES}{way}.{hint}")
     own = _own(path)
     bases = own.get(BASES, ())
     bases = [bases] if isinstance(bases, str) else bases
@@ -328,11 +329,25 @@ def _own(path: Path) -> dict[str, Any]:
         tree = _parse(text, path)
     except ConfigError:
         raise
-    except Exception as error:  # a Python file is a program: it may fail in any way
+    except (Exception, SystemExit) as error:  # a Python file is a program: it may fail in any way
         raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} cannot be read: it holds a {type(tree).__name__}, not sections by name.")
+    _check_tree(tree, path, "", ())
     return tree
+
+
+def _check_tree(node: Any, path: Path, key: str, above: tuple[int, ...]) -> None:
+    """Refuse what no config can hold: a section within itself (YAML's aliases can), and names that are no texts."""
+    if not isinstance(node, (Mapping, list, tuple)):
+        return
+    if id(node) in above:
+        raise ConfigError(f"{path}: {key} holds itself; write out what it should be.")
+    pairs = node.items() if isinstance(node, Mapping) else ((str(at), item) for at, item in enumerate(node))
+    for name, item in pairs:
+        if not (key or isinstance(name, str)):
+            raise ConfigError(f"{path}: {name!r} cannot be the name of a section; names are texts.")
+        _check_tree(item, path, f"{key}.{name}" if key else name, (*above, id(node)))
 
 
 def _parse(text: str, path: Path) -> Any:
@@ -344,7 +359,7 @@ def _parse(text: str, path: Path) -> Any:
         code = (types.ModuleType, types.FunctionType)
         return {key: value for key, value in names.items() if not (key.startswith("__") or isinstance(value, code))}
     if path.suffix == ".json":
-        return json.loads(text)
+        return parse_json(text)
     if path.suffix in (".yaml", ".yml"):
         import yaml
 

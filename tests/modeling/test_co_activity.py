@@ -105,3 +105,9 @@ def test_a_batch_without_pairs_says_what_to_set():
     outputs, batch = case([[1, 0, 0]] * 6)
     with pytest.raises(ConfigError, match=r"train.pairs=dict\(source='by_class'"):
         CoActivity()(outputs, replace(batch, pairs=None))
+
+
+@pytest.mark.parametrize("margin", ["x", None, -1, float("nan")])
+def test_a_margin_is_a_number(margin):
+    with pytest.raises(ConfigError, match=r"margin=.* must be a number of at least 0"):
+        CoActivity(margin)

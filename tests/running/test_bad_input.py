@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,16 @@ def test_features_of_another_width(run):
     assert "the model cannot take video" in text
     assert "rgb 0..4, flow 4..8" in text
     assert "in_channels" in text
+
+
+def test_another_number_of_classes_is_told_with_the_file_and_the_field(run):
+    heads = run.tree["model"]["heads"].values()
+    for head in [head for head in heads if "num_classes" in head]:
+        head["num_classes"] = 9
+    text = run.refused_before_it_began()
+    assert re.search(r"my\.json: the model's (\w+\.)?\w+ has \d+ classes, the protocol \d+: set num_classes", text), (
+        text
+    )
 
 
 def set_nan(rows: slice):

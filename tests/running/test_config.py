@@ -102,6 +102,11 @@ WRONG = [
     ("train.lr", float("nan"), "train.lr must lie in (0, inf)"),
     ("train.lr", True, "train.lr: expected"),
     ("train.epochs", 2.5, "train.epochs: expected int"),
+    ("train.optimizer", {"type": "Adam", "eps": float("inf")}, "train.optimizer.eps: expected a finite number"),
+    ("test.frame_accuracy", {"threshold": float("nan")}, "test.frame_accuracy.threshold: expected a finite number"),
+    ("train.lr_schedule", [(1, float("inf"))], "train.lr_schedule.0.1: expected a finite number, got inf"),
+    ("variant", "gr\udcc3\udcb6sse", "variant: 'gr\\udcc3\\udcb6sse' holds bytes that are no text here"),
+    ("model.losses.cls_pre.weight", float("inf"), "model.losses.cls_pre.weight: expected a finite number, got inf"),
     ("train.epochs", 0, "train.epochs must lie in [1, inf)"),
     ("train.batch_size", 0, "train.batch_size must lie in [1, inf)"),
     ("train.length", 0, "train.length must lie in [1, inf)"),
@@ -321,6 +326,8 @@ def test_a_yaml_config_runs_nothing(tmp_path, as_base):
     [
         ("a.py", "method = (", "a.py cannot be read: SyntaxError"),
         ("a.py", "1 / 0", "a.py cannot be read: ZeroDivisionError"),
+        ("a.py", "raise SystemExit(3)", "a.py cannot be read: SystemExit"),
+        ("a.json", '{"train": {"lr": 1, "lr": 2}}', "'lr' stands twice"),
         ("a.yaml", "method: [", "a.yaml cannot be read"),
         ("a.yaml", "- 1\n", "a.yaml cannot be read"),
         ("a.json", "{", "a.json cannot be read"),
@@ -330,6 +337,20 @@ def test_a_yaml_config_runs_nothing(tmp_path, as_base):
 def test_unreadable_files_are_named(tmp_path, name, text, expected):
     with pytest.raises(ConfigError, match="cannot be read") as caught:
         load_config(write(tmp_path, name, text))
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1: 2\n", "1 cannot be the name of a section"),
+        ("model: &model\n  heads: {a: *model}\n", "model.heads.a holds itself"),
+        ("train:\n  lr_schedule: &rates [*rates]\n", "train.lr_schedule.0 holds itself"),
+    ],
+)
+def test_what_yaml_can_say_and_no_config_hold_is_refused_with_its_place(tmp_path, text, expected):
+    with pytest.raises(ConfigError, match=r"a\.yaml: ") as caught:
+        load_config(write(tmp_path, "a.yaml", text))
     assert expected in str(caught.value)
 
 
@@ -481,6 +502,22 @@ def test_an_ablation_row_that_leads_nowhere_is_told(tmp_path):
     rows = f"base: {base}\nrows:\n  - {{name: a}}\n  - {{name: a}}\n"
     with pytest.raises(ConfigError, match="rows a are named twice"):
         load_rows(write(tmp_path, "rows.yaml", rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.py", "method = 'ecm'\n"),
+        ("a.yaml", "just a text\n"),
+        ("a.yaml", ""),
+        ("a.yaml", "base: x\nrows: {name: a}\n"),
+        ("a.yaml", "base: x\nrows: [a, b]\n"),
+        ("a.yaml", "- 3\n"),
+    ],
+)
+def test_a_file_that_is_no_ablation_file_is_told_what_one_is(tmp_path, name, text):
+    with pytest.raises(ConfigError, match=r"has no rows: an ablation file is YAML|is no YAML"):
+        load_rows(write(tmp_path, name, text))
 
 
 def test_model_type_must_be_known():

@@ -65,6 +65,7 @@ REFUSED = [
     ({"type": "EarlyStoppingHook", "monitor": HOLDOUT, "patiance": 3}, "Did you mean 'patience'?"),
     ({"type": "EarlyStoppingHook"}, "needs monitor"),
     ({"type": "EarlyStoppingHook", "monitor": HOLDOUT, "rule": "bigger"}, "should be either"),
+    ({"type": "NPUProfilerHook"}, "runtime.hooks[0] (NPUProfilerHook): Failed to import torch_npu"),
     ({"type": "EmptyCacheHook", "priority": "FIRST"}, "runtime.hooks[0].priority"),
     ({"type": "toy.Halver", "patiense": 2}, "Did you mean 'patience'?"),
     ({"type": "toy.Misspelt"}, "'after_train_iteration' that nobody calls. Did you mean 'after_train_iter'?"),

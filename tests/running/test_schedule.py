@@ -120,6 +120,17 @@ REFUSED = [
     ([{"type": "LinearLR", "begin": 5, "end": 3}], "end should be larger than begin"),
     ([{**WARM, "optimizer": 3}], "has no argument 'optimizer'"),
     ([{**WARM, "convert_to_iter_based": True}], "Only epoch-based"),
+    ([{**WARM, "end": "x"}], "lr_schedule[0].end (LinearLR) must be a whole number"),
+    ([{**WARM, "end": 2.5}], "lr_schedule[0].end (LinearLR) must be a whole number"),
+    ([WARM, {**COSINE, "begin": None}], "lr_schedule[1].begin (CosineAnnealingLR) must be a whole number"),
+    ([{**WARM, "by_epoch": "no"}], "lr_schedule[0].by_epoch (LinearLR) must be True or False"),
+    ([{"type": "MultiStepLR", "milestones": ["a"], "end": 3}], "milestones (MultiStepLR) must be a list of whole"),
+    ([{"type": "MultiStepLR", "milestones": [1], "gamma": "x", "end": 3}], "lr_schedule: step 1 cannot be made"),
+    ([{"type": "MultiStepLR", "milestones": [1], "gamma": -1, "end": 3}], "at step 1; rates are finite and not neg"),
+    ([{"type": "ExponentialLR", "gamma": 1e200, "end": 9}], "gives a rate of inf at step 2"),
+    ([{"type": "StepLR", "step_size": 0, "end": 3}], "lr_schedule: step 1 cannot be made"),
+    ([{"type": "PolyLR", "power": "x", "end": 3}], "lr_schedule: step 1 cannot be made"),
+    ([WARM, {"type": "CosineRestartLR", "periods": [2], "end": 3}], "[1] (CosineRestartLR): refuses its"),
     ([WARM, (3, 1e-4)], "lr_schedule[1]: (3, 0.0001) stands among scheduler dicts"),
     ([(3, 1e-4), WARM], "lr_schedule[0]: (3, 0.0001) stands among scheduler dicts"),
 ]  # fmt: skip
@@ -135,7 +146,7 @@ def test_what_mmengine_would_not_take_or_could_not_resume_is_refused(dataset, sc
 
 def test_a_momentum_schedule_needs_an_optimiser_with_momentum(dataset):
     made = tiny_config(dataset, optimizer={"type": "Adagrad"}, lr_schedule=SCHEDULES["momentum"])
-    with pytest.raises(ConfigError, match=r"train\.lr_schedule: optimizer must support momentum"):
+    with pytest.raises(ConfigError, match=r"train\.lr_schedule\[0\] \(\w+\): optimizer must support momentum"):
         check_config(made, "my.py")
 
 

@@ -62,6 +62,8 @@ def test_every_back_end_is_an_extra_of_the_package():
         ({"init_kwargs": {}}, "runtime.visualizer=None"),
         ({"type": "wandb", "init_kwarg": {}}, "Did you mean 'init_kwargs'?"),
         ({"type": "wandb", "save_dir": "x"}, "has no argument 'save_dir'"),
+        (["files", {"type": "files"}], "runtime.visualizer[1] repeats the back-end of entry 0"),
+        ({"type": "files", "img_save_dir": 3}, "runtime.visualizer.img_save_dir: expected str"),
         (3, "runtime.visualizer: expected"),
     ],
 )

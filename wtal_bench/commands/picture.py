@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.options import within
 from wtal_bench.text import table
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the run, draw, write."""
+    within("--seed", args.seed, "[0, 4294967296)")
+    if args.kind is None and not args.list:
+        raise ConfigError(f"say with --kind what to draw: {listing(GENERIC)}, or what --list shows for {args.run}.")
     if args.kind == "tsne" and not args.list:
         from wtal_bench.report.embedding import refuse_without_scikit_learn
 

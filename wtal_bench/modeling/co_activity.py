@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Loss, Outputs
 from wtal_bench.modeling.blocks import full_precision, gather_ranks, masked_softmax, unit
+from wtal_bench.options import at_least
 
 
 class CoActivity(Loss):
@@ -37,7 +38,7 @@ class CoActivity(Loss):
     needs = ("labels", "pairs")
 
     def __init__(self, margin: float = 0.5) -> None:
-        self.margin = margin
+        self.margin = at_least("margin", margin, 0)
 
     def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return {"cas": 0-d}."""

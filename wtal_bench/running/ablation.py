@@ -115,15 +115,17 @@ def load_rows(path: str | Path, data: str | None = None) -> list[Row]:
     path = find(path)
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no YAML: {error}") from error
-    given = tree if isinstance(tree, list) else (tree or {}).get("rows")
-    default = None if isinstance(tree, list) else tree.get("base")
-    own = None if isinstance(tree, list) else (tree or {}).get("data")
+    top = tree if isinstance(tree, Mapping) else {"rows": tree}
+    given, default, own = top.get("rows"), top.get("base"), top.get("data")
+    if not (isinstance(given, list) and given and all(isinstance(entry, Mapping) for entry in given)):
+        raise ConfigError(
+            f"{path} has no rows: an ablation file is YAML with a list `rows`, each a mapping with a name; "
+            "`wtal-bench list --configs 'ablations/*'` shows the shipped ones."
+        )
     if data is not None and own is None:
         raise ConfigError(f"{path} has no {DATA} in its names of configs; choose another config with --base.")
-    if not given:
-        raise ConfigError(f"{path} has no rows.")
     rows = []
     for number, entry in enumerate(given):
         where = f"{path}: row {entry.get('name', number)!r}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -147,6 +148,7 @@ def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
         "profile": _profile(tree.get("profile"), sections["train"], where),
     }
     config = RunConfig(where, tree["method"], dict(tree["model"]), **names, **sections, **mix)
+    _check_storable(tree, where, ())
     _check_train(config.train, f"{where}: train")
     _check_keys(config.test.frame_accuracy, ("threshold",), f"{where}: test.frame_accuracy")
     if config.test.frame_accuracy is not None:
@@ -175,6 +177,19 @@ def _profile(asked: Any, train: Train, where: str) -> str:
             "checkpoint by them: leave the profile out, or select by 'last' or 'val_holdout'."
         )
     return asked or ""
+
+
+def _check_storable(node: Any, where: str, keys: tuple[str, ...]) -> None:
+    """Refuse what no record can hold: NaN, infinity, and texts of broken characters."""
+    if isinstance(node, float) and not math.isfinite(node):
+        raise ConfigError(f"{where}: {'.'.join(keys)}: expected a finite number, got {node}.")
+    if isinstance(node, str) and any("\ud800" <= letter <= "\udfff" for letter in node):
+        raise ConfigError(
+            f"{where}: {'.'.join(keys)}: {node!r} holds bytes that are no text here; give it in UTF-8 (PYTHONUTF8=1)."
+        )
+    if isinstance(node, (Mapping, list, tuple)):
+        for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+            _check_storable(value, where, (*keys, str(key)))
 
 
 def _section(cls: type, given: Mapping[str, Any], where: str) -> Any:

@@ -115,7 +115,7 @@ def _build_mmengine(cls: type[Hook], arguments: dict[str, Any], where: str, name
         arguments.setdefault("rule", "greater")  # every metric of a run is a share of what is right
     try:
         return cls(**arguments)
-    except (TypeError, ValueError, KeyError, AssertionError) as error:
+    except (TypeError, ValueError, KeyError, AssertionError, ImportError) as error:
         raise ConfigError(f"{where} ({name}): {error}") from error
 
 

@@ -69,8 +69,11 @@ def probe(model: Model, videos: VideoSet, config: RunConfig) -> None:
     try:
         with torch.no_grad():
             outputs = model.compute(batch)
+            _check_classes(outputs, len(videos.classes), config.path)
             model.losses(batch)
-        _check_classes(outputs, len(videos.classes), config.path)
+    except ConfigError as error:  # a part that was given what it cannot read does not know which file said so
+        text = str(error)
+        raise ConfigError(text if text.startswith(config.path) else f"{config.path}: {text}") from error
     except (RuntimeError, ValueError, IndexError) as error:
         streams = ", ".join(f"{name} {first}..{end}" for name, (first, end) in videos.store.streams.items())
         raise ConfigError(

@@ -15,6 +15,10 @@ from wtal_bench.options import check_arguments
 from wtal_bench.running.settings import Train
 from wtal_bench.running.tf_adam import TFAdam
 
+GIVEN = ("params", "lr", "weight_decay", "capturable", "differentiable")
+"""Arguments of an optimiser that no config gives: two are `train`'s, the last two serve captured graphs and steps
+that are differentiated through, which the training loop does not make."""
+
 
 class OptimizerStep(OptimWrapper):
     """mmengine's wrapper with autocast and a choice of how accumulated batches are reduced.
@@ -91,14 +95,26 @@ def check_optimizer(train: Train, where: str) -> None:
     for key in ("lr", "weight_decay"):
         if key in arguments:
             raise ConfigError(f"{where}.{key}: write it as train.{key}, which every optimiser reads.")
-    check_arguments(known[name], arguments, where, shown=name, hidden=("params", "lr", "weight_decay"))
+    check_arguments(known[name], arguments, where, shown=name, hidden=GIVEN)
     for key, default in (("betas", Train.betas), ("eps", Train.eps), ("momentum", Train.momentum)):
         value = getattr(train, key)
         if (tuple(value) if isinstance(value, list) else value) != default:
             raise ConfigError(f"{where} is a dict, so train.{key} is not read: write dict(..., {key}={value!r}).")
     if train.weight_decay and "weight_decay" not in inspect.signature(known[name]).parameters:
         raise ConfigError(f"{where}: {name} has no weight decay; remove train.weight_decay={train.weight_decay}.")
-    build_optimizer([nn.Parameter(torch.zeros(1, 1))], train, where)
+    _try_two_steps(train, where, name)
+
+
+def _try_two_steps(train: Train, where: str, name: str) -> None:
+    """Move one parameter: what torch does not check when it builds an optimiser shows in its steps at the latest."""
+    parameter = nn.Parameter(torch.ones(1, 1))
+    optimizer = build_optimizer([parameter], train, where)
+    try:
+        for _ in range(2):
+            parameter.grad = torch.ones(1, 1)
+            optimizer.step()
+    except Exception as error:  # an argument of the wrong kind may surface as anything
+        raise ConfigError(f"{where} ({name}): its arguments cannot make a step: {error}") from error
 
 
 def build_optimizer(
@@ -116,7 +132,7 @@ def build_optimizer(
             del given["weight_decay"]
         try:
             return kind(parameters, **given)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError, LookupError) as error:
             raise ConfigError(f"{where} ({kind.__name__}): {error}") from error
     common = {"lr": train.lr, "weight_decay": train.weight_decay}
     if train.optimizer == "SGD":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ from wtal_bench.running.settings import Train
 
 GIVEN = ("optimizer", "param_name", "last_step")
 """Arguments of a scheduler that the harness gives."""
+
+TRIED = 1000
+"""Positions at most that a check walks through; what comes later is refused when training gets there."""
 
 
 def learning_rate(train: Train, done: int) -> float:
@@ -61,10 +65,10 @@ def check_schedulers(train: Train, where: str) -> None:
         if not isinstance(name, str) or name not in known:
             raise ConfigError(f"{place}.type={name!r}.{did_you_mean(str(name), known)} There are: {listing(known)}.")
         _check_scheduler(known[name], entry, place, train)
-    try:
-        Schedule(train, per_epoch=1000)
-    except (TypeError, ValueError, AssertionError, KeyError) as error:
-        raise ConfigError(f"{where}.lr_schedule: {error}") from error
+    last = max(entry["end"] for entry in train.lr_schedule)
+    schedule = Schedule(train, per_epoch=1, where=where)
+    for position in range(min(last, TRIED) + 1):
+        schedule.at(position)
 
 
 def _check_scheduler(cls: type, entry: Mapping[str, Any], place: str, train: Train) -> None:
@@ -79,6 +83,24 @@ def _check_scheduler(cls: type, entry: Mapping[str, Any], place: str, train: Tra
             f"ends, e.g. end={length or 1000}. Ending with the training, it would change when a run is resumed for "
             "longer."
         )
+    for key, kind, wanted in _PLAIN_KINDS:
+        if key in entry and not kind(entry[key]):
+            raise ConfigError(f"{place}.{key} ({entry['type']}) must be {wanted}; got {entry[key]!r}.")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+_PLAIN_KINDS = (
+    ("begin", _is_count, "a whole number of at least 0"),
+    ("end", _is_count, "a whole number of at least 0"),
+    ("by_epoch", lambda value: type(value) is bool, "True or False"),
+    ("convert_to_iter_based", lambda value: type(value) is bool, "True or False"),
+    ("milestones", lambda value: isinstance(value, (list, tuple)) and all(map(_is_count, value)),
+     "a list of whole numbers"),
+)  # fmt: skip
+"""What mmengine takes as it comes, and would pass over in silence: argument, test, words."""
 
 
 class Schedule:
@@ -87,15 +109,19 @@ class Schedule:
     Args:
         train: with scheduler dicts in `lr_schedule`.
         per_epoch: steps of an epoch.
+        where: key path of `train`, for error texts.
+
+    Raises:
+        ConfigError: a scheduler refuses its arguments; from `at`, it fails or leaves the positive numbers.
     """
 
-    def __init__(self, train: Train, per_epoch: int) -> None:
-        self.per_epoch = per_epoch
+    def __init__(self, train: Train, per_epoch: int, where: str = "train") -> None:
+        self.per_epoch, self._where = per_epoch, f"{where}.lr_schedule"
         self.position = 0
         self._optimizer = build_optimizer([nn.Parameter(torch.zeros(1, 1))], train)
         self._moved = {"lr", "momentum", "betas"} & {*self._optimizer.param_groups[0]}
         given = dict(optimizer=self._optimizer, epoch_length=per_epoch)
-        built = [PARAM_SCHEDULERS.build(copy.deepcopy(dict(entry)), default_args=given) for entry in train.lr_schedule]
+        built = [self._built(entry, f"{self._where}[{at}]", given) for at, entry in enumerate(train.lr_schedule)]
         self._by_epoch = [scheduler for scheduler in built if scheduler.by_epoch]
         self._by_step = [scheduler for scheduler in built if not scheduler.by_epoch]
         self._optimizer.step()  # schedulers complain of a step before their optimiser's
@@ -104,13 +130,32 @@ class Schedule:
         """Rate and momentum of the step after `iteration` steps, as settings of a parameter group."""
         while self.position < iteration:
             self.position += 1
-            for scheduler in self._by_step:
-                scheduler.step()
-            if self.position % self.per_epoch == 0:
-                for scheduler in self._by_epoch:
-                    scheduler.step()
+            try:
+                self._walk()
+            except Exception as error:  # an argument of the wrong kind may surface as anything
+                raise ConfigError(f"{self._where}: step {self.position} cannot be made: {error}") from error
         (group,) = self._optimizer.param_groups
+        if not (math.isfinite(group["lr"]) and group["lr"] >= 0):
+            raise ConfigError(
+                f"{self._where} gives a rate of {group['lr']} at step {self.position}; "
+                "rates are finite and not negative."
+            )
         return {key: group[key] for key in self._moved}
+
+    def _walk(self) -> None:
+        for scheduler in self._by_step:
+            scheduler.step()
+        if self.position % self.per_epoch == 0:
+            for scheduler in self._by_epoch:
+                scheduler.step()
+
+    @staticmethod
+    def _built(entry: Mapping[str, Any], place: str, given: Mapping[str, Any]) -> Any:
+        try:
+            return PARAM_SCHEDULERS.build(copy.deepcopy(dict(entry)), default_args=dict(given))
+        except Exception as error:  # mmengine asserts, often without a word
+            said = str(error) or f"refuses its arguments {dict(entry)!r}"
+            raise ConfigError(f"{place} ({entry['type']}): {said}") from error
 
 
 class LearningRate(Hook):

@@ -35,7 +35,12 @@ def build_backends(config: RunConfig) -> list[dict[str, Any]]:
     where = f"{config.path}: runtime.visualizer"
     if not entries:
         raise ConfigError(f"{where} is empty; the quietest is 'files'.")
-    return [_backend(entry, f"{where}[{at}]" if many else where) for at, entry in enumerate(entries)]
+    backends = [_backend(entry, f"{where}[{at}]" if many else where) for at, entry in enumerate(entries)]
+    names = [backend["type"] for backend in backends]
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise ConfigError(f"{where}[{at}] repeats the back-end of entry {names.index(name)}; name each once.")
+    return backends
 
 
 def _backend(entry: Any, where: str) -> dict[str, Any]:
@@ -53,6 +58,9 @@ def _backend(entry: Any, where: str) -> dict[str, Any]:
                 f"{where}={name!r} needs a package: `pip install {name}` (the extra wtal-bench[{name}]). Importing it "
                 f"says: {error}."
             ) from error
+    for key, value in arguments.items():
+        if name == "files" and not isinstance(value, str):
+            raise ConfigError(f"{where}.{key}: expected str, the name of a file or folder; got {value!r}.")
     if name == "mlflow" and "tracking_uri" not in arguments:
         # mmengine then keeps the store in the run's folder, which newer releases write on request alone
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
