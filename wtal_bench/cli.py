@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
         "list",
         "new-plugin",
         "check-data",
+        "extract",
         "import-features",
         "import-annotations",
         "make-synthetic",
