@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "modeling": COMPONENTS,
     "testing": COMPONENTS | {"modeling", "data", "running"},
     "protocols": VOCABULARY | {"data", "evaluation", "plugins"},
-    "report": VOCABULARY,
+    "report": VOCABULARY | {"evaluation", "protocols", "leaderboard", "data.annotations", "data.locate"},
     "leaderboard": VOCABULARY | {"evaluation", "protocols", "data.annotations", "data.progress"},
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard", "report"},

@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
         "test",
         "infer",
         "picture",
+        "report",
         "sweep",
         "evaluate",
         "compare",
