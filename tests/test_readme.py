@@ -75,7 +75,7 @@ def test_videos_become_features_as_the_readme_says(tmp_path, monkeypatch):
     videos.write_video(tmp_path / "videos" / "a.mp4", videos.greys(40))
     _, extract = block('pip install "wtal-bench[video]"')
     assert (
-        "wtal-bench[pictures,report,video]" in (REPOSITORY / "pyproject.toml").read_text()
+        "wtal-bench[completion,pictures,report,video]" in (REPOSITORY / "pyproject.toml").read_text()
     )  # the test extra brings it
     run(extract)
     assert (tmp_path / "my_data" / "features" / "features.npy").is_file()

@@ -35,6 +35,7 @@ VERBS: dict[str, str] = {
         "import-features",
         "import-annotations",
         "make-synthetic",
+        "completion",
     )
 }
 """Verb -> module, in the order of `--help`."""

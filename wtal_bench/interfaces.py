@@ -281,9 +281,10 @@ class PostProcessor(Component):
     """Called `postprocessor(outputs: VideoOutputs, meta: VideoMeta) -> Detections` for one video, in numpy.
 
     May have `video_scores(outputs) -> [C]`, the scores used for video-level classification mAP, and
-    `snippet_scores(outputs) -> [T,C]`, its curve at the snippets, used for frame accuracy. One that is no
-    `ThresholdDecoder` or `PooledDecoder` may say with `as_core_decoder() -> dict` which settings of those (with their
-    `type`) make its candidates, as nearly as they can, for ideas that fuse or label candidates in place of its NMS.
+    `snippet_scores(outputs) -> [T,C]`, its curve at the snippets, used for frame accuracy and drawn in pictures, with
+    the thresholds that `levels(curve) -> [H] or [C,H]` gives. One that is no `ThresholdDecoder` or `PooledDecoder` may
+    say with `as_core_decoder() -> dict` which settings of those (with their `type`) make its candidates, as nearly as
+    they can, for ideas that fuse or label candidates in place of its NMS.
     """
 
     def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:
