@@ -1,0 +1,114 @@
+"""A diagnosis names the cause of a collapse, from labelled test videos that training never sees."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wtal_bench.protocols import get_protocol
+from wtal_bench.running.diagnosis import Examiner, area_under_curve
+from wtal_bench.structures import Detections, VideoMeta
+
+PROTOCOL = get_protocol("synthetic_tiny/v1")
+SECONDS = 16 / 25
+
+
+def test_area_under_the_curve_is_the_share_of_pairs_in_order():
+    scores, positive = np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, True, False, True])
+    pairs = [1.0 if a > b else 0.5 if a == b else 0.0 for a in scores[positive] for b in scores[~positive]]
+    assert area_under_curve(scores, positive) == pytest.approx(np.mean(pairs))
+    assert area_under_curve(1 - scores, positive) == pytest.approx(1 - np.mean(pairs))
+    assert np.isnan(area_under_curve(scores, np.ones(4, dtype=bool)))
+
+
+def examine(change, videos=8, length=50, classification=0.9, detections=None):
+    """Report on videos with two instances of one class each, whose perfect curves `change` spoils."""
+    rng = np.random.default_rng(0)
+    truth, parts = {}, []
+    for at in range(videos):
+        label = at % len(PROTOCOL.classes)
+        starts = rng.integers(2, 20), rng.integers(28, 40)
+        truth[f"v{at}"] = [(label, start * SECONDS, (start + 6) * SECONDS) for start in starts]
+        inside = np.zeros(length)
+        for start in starts:
+            inside[start : start + 6] = 1
+        meta = VideoMeta(f"v{at}", length * SECONDS, 25.0, 16, length)
+        curve = np.full((length, len(PROTOCOL.classes)), 0.05)
+        curve[:, label] = 0.1 + 0.8 * inside
+        found = Detections.from_rows([(*row, 0.9) for row in truth[f"v{at}"]])
+        parts.append((meta, {"attention": 0.1 + 0.8 * inside}, curve, found))
+    examiner = Examiner(PROTOCOL, truth)
+    for part in parts:
+        meta, attention, curve, found = change(*part)
+        examiner.add(meta, attention, curve, found)
+    return examiner.report(classification)
+
+
+def codes(report):
+    return [cause["code"] for cause in report["causes"]]
+
+
+def test_a_run_that_is_right_has_no_cause_to_name():
+    report = examine(lambda *part: part)
+    assert report["foreground"]["attention"] == {"auc": 1.0, "missed": 0.0, "open": 0.0, "closed": 0.0}
+    assert report["curve"] == {"auc": 1.0, "flat": 0.0}
+    assert report["candidates"] == 1.0
+    assert all(value == pytest.approx(1.0) for value in report["oracles"].values())
+    assert codes(report) == []
+    assert not report["collapsed"]
+
+
+def test_a_mirrored_foreground_is_named():
+    report = examine(
+        lambda meta, fields, curve, found: (meta, {"flow.attention": 1 - fields["attention"]}, curve, found)
+    )
+    assert codes(report) == ["mirrored"]
+    assert "`flow.attention` is mirrored" in report["causes"][0]["text"]
+    assert report["foreground"]["flow.attention"]["auc"] == 0.0
+    assert report["foreground"]["flow.attention"]["missed"] == 1.0
+
+
+@pytest.mark.parametrize(("value", "code"), [(0.99, "saturated open"), (0.01, "saturated closed")])
+def test_an_attention_that_ran_to_an_end_is_named(value, code):
+    rng = np.random.default_rng(0)
+    report = examine(lambda m, f, c, d: (m, {"attention": value + rng.uniform(0, 0.001, len(c))}, c, d))
+    assert codes(report)[0] == code or codes(report)[:2] == ["mirrored", code]
+
+
+def test_tags_that_fail_are_told_from_curves_that_fail():
+    wrong = lambda found: Detections(found.start, found.end, (found.label + 1) % len(PROTOCOL.classes), found.score)  # noqa: E731
+    report = examine(lambda m, f, c, d: (m, f, c, wrong(d)), classification=0.3)
+    assert codes(report)[0] == "tags fail"
+    assert report["oracles"]["as decoded"] == 0.0
+    assert report["oracles"]["true tags, own curve"] > 0.9
+    assert report["collapsed"]
+
+
+def test_a_curve_that_sees_nothing_is_named():
+    rng = np.random.default_rng(1)
+    assert codes(examine(lambda m, f, c, d: (m, f, rng.random(c.shape), d)))[0] == "blind"
+    assert codes(examine(lambda m, f, c, d: (m, f, np.full(c.shape, 0.5), d)))[0] == "flat"
+
+
+def test_thresholds_that_do_not_fit_are_named():
+    whole = lambda meta: Detections.from_rows([(0, 0.0, meta.duration, 0.5)])  # noqa: E731
+    report = examine(lambda m, f, c, d: (m, f, c, whole(m)))
+    assert codes(report) == ["thresholds off"]
+
+
+def test_scores_in_the_wrong_order_are_what_the_true_order_mends():
+    def noisy(meta, fields, curve, found):
+        extra = [(int(found.label[0]), at, at + 0.5, 0.95) for at in np.arange(0.0, meta.duration - 1, 1.0)]
+        rows = [*extra, *zip(found.label, found.start, found.end, found.score)]
+        return meta, fields, curve, Detections.from_rows(rows)
+
+    oracles = examine(noisy)["oracles"]
+    assert oracles["as decoded"] < 0.5
+    assert oracles["own segments, true order"] == pytest.approx(1.0)
+
+
+def test_a_model_without_one_curve_or_attention_is_examined_as_far_as_it_goes():
+    report = examine(lambda meta, fields, curve, found: (meta, {}, None, found))
+    assert report["curve"] == {"auc": None, "flat": None}
+    assert set(report["oracles"]) == {"as decoded", "true tags", "own segments, true order"}
+    assert codes(report) == []

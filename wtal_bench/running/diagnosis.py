@@ -1,0 +1,301 @@
+"""Why a run came out as it did: what its attention, curves, tags and candidates are worth on labelled test videos.
+
+Made after the test, by the evaluator's side: training never sees any of it. Every number is a mean over videos, so a
+long video does not speak for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from wtal_bench.decoding.postprocessors import ThresholdDecoder
+from wtal_bench.evaluation import DetectionTable, GroundTruth
+from wtal_bench.evaluation.overlaps import temporal_iou
+from wtal_bench.interfaces import VideoOutputs
+from wtal_bench.protocols import Protocol
+from wtal_bench.structures import Detections, VideoMeta
+from wtal_bench.text import percent
+
+if TYPE_CHECKING:
+    from wtal_bench.running.runner import Testing
+
+OPEN, CLOSED = 0.95, 0.05
+"""An attention above the first, below the second, says nothing more about its snippet."""
+
+MIRRORED, BLIND, STUCK, TOLD_BADLY = 0.45, 0.6, 0.9, 0.6
+"""Bounds of the patterns `causes` names: AUC of a mirrored foreground and of a curve that is blind, share of snippets
+of a stuck attention, classification mAP of tags that fail."""
+
+COLLAPSED = 0.02
+"""Average mAP below which a run is called collapsed, whatever the reason."""
+
+FOREGROUND = ("attention", "actionness")
+"""Fields that say action or background, of the model or of a stream (`flow.attention`)."""
+
+Instances = list[tuple[int, float, float]]
+"""Rows (class index, start s, end s)."""
+
+
+def area_under_curve(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Probability that a positive snippet scores above a negative one, ties counting half; NaN without both.
+
+    Args:
+        scores: [T] numbers.
+        positive: [T] bool.
+    """
+    count = np.count_nonzero(positive)
+    rest = len(positive) - count
+    if not count or not rest:
+        return float("nan")
+    return float((rankdata(scores)[positive].sum() - count * (count + 1) / 2) / (count * rest))
+
+
+@dataclass
+class _Foreground:
+    """What is kept of a foreground field, a number a video."""
+
+    auc: list[float] = field(default_factory=list)
+    missed: list[float] = field(default_factory=list)
+    open: list[float] = field(default_factory=list)
+    closed: list[float] = field(default_factory=list)
+
+    def add(self, values: np.ndarray, inside: np.ndarray, spans: list[np.ndarray]) -> None:
+        """Args: values [T] of one video, inside [T] bool any instance, spans: [T] bool of every instance."""
+        self.auc.append(area_under_curve(values, inside))
+        mean = values.mean()
+        self.missed += [float(values[span].max() <= mean) for span in spans if span.any()]
+        self.open.append(float((values > OPEN).mean()))
+        self.closed.append(float((values < CLOSED).mean()))
+
+    def summary(self) -> dict[str, float | None]:
+        return {name: _mean(getattr(self, name)) for name in ("auc", "missed", "open", "closed")}
+
+
+class Examiner:
+    """Takes test videos one by one, and says in the end what the run's parts are worth.
+
+    Args:
+        protocol: what is measured.
+        truth: instances of every video under evaluation.
+    """
+
+    def __init__(self, protocol: Protocol, truth: Mapping[str, Instances]) -> None:
+        self.protocol, self.truth = protocol, truth
+        self._foregrounds: dict[str, _Foreground] = {}
+        self._tagged: list[float] = []
+        self._flat: list[float] = []
+        self._found: dict[str, Detections] = {}
+        self._own_curve: dict[str, Detections] = {}
+        self._decoder = ThresholdDecoder(
+            curve="curve",
+            scores="tags",
+            scores_activation="none",
+            class_threshold=0.5,
+            normalize="minmax",
+            thresholds=dict(arange=(0.1, 0.91, 0.1)),
+            contrast=dict(outer=0.25),
+            nms=dict(iou=0.5),
+        )
+
+    def add(
+        self, meta: VideoMeta, foregrounds: Mapping[str, np.ndarray], curve: np.ndarray | None, found: Detections
+    ) -> None:
+        """Take one video.
+
+        Args:
+            meta: the video, its snippets as sampled.
+            foregrounds: field name -> [T].
+            curve: [T,C] or [T,1] the decoder's curve, None for a decoder without one.
+            found: what was detected.
+        """
+        instances = self.truth.get(meta.id, [])
+        self._found[meta.id] = found
+        times = _centres(meta)
+        spans = [(times >= start) & (times < end) for _, start, end in instances]
+        inside = np.logical_or.reduce(spans) if spans else np.zeros(len(times), dtype=bool)
+        for name, values in foregrounds.items():
+            if len(values) == len(times):
+                self._foregrounds.setdefault(name, _Foreground()).add(values, inside, spans)
+        if curve is not None and len(curve) == len(times) and instances:
+            self._add_curve(meta, curve, instances, times)
+
+    def _add_curve(self, meta: VideoMeta, curve: np.ndarray, instances: Instances, times: np.ndarray) -> None:
+        classes = len(self.protocol.classes)
+        curve = np.broadcast_to(curve, (len(curve), classes))
+        tags = sorted({label for label, _, _ in instances})
+        for tag in tags:
+            own = np.zeros(len(times), dtype=bool)
+            for label, start, end in instances:
+                own |= (label == tag) & (times >= start) & (times < end)
+            self._tagged.append(area_under_curve(curve[:, tag], own))
+            self._flat.append(float(np.ptp(curve[:, tag]) < 1e-6))
+        named = np.isin(np.arange(classes), tags).astype(np.float64)
+        self._own_curve[meta.id] = self._decoder({"curve": curve, "tags": named}, meta)
+
+    def report(self, classification: float | None) -> dict[str, Any]:
+        """What was seen.
+
+        Args:
+            classification: video-level classification mAP of the run, or None.
+
+        Returns:
+            "foreground": field -> auc, missed, open, closed; "curve": auc, flat; "candidates" an instance; "oracles":
+            average mAP as decoded, with wrong classes' detections left out, of the run's own curve under the true tags
+            and a plain decoder, and of its own segments in the true order; "classification_mAP"; "collapsed"; "causes".
+        """
+        rows = {
+            "as decoded": self._found,
+            "true tags": {name: _of_classes(found, self._tags(name)) for name, found in self._found.items()},
+            "true tags, own curve": self._own_curve,
+            "own segments, true order": {
+                name: _in_true_order(f, self.truth.get(name, [])) for name, f in self._found.items()
+            },
+        }
+        instances = sum(map(len, self.truth.values()))
+        seen = {
+            "foreground": {name: values.summary() for name, values in sorted(self._foregrounds.items())},
+            "curve": {"auc": _mean(self._tagged), "flat": _mean(self._flat)},
+            "candidates": sum(map(len, self._found.values())) / max(1, instances),
+            "oracles": {name: self._average(found) for name, found in rows.items() if found},
+            "classification_mAP": classification,
+        }
+        seen["collapsed"] = (seen["oracles"].get("as decoded") or 0.0) < COLLAPSED
+        seen["causes"] = causes(seen)
+        return seen
+
+    def _tags(self, name: str) -> set[int]:
+        return {label for label, _, _ in self.truth.get(name, [])}
+
+    def _average(self, videos: Mapping[str, Detections]) -> float:
+        protocol = self.protocol
+        named = {
+            name: [(protocol.classes[label], start, end) for label, start, end in rows]
+            for name, rows in self.truth.items()
+        }
+        truth = GroundTruth.from_rows(named, protocol.classes)
+        preset = next(preset for preset in protocol.presets if preset.rules.grid is None)
+        result = preset.evaluate(DetectionTable.from_videos(videos), truth, protocol.tious)
+        return result.average_over(protocol.averages[protocol.headline])
+
+
+def causes(seen: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The known patterns in a report: [{"code", "text"}], the likeliest cause first; [] where none fits.
+
+    Args:
+        seen: what `Examiner.report` gives (but for "causes").
+    """
+    found = [*_foreground_causes(seen["foreground"]), *_tag_causes(seen), *_curve_causes(seen)]
+    return [{"code": code, "text": text} for code, text in found]
+
+
+def _foreground_causes(fields: Mapping[str, Mapping[str, float | None]]) -> Iterable[tuple[str, str]]:
+    for name, values in fields.items():
+        auc = values["auc"]
+        if auc is not None and auc < MIRRORED:
+            yield (
+                "mirrored",
+                f"`{name}` is mirrored: inside videos it ranks action below background (AUC {auc:.2f}). Its loss is "
+                "content with either sign, so another seed may turn out right.",
+            )
+        for share, code, words in (
+            ("open", "saturated open", "above 0.95"),
+            ("closed", "saturated closed", "below 0.05"),
+        ):
+            if (values[share] or 0) > STUCK:
+                yield (
+                    code,
+                    f"`{name}` has run to an end: it is {words} on {percent(values[share])} % of the snippets and tells "
+                    "action and background apart no longer. A lower rate, or less weight on the loss that pushes it.",
+                )
+
+
+def _tag_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    told, oracles = seen["classification_mAP"], seen["oracles"]
+    own = oracles.get("true tags, own curve")
+    if told is not None and told < TOLD_BADLY:
+        rest = "" if own is None else f" With the true tags a plain decoder gets {percent(own)} from the same curves."
+        yield (
+            "tags fail",
+            f"videos are told apart badly (classification mAP {percent(told)}), so many detections are of classes that "
+            f"are not there.{rest}",
+        )
+
+
+def _curve_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    curve, oracles = seen["curve"], seen["oracles"]
+    if (curve["flat"] or 0) > 0.5:
+        yield (
+            "flat",
+            f"the class curve is flat over time in {percent(curve['flat'])} % of the tagged videos: nothing to threshold.",
+        )
+    elif curve["auc"] is not None and curve["auc"] < BLIND:
+        yield (
+            "blind",
+            f"the class curve hardly tells a class's own instances from the rest of the video (AUC {curve['auc']:.2f}; "
+            "0.5 is chance): the videos' tags are learnt from what surrounds the action.",
+        )
+    decoded, own = oracles.get("true tags"), oracles.get("true tags, own curve")
+    if decoded is None or own is None:
+        return
+    if own > 0.05 and decoded < 0.5 * own:
+        yield (
+            "thresholds off",
+            f"the curves are better than what is decoded from them: {percent(decoded)} with the recipe's decoder, "
+            f"{percent(own)} with a plain one, both under the true tags. Thresholds that are probabilities or scores "
+            "fit one number of classes and one scale.",
+        )
+
+
+def diagnose(testing: Testing) -> dict[str, Any]:
+    """Look at every test video of a finished test once more (see `Examiner.report`); {} where nothing is annotated."""
+    model, metric, opened = testing.model, testing.metric, testing.opened
+    annotated = {name: opened.annotations.videos[name].segments for name in testing.videos.ids}
+    truth = {name: [(s.label, s.start, s.end) for s in segments] for name, segments in annotated.items()}
+    if not any(truth.values()):
+        return {}
+    examiner = Examiner(opened.protocol, truth)
+    foregrounds = [name for name in model.fields if name.rpartition(".")[2] in FOREGROUND]
+    wanted = list(dict.fromkeys([*model.decoder.readable, *foregrounds]))
+    model.eval()
+    for batch in testing.loader:
+        for outputs, meta in model.video_outputs(batch.to(testing.device), wanted):
+            seen = model.decoder_view(outputs)
+            values = {name: _column(outputs[name]) for name in foregrounds if name in outputs}
+            examiner.add(meta, values, None if seen is None else seen[0], metric.detections[meta.id])
+    return examiner.report(metric.report.get("classification_mAP"))
+
+
+def _column(values: VideoOutputs) -> np.ndarray:
+    return np.asarray(values).reshape(len(values), -1).mean(axis=1)
+
+
+def _centres(meta: VideoMeta) -> np.ndarray:
+    index = np.arange(meta.num_snippets) if meta.snippet_index is None else np.asarray(meta.snippet_index)
+    return (index + 0.5) * meta.snippet_seconds
+
+
+def _of_classes(found: Detections, kept: set[int]) -> Detections:
+    return found.take(np.isin(found.label, sorted(kept)))
+
+
+def _in_true_order(found: Detections, instances: Instances) -> Detections:
+    """The same segments, each scored by its largest tIoU with an instance of its class."""
+    score = np.zeros(len(found))
+    for label, start, end in instances:
+        same = found.label == label
+        overlap = temporal_iou(found.start[same], found.end[same], start, end)
+        score[same] = np.maximum(score[same], np.nan_to_num(overlap))
+    return Detections(found.start, found.end, found.label, score)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = [value for value in values if value == value]
+    return float(np.mean(known)) if known else None
+
+
+__all__ = ["Examiner", "area_under_curve", "causes", "diagnose"]
