@@ -20,7 +20,7 @@ import numpy as np
 from wtal_bench.decoding import NMS, Contrast, ThresholdDecoder
 from wtal_bench.structures import VideoMeta
 
-TINY = "--snippets 20 --classes 2 --proposals 5 --repeats 1"
+TINY = "--snippets 20 --classes 2 --proposals 5 --chain 40 --repeats 1"
 """What the test suite runs, so that this file cannot rot."""
 
 DECODERS = {
@@ -172,12 +172,23 @@ def bench_nms(args: argparse.Namespace, rng: np.random.Generator) -> None:
         print(f"  N={count}, soft Gaussian: {best(partial(soft, *columns), 3):.1f} ms")
 
 
+def bench_chain(args: argparse.Namespace) -> None:
+    """Time a chain in which each segment suppresses the next, which no round can decide in parallel."""
+    for count in (args.chain, 2 * args.chain):
+        start = np.arange(count) * 0.5
+        columns = (start, start + 1.0, np.linspace(1, 0, count))
+        rule = NMS(iou=1 / 3)
+        assert len(rule(*columns)[0]) == -(-count // 2)
+        print(f"  chain of {count} conflicts: {best(partial(rule, *columns), args.repeats):.2f} ms")
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--snippets", type=int, default=300, help="T of the decoded video (default 300)")
     parser.add_argument("--classes", type=int, default=20, help="classes kept (default 20)")
     parser.add_argument("--proposals", type=int, nargs="+", default=[100, 200, 500, 1000], help="N per class for NMS")
+    parser.add_argument("--chain", type=int, default=16000, help="segments in a chain of conflicts (default 16000)")
     parser.add_argument("--repeats", type=int, default=20, help="calls a figure is the best of (default 20)")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
@@ -186,6 +197,7 @@ def main() -> None:
     print(f"numpy {np.__version__}, best of {args.repeats}, processor time")
     bench_decoders(args, rng)
     bench_nms(args, rng)
+    bench_chain(args)
 
 
 if __name__ == "__main__":
