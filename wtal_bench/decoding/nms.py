@@ -217,8 +217,8 @@ class _Segments:
         self.rank, self.start, self.end, block = line, start[line], end[line], block[line]
         self.length = self.end - self.start + start.dtype.type(rule.offset)
         self.begin = begins[block]
-        # Groups are laid side by side on one axis. Rounding on that axis is covered by a slack: it only ever lists a pair
-        # too many, and every listed pair is then tested exactly.
+        # Groups are laid side by side on one axis. Rounding on that axis is covered by a slack: it only ever lists a
+        # pair too many, and every listed pair is then tested exactly.
         origin, span = float(start.min()), float(end.max() - start.min()) + rule.offset + 1.0
         key = self.start.astype(np.float64) - origin + block * (2 * span)
         window = self.length.astype(np.float64)
