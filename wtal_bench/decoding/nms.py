@@ -23,6 +23,7 @@ import numpy as np
 from wtal_bench.decoding.soft_nms import soften
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.options import at_least, choose
+from wtal_bench.order import by_group, falling
 
 KINDS = ("hard", "gaussian", "linear")
 
@@ -138,8 +139,8 @@ class NMS:
         rows = np.arange(len(group))
         if self.min_score is not None:
             rows = np.flatnonzero(score > score.dtype.type(self.min_score))
-        order = rows[_falling(score[rows], self.ties == "later_first")]
-        order = order[_by_group(group[order])]
+        order = rows[falling(score[rows], self.ties == "later_first")]
+        order = order[by_group(group[order])]
         return order, _Segments(self, start[order], end[order], group[order])
 
     def ratio(self, inter: np.ndarray, better: np.ndarray, worse: np.ndarray) -> np.ndarray:
@@ -173,27 +174,6 @@ def _check(start: np.ndarray, end: np.ndarray, score: np.ndarray, group: np.ndar
         )
 
 
-def _falling(score: np.ndarray, later_first: bool) -> np.ndarray:
-    """The stable order of falling scores: of equal ones the earlier, or the later, goes first."""
-    order = np.argsort(-score)  # the sort that keeps equal ones in order takes twice as long
-    ranked = score[order]
-    same = ranked[1:] == ranked[:-1]
-    if same.any():
-        tied = np.flatnonzero(np.append(False, same) | np.append(same, False))
-        run = np.cumsum(np.append(True, ~same))[tied] * len(order)
-        place = len(order) - 1 - order[tied] if later_first else order[tied]
-        place = np.sort(run + place) - run
-        order[tied] = len(order) - 1 - place if later_first else place
-    return order
-
-
-def _by_group(group: np.ndarray) -> np.ndarray:
-    """The stable order of rising groups."""
-    if len(group) and int(group.max()) - int(group.min()) < 2**15:
-        group = (group - group.min()).astype(np.int16)  # numpy sorts 16-bit integers by counting
-    return np.argsort(group, kind="stable")
-
-
 class _Segments:
     """Segments on one line, sorted by group and start, with what listing overlapping pairs needs.
 
@@ -213,7 +193,7 @@ class _Segments:
         begins = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
         block = np.repeat(np.arange(len(begins)), np.diff(begins, append=count))
         line = np.argsort(start)
-        line = line[_by_group(block[line])]
+        line = line[by_group(block[line])]
         self.rank, self.start, self.end, block = line, start[line], end[line], block[line]
         self.length = self.end - self.start + start.dtype.type(rule.offset)
         self.begin = begins[block]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from wtal_bench.evaluation.assignment import Segments, assign
 from wtal_bench.evaluation.overlaps import expand_pairs, near_ranges
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth, TableError
+from wtal_bench.order import by_group, falling
 
 TieRule = Literal["last_first", "first_first"]
 
@@ -338,12 +340,20 @@ def _touches_ambiguous(rows: _Rows, truth: GroundTruth, rules: Rules, strict_off
 
 def _ranking(rows: _Rows, rules: Rules) -> np.ndarray:
     """Order by class, then falling score; NaN (strict mode only) before every number."""
-    # sorting is stable, so reading the rows backwards ranks the last of equal scores first
-    step = -1 if rules.ties == "last_first" else 1
-    label, falling = rows.label[::step], -rows.score[::step]
-    real = ~np.isnan(falling)
-    order = np.lexsort((falling, label) if real.all() else (np.where(real, falling, 0.0), real, label))
-    return len(label) - 1 - order if step < 0 else order
+    later_first = rules.ties == "last_first"
+    order = by_group(rows.label)
+    score = rows.score[order]
+    bounds = np.flatnonzero(np.diff(rows.label[order])) + 1
+    for begin, end in pairwise([0, *bounds.tolist(), len(order)]):  # class by class: short sorts stay in the cache
+        part = score[begin:end]
+        unreal = np.isnan(part)
+        if unreal.any():
+            place = np.arange(end - begin)
+            own = np.lexsort((-place if later_first else place, -np.where(unreal, 0.0, part), ~unreal))
+        else:
+            own = falling(part, later_first)
+        order[begin:end] = order[begin:end][own]
+    return order
 
 
 def _assign(
