@@ -72,7 +72,18 @@ PLUGINS_MAY_IMPORT = {
     "numpy",
     "scipy",
 }
-TORCH_FREE = ("errors", "files", "text", "options", "order", "overlay", "recipes", "structures", "interfaces", "registry")
+TORCH_FREE = (
+    "errors",
+    "files",
+    "text",
+    "options",
+    "order",
+    "overlay",
+    "recipes",
+    "structures",
+    "interfaces",
+    "registry",
+)
 TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
 TORCH_FREE += ("data.annotations", "extraction.decode", "extraction.snippets")
 

@@ -298,8 +298,8 @@ def _admit(
         row = row[np.argsort(video[row], kind="stable")]
     if rules.grid is not None:
         table = table.on_grid(rules.grid)
-    rows = _Rows(video[row], label[row], table.start[row], table.end[row], table.score[row], row)
-    return rows, tuple(place), counts
+    rows = _Rows(video, label, table.start, table.end, table.score, np.arange(len(table)))
+    return rows if keep.all() and rules.videos == "all" else rows.take(row), tuple(place), counts
 
 
 def _check_labels(table: DetectionTable, truth: GroundTruth, instances: _Instances, unknown_labels: str) -> None:
@@ -343,8 +343,8 @@ def _ranking(rows: _Rows, rules: Rules) -> np.ndarray:
     later_first = rules.ties == "last_first"
     order = by_group(rows.label)
     score = rows.score[order]
-    bounds = np.flatnonzero(np.diff(rows.label[order])) + 1
-    for begin, end in pairwise([0, *bounds.tolist(), len(order)]):  # class by class: short sorts stay in the cache
+    bounds = np.cumsum(np.bincount(rows.label))[:-1]
+    for begin, end in pairwise([0, *bounds.tolist(), len(score)]):  # class by class: short sorts stay in the cache
         part = score[begin:end]
         unreal = np.isnan(part)
         if unreal.any():

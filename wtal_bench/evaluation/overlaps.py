@@ -32,24 +32,26 @@ def near_ranges(
     """
     if not len(of_group):
         return np.zeros(len(group), dtype=np.int64), np.zeros(len(group), dtype=np.int64)
-    low, size = _group_ranges(group, of_group)
-    if whole_groups:
-        return low, size
-    # most detections are of a class that their video does not show: they are done
-    some = np.flatnonzero(size)
     first, count = np.zeros(len(group), dtype=np.int64), np.zeros(len(group), dtype=np.int64)
-    first[some], count[some] = _near(low[some], start[some], end[some], of_group, of_start, of_end)
+    # most detections are of a class that their video does not show: they are done
+    some, low, after = _with_instances(group, of_group)
+    if whole_groups:
+        first[some], count[some] = low, after - low
+    else:
+        first[some], count[some] = _near(low, start[some], end[some], of_group, of_start, of_end)
     return first, count
 
 
-def _group_ranges(group: np.ndarray, of_group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every row where the instances of its group begin and how many there are: ([N], [N])."""
+def _with_instances(group: np.ndarray, of_group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[M] rows whose group has instances, where those begin, and where they end."""
     groups = int(max(group.max(initial=0), of_group[-1])) + 1
     if groups > 4 * len(group) + 1_000_000:  # a table would take longer than the search
-        low = np.searchsorted(of_group, group)
-        return low, np.searchsorted(of_group, group, side="right") - low
+        low, after = (np.searchsorted(of_group, group, side=side) for side in ("left", "right"))
+        some = np.flatnonzero(after > low)
+        return some, low[some], after[some]
     bounds = np.searchsorted(of_group, np.arange(groups + 1))
-    return bounds[group], np.diff(bounds)[group]
+    some = np.flatnonzero((bounds[1:] > bounds[:-1])[group])
+    return some, bounds[group[some]], bounds[group[some] + 1]
 
 
 def _near(
