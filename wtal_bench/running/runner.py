@@ -281,10 +281,14 @@ def _selecting(config: RunConfig, opened: Opened, model: Model) -> dict[str, str
 
 
 def _checkpoints(folder: Path, selecting: dict[str, str], config: RunConfig, opened: Opened) -> Checkpoints:
-    interval, about = config.train.checkpoint_interval, _about(config, opened)
+    interval, about, seconds = (
+        config.train.checkpoint_interval,
+        _about(config, opened),
+        config.runtime.checkpoint_seconds,
+    )
     if set(selecting) - {""}:
-        return StreamCheckpoints(folder, interval, selecting, about)
-    return Checkpoints(folder, interval, selecting.get(""), about)
+        return StreamCheckpoints(folder, interval, selecting, about, seconds)
+    return Checkpoints(folder, interval, selecting.get(""), about, seconds)
 
 
 def _training_pass(model: Model, gather: Gather, device: torch.device) -> Callable[[int], TrainingPass]:
