@@ -11,12 +11,17 @@ Example:
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.paired import note
 from wtal_bench.decoding import NMS, Contrast, ThresholdDecoder
 from wtal_bench.structures import VideoMeta
 
@@ -132,6 +137,7 @@ def compare(name: str, ours: Callable[[], object], loop: Callable[[], object], r
     """Print both times and their ratio."""
     fast, slow = best(ours, repeats), best(loop, max(3, repeats // 4))
     print(f"  {name}: {fast:.2f} ms, loop {slow:.1f} ms, {slow / fast:.1f}x")
+    note(name, "numpy loop over classes, thresholds and runs", fast / 1e3, slow / 1e3)
 
 
 def bench_decoders(args: argparse.Namespace, rng: np.random.Generator) -> None:
@@ -167,9 +173,16 @@ def bench_nms(args: argparse.Namespace, rng: np.random.Generator) -> None:
         columns += (np.repeat(np.arange(args.classes), count),)
         for name, rule in rules.items():
             np.testing.assert_array_equal(rule(*columns)[0], nms_loop(rule, *columns))
-            compare(f"N={count}, {name}", partial(rule, *columns), partial(nms_loop, rule, *columns), args.repeats)
+            compare(
+                f"NMS, N={count} x {args.classes} classes, {name}",
+                partial(rule, *columns),
+                partial(nms_loop, rule, *columns),
+                args.repeats,
+            )
         soft = NMS(kind="gaussian", sigma=0.3, offset=1.0)
-        print(f"  N={count}, soft Gaussian: {best(partial(soft, *columns), 3):.1f} ms")
+        took = best(partial(soft, *columns), 3)
+        print(f"  N={count}, soft Gaussian: {took:.1f} ms")
+        note(f"soft NMS, N={count} x {args.classes} classes", "", took / 1e3)
 
 
 def bench_chain(args: argparse.Namespace) -> None:
@@ -179,7 +192,9 @@ def bench_chain(args: argparse.Namespace) -> None:
         columns = (start, start + 1.0, np.linspace(1, 0, count))
         rule = NMS(iou=1 / 3)
         assert len(rule(*columns)[0]) == -(-count // 2)
-        print(f"  chain of {count} conflicts: {best(partial(rule, *columns), args.repeats):.2f} ms")
+        took = best(partial(rule, *columns), args.repeats)
+        print(f"  chain of {count} conflicts: {took:.2f} ms")
+        note(f"NMS of a chain of {count} conflicts", "", took / 1e3)
 
 
 def main() -> None:

@@ -20,6 +20,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.paired import note
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate, read_detections
 
@@ -205,6 +208,8 @@ def compare(
     print(
         f"  from tuples {1e3 * fast:.1f} ms; plain loop {plain:.2f} s: {plain / fast:.0f}x (largest AP gap {gap:.1e})"
     )
+    work = f"scoring {name} ({count} detections)"
+    note(work, "official rule in plain Python", fast, plain)
     tuned, _ = best_of(few, lambda: shared_overlap_loop(truth, found, tious))
     print(f"  plain loop with every tIoU computed once for all thresholds {tuned:.2f} s: {tuned / fast:.0f}x")
     ground_truth = GroundTruth.from_rows(truth)
@@ -214,6 +219,7 @@ def compare(
     if args.pandas:
         slow, expected = best_of(1, lambda: pandas_loop(truth, found, tious))
         print(f"  pandas loop {slow:.2f} s: {slow / fast:.0f}x (largest AP gap {largest_gap(values, expected):.1e})")
+        note(work, "official rule over data frames", fast, slow)
     many_truth, many_found = repeated(truth, 10), repeated(found, 10)
     ten, _ = best_of(few, lambda: ours(many_truth, many_found, tious))
     print(f"  ten times the videos: {1e3 * ten:.0f} ms, {ten / fast:.1f} times as long")
@@ -234,6 +240,7 @@ def report_large(detections: int) -> None:
             f"{all_of_them['peak_GiB']:.2f} GiB at most; a tenth of them {few['seconds']:.3f} s, "
             f"{all_of_them['seconds'] / few['seconds']:.1f} times as long"
         )
+        note(f"scoring {count} detections, {kind}, {all_of_them['peak_GiB']:.2f} GiB", "", all_of_them["seconds"])
 
 
 def crowded(detections: int) -> tuple[DetectionTable, GroundTruth]:

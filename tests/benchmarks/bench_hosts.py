@@ -25,7 +25,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.host_steps import STEPS
-from tests.benchmarks.paired import paired
+from tests.benchmarks.paired import note, paired
 from wtal_bench.decoding import PooledDecoder, ThresholdDecoder
 from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.build import build_model
@@ -123,7 +123,9 @@ def bench_step(name: str, args: argparse.Namespace) -> None:
             times[side].append(time.process_time() - began)
     ours, loop = (statistics.median(times[side]) for side in ("ours", "loop"))
     shape = f"B={size} T={length} D={streams}x{width} C={args.classes}"
-    print(f"{name} step, {shape}: ours {ours:.3f} s, loop {loop:.3f} s, ratio {loop / ours:.2f}")
+    ratio = statistics.median(two / one for one, two in zip(times["ours"], times["loop"]))
+    print(f"{name} step, {shape}: ours {ours:.3f} s, loop {loop:.3f} s, ratio {ratio:.2f}")
+    note(f"{name}, training step, {shape}", "loop like the authors'", ours, loop, ratio)
 
 
 def same_gradients(model: Model, p: dict[str, Tensor]) -> None:
@@ -309,6 +311,7 @@ def bench_decoding(name: str, args: argparse.Namespace) -> None:
     )
     shape = f"T={args.snippets}, {args.classes} classes, {len(ours)} detections"
     print(f"{name} decoding, {shape}: {took.text(peer='loop')}")
+    took.note(f"{name}, decoding a video, {shape}", "loop like the authors'")
 
 
 def main() -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+NOTES = "WTAL_BENCHMARK_NOTES"
+"""Environment variable: the file that `python -m tests.benchmarks` reads its table from."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,10 @@ class Paired:
     def ratio(self) -> float:
         """Median over the rounds of peer / ours: above 1 ours is faster."""
         return statistics.median(peer / ours for ours, peer in zip(self.ours, self.peer))
+
+    def note(self, work: str, peer: str) -> None:
+        """Keep the line of the table."""
+        note(work, peer, statistics.median(self.ours), statistics.median(self.peer), self.ratio)
 
     def text(self, unit: str = "ms", peer: str = "peer") -> str:
         """Medians and ratio in words."""
@@ -43,3 +53,13 @@ def paired(
             (ours, peer)[side]()
             times[side].append(clock() - began)
     return Paired(*times)
+
+
+def note(work: str, peer: str, ours: float, theirs: float | None = None, ratio: float | None = None) -> None:
+    """Keep one line of the table, where somebody collects one: seconds of ours and, where there is one, of the peer."""
+    if NOTES in os.environ:
+        if theirs is not None and ratio is None:
+            ratio = theirs / ours
+        line = {"work": work, "peer": peer, "ours": ours, "theirs": theirs, "ratio": ratio}
+        with Path(os.environ[NOTES]).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
