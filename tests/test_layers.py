@@ -24,12 +24,13 @@ except ImportError:  # Python 3.10, where pytest brings it
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
-VOCABULARY = {"errors", "files", "text", "options", "structures", "interfaces"}
+VOCABULARY = {"errors", "files", "text", "options", "order", "structures", "interfaces"}
 COMPONENTS = VOCABULARY | {"registry", "plugins"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "options": {"errors"},
+    "order": set(),
     "overlay": {"errors", "options"},
     "recipes": {"errors", "files", "overlay"},
     "text": set(),
@@ -71,7 +72,18 @@ PLUGINS_MAY_IMPORT = {
     "numpy",
     "scipy",
 }
-TORCH_FREE = ("errors", "files", "text", "options", "overlay", "recipes", "structures", "interfaces", "registry")
+TORCH_FREE = (
+    "errors",
+    "files",
+    "text",
+    "options",
+    "order",
+    "overlay",
+    "recipes",
+    "structures",
+    "interfaces",
+    "registry",
+)
 TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
 TORCH_FREE += ("data.annotations", "extraction.decode", "extraction.snippets")
 

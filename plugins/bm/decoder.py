@@ -55,11 +55,11 @@ class StreamPass(ThresholdDecoder):
             **settings,
         )
 
-    def curves(self, outputs: VideoOutputs, meta: VideoMeta) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def fine_curves(self, outputs: VideoOutputs, meta: VideoMeta) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """As in `ThresholdDecoder`, with this stream's own curve."""
-        kept, weighted, scored_on = super().curves(outputs, meta)
+        kept, weighted, scored_on = super().fine_curves(outputs, meta)
         attention = upsample_linear(np.asarray(outputs[self.attention], dtype=self.precision), self.upsample)
-        curve = self.mix * weighted + (1 - self.mix) * attention[:, None] ** 2
+        curve = self.mix * np.asarray(weighted) + (1 - self.mix) * attention[:, None] ** 2
         if self.sigma > 0:
             curve = gaussian_filter1d(curve, self.sigma, axis=0, mode="reflect", truncate=4.0)
         return kept, curve, scored_on

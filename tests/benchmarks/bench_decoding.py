@@ -11,16 +11,21 @@ Example:
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.paired import note
 from wtal_bench.decoding import NMS, Contrast, ThresholdDecoder
 from wtal_bench.structures import VideoMeta
 
-TINY = "--snippets 20 --classes 2 --proposals 5 --repeats 1"
+TINY = "--snippets 20 --classes 2 --proposals 5 --chain 40 --repeats 1"
 """What the test suite runs, so that this file cannot rot."""
 
 DECODERS = {
@@ -132,6 +137,7 @@ def compare(name: str, ours: Callable[[], object], loop: Callable[[], object], r
     """Print both times and their ratio."""
     fast, slow = best(ours, repeats), best(loop, max(3, repeats // 4))
     print(f"  {name}: {fast:.2f} ms, loop {slow:.1f} ms, {slow / fast:.1f}x")
+    note(name, "numpy loop over classes, thresholds and runs", fast / 1e3, slow / 1e3)
 
 
 def bench_decoders(args: argparse.Namespace, rng: np.random.Generator) -> None:
@@ -167,9 +173,28 @@ def bench_nms(args: argparse.Namespace, rng: np.random.Generator) -> None:
         columns += (np.repeat(np.arange(args.classes), count),)
         for name, rule in rules.items():
             np.testing.assert_array_equal(rule(*columns)[0], nms_loop(rule, *columns))
-            compare(f"N={count}, {name}", partial(rule, *columns), partial(nms_loop, rule, *columns), args.repeats)
+            compare(
+                f"NMS, N={count} x {args.classes} classes, {name}",
+                partial(rule, *columns),
+                partial(nms_loop, rule, *columns),
+                args.repeats,
+            )
         soft = NMS(kind="gaussian", sigma=0.3, offset=1.0)
-        print(f"  N={count}, soft Gaussian: {best(partial(soft, *columns), 3):.1f} ms")
+        took = best(partial(soft, *columns), 3)
+        print(f"  N={count}, soft Gaussian: {took:.1f} ms")
+        note(f"soft NMS, N={count} x {args.classes} classes", "", took / 1e3)
+
+
+def bench_chain(args: argparse.Namespace) -> None:
+    """Time a chain in which each segment suppresses the next, which no round can decide in parallel."""
+    for count in (args.chain, 2 * args.chain):
+        start = np.arange(count) * 0.5
+        columns = (start, start + 1.0, np.linspace(1, 0, count))
+        rule = NMS(iou=1 / 3)
+        assert len(rule(*columns)[0]) == -(-count // 2)
+        took = best(partial(rule, *columns), args.repeats)
+        print(f"  chain of {count} conflicts: {took:.2f} ms")
+        note(f"NMS of a chain of {count} conflicts", "", took / 1e3)
 
 
 def main() -> None:
@@ -178,6 +203,7 @@ def main() -> None:
     parser.add_argument("--snippets", type=int, default=300, help="T of the decoded video (default 300)")
     parser.add_argument("--classes", type=int, default=20, help="classes kept (default 20)")
     parser.add_argument("--proposals", type=int, nargs="+", default=[100, 200, 500, 1000], help="N per class for NMS")
+    parser.add_argument("--chain", type=int, default=16000, help="segments in a chain of conflicts (default 16000)")
     parser.add_argument("--repeats", type=int, default=20, help="calls a figure is the best of (default 20)")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
@@ -186,6 +212,7 @@ def main() -> None:
     print(f"numpy {np.__version__}, best of {args.repeats}, processor time")
     bench_decoders(args, rng)
     bench_nms(args, rng)
+    bench_chain(args)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.paired import note
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate, read_detections
 
@@ -205,6 +208,8 @@ def compare(
     print(
         f"  from tuples {1e3 * fast:.1f} ms; plain loop {plain:.2f} s: {plain / fast:.0f}x (largest AP gap {gap:.1e})"
     )
+    work = f"scoring {name} ({count} detections)"
+    note(work, "official rule in plain Python", fast, plain)
     tuned, _ = best_of(few, lambda: shared_overlap_loop(truth, found, tious))
     print(f"  plain loop with every tIoU computed once for all thresholds {tuned:.2f} s: {tuned / fast:.0f}x")
     ground_truth = GroundTruth.from_rows(truth)
@@ -214,13 +219,42 @@ def compare(
     if args.pandas:
         slow, expected = best_of(1, lambda: pandas_loop(truth, found, tious))
         print(f"  pandas loop {slow:.2f} s: {slow / fast:.0f}x (largest AP gap {largest_gap(values, expected):.1e})")
+        note(work, "official rule over data frames", fast, slow)
     many_truth, many_found = repeated(truth, 10), repeated(found, 10)
     ten, _ = best_of(few, lambda: ours(many_truth, many_found, tious))
     print(f"  ten times the videos: {1e3 * ten:.0f} ms, {ten / fast:.1f} times as long")
 
 
-def large(detections: int) -> None:
-    """Score random detections in this process and print time and peak memory."""
+def score_alone(kind: str, detections: int) -> dict[str, float]:
+    """Score random detections in a process of its own, so that the peak is the peak of this alone."""
+    command = [sys.executable, __file__, "--only", kind, "--large", str(detections)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def report_large(detections: int) -> None:
+    """Many detections over many videos, ten times fewer of them, and a class whose instances all overlap."""
+    for kind, count in (("many", detections), ("crowded", min(20_000, detections))):
+        few, all_of_them = score_alone(kind, max(1, count // 10)), score_alone(kind, count)
+        print(
+            f"{kind}, {count} detections: {all_of_them['seconds']:.2f} s of processor time, "
+            f"{all_of_them['peak_GiB']:.2f} GiB at most; a tenth of them {few['seconds']:.3f} s, "
+            f"{all_of_them['seconds'] / few['seconds']:.1f} times as long"
+        )
+        note(f"scoring {count} detections, {kind}, {all_of_them['peak_GiB']:.2f} GiB", "", all_of_them["seconds"])
+
+
+def crowded(detections: int) -> tuple[DetectionTable, GroundTruth]:
+    """One video and one class of a thousand instances that all overlap: 1000 pairs a detection."""
+    random = np.random.default_rng(0)
+    start, found = random.uniform(0, 100, 1000), random.uniform(0, 100, detections)
+    none, nothing = np.zeros(1000, dtype=np.int32), np.zeros(detections, dtype=np.int32)
+    truth = GroundTruth(("class0",), ("video0",), none, none, start, start + random.uniform(50, 150, 1000))
+    ends = found + random.uniform(50, 150, detections)
+    return DetectionTable(("video0",), nothing, nothing, found, ends, random.random(detections)), truth
+
+
+def many(detections: int) -> tuple[DetectionTable, GroundTruth]:
+    """2000 videos with 15 instances of one of 20 classes each."""
     random = np.random.default_rng(0)
     videos, classes, per_video = 2000, 20, 15
     names = tuple(f"video{index}" for index in range(videos))
@@ -242,9 +276,15 @@ def large(detections: int) -> None:
         start + random.exponential(4, detections),
         random.random(detections),
     )
-    begin = time.perf_counter()
+    return table, truth
+
+
+def large(kind: str, detections: int) -> None:
+    """Score random detections in this process and print time and peak memory."""
+    table, truth = {"many": many, "crowded": crowded}[kind](detections)
+    begin = time.process_time()
     result = evaluate(table, truth, SEVEN)
-    spent = time.perf_counter() - begin
+    spent = time.process_time() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({"detections": detections, "seconds": spent, "peak_GiB": peak, "average": result.average}))
 
@@ -259,10 +299,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9, help="calls a figure is the best of (loops: at most 2)")
     parser.add_argument("--pandas", action="store_true", help="also time the loop over data frames (minutes)")
     parser.add_argument("--large", type=int, default=10_000_000, help="detections of the memory test, 0 = none")
-    parser.add_argument("--only-large", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=("many", "crowded"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.only_large:
-        large(args.large)
+    if args.only:
+        large(args.only, args.large)
         return
     print(
         f"Python {platform.python_version()}, NumPy {np.__version__}, {platform.machine()}, wall time, best of several"
@@ -276,8 +316,7 @@ def main() -> None:
             continue
         compare(name, *read_set(truth_file, found_file, subset), tious, args)
     if args.large:
-        # a process of its own, so that the peak is the peak of this alone
-        subprocess.run([sys.executable, __file__, "--only-large", "--large", str(args.large)], check=True)
+        report_large(args.large)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,19 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.paired import note
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
 
@@ -143,6 +148,7 @@ def compare(title: str, plain: Callable[[], object], ours: Callable[[], object],
         f"   ({'wall' if clock == 0 else 'CPU'} seconds, medians of {repeats}; ratios of single rounds "
         f"{per_round[0]:.2f} .. {per_round[-1]:.2f}; wall ratio {walls[0] / walls[1]:.2f})"
     )
+    note(f"FAC-Net, {title}", "plain version", ours_s, plain_s)
     return plain_s / ours_s
 
 

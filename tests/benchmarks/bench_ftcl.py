@@ -19,13 +19,18 @@ import argparse
 import contextlib
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.paired import note
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
 from wtal_bench.running.config import load_config
@@ -104,6 +109,7 @@ def compare(name: str, plain: Callable, ours: Callable, inputs: tuple[Tensor, ..
     slow = seconds(lambda: backward(plain, inputs), max(3, args.repeats // 10), args)
     fast = seconds(lambda: backward(ours, inputs), args.repeats, args)
     print(f"{name:34} loop {slow * 1e3:9.2f} ms   ours {fast * 1e3:8.3f} ms   {slow / fast:7.1f}x", flush=True)
+    note(f"{name}, {args.pairs} pairs", "loop over cells", fast, slow)
 
 
 def recursions(args: argparse.Namespace) -> None:
@@ -140,6 +146,39 @@ def recursions(args: argparse.Namespace) -> None:
     compare(
         "FSD recursion", loop_edit, lambda a, b: edit_similarity(a, b, sizes[1], sizes[1], gamma=GAMMA), (mu, g), args
     )
+    with_projection(args, random, sizes[1])
+
+
+def with_projection(args: argparse.Namespace, random: Callable[..., Tensor], sizes: Tensor) -> None:
+    """FSD from embeddings on: both versions have one product of matrices in common, below which neither gets."""
+    width = 2 * min(512, args.width)
+    layer = torch.nn.Linear(args.width, width).to(args.device)
+    u, v = (random(args.pairs, args.proposal, args.width) for _ in "uv")
+
+    def halves(x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+        return list(zip(layer(x).chunk(2, dim=-1), layer(y).chunk(2, dim=-1)))
+
+    def plain(x: Tensor, y: Tensor) -> Tensor:
+        return loop_edit(*(loop_cosine(*half) for half in halves(x, y)))
+
+    def ours(x: Tensor, y: Tensor) -> Tensor:
+        return edit_similarity(*(cosine_matrix(*half) for half in halves(x, y)), sizes, sizes, gamma=GAMMA)
+
+    compare(f"FSD from embeddings D={args.width}", plain, ours, (u, v), args)
+    whole = seconds(lambda: learn(layer, ours(u, v)), args.repeats, args)
+    bare = seconds(lambda: learn(layer, sum(half.sum() for pair in halves(u, v) for half in pair)), args.repeats, args)
+    theirs = seconds(lambda: learn(layer, plain(u, v)), max(3, args.repeats // 10), args)
+    print(
+        f"{'  and its layer, gradients and all':34} loop {theirs * 1e3:9.2f} ms   ours {whole * 1e3:8.3f} ms   "
+        f"{theirs / whole:7.1f}x; the layer alone {bare * 1e3:.3f} ms, so {theirs / bare:.1f}x is the limit",
+        flush=True,
+    )
+
+
+def learn(layer: torch.nn.Linear, values: Tensor) -> None:
+    """Gradients of everything."""
+    layer.zero_grad()
+    values.sum().backward()
 
 
 def steps(name: str, args: argparse.Namespace) -> None:
@@ -177,6 +216,7 @@ def steps(name: str, args: argparse.Namespace) -> None:
     rounds = [[seconds(run, 1, args, warm=False) for run in (convolution, step)] for _ in range(args.step_repeats + 1)]
     theirs, ours = (statistics.median(times) for times in zip(*rounds[1:]))
     what = f"{name} step, {len(batch)} videos"
+    note(what, "its convolution alone", ours, theirs)
     print(f"{what:34} conv {theirs * 1e3:9.1f} ms   step {ours * 1e3:8.1f} ms   {ours / theirs:7.3f}x", flush=True)
 
 

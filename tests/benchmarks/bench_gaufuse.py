@@ -26,6 +26,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,9 @@ from scipy.optimize import linprog
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.paired import note
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
 from wtal_bench.running.config import load_config
@@ -346,9 +350,10 @@ def timed(run: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def report(what: str, ours: float, plain: float, note: str) -> None:
+def report(what: str, ours: float, plain: float, remark: str) -> None:
     """Print one comparison."""
-    print(f"{what}: ours {1000 * ours:.1f} ms, plain {1000 * plain:.1f} ms, ratio {plain / ours:.2f}  ({note})")
+    print(f"{what}: ours {1000 * ours:.1f} ms, plain {1000 * plain:.1f} ms, ratio {plain / ours:.2f}  ({remark})")
+    note(what, "published procedure", ours, plain)
 
 
 def main() -> None:

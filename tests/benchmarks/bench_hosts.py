@@ -25,6 +25,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.host_steps import STEPS
+from tests.benchmarks.paired import note, paired
 from wtal_bench.decoding import PooledDecoder, ThresholdDecoder
 from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.build import build_model
@@ -122,7 +123,9 @@ def bench_step(name: str, args: argparse.Namespace) -> None:
             times[side].append(time.process_time() - began)
     ours, loop = (statistics.median(times[side]) for side in ("ours", "loop"))
     shape = f"B={size} T={length} D={streams}x{width} C={args.classes}"
-    print(f"{name} step, {shape}: ours {ours:.3f} s, loop {loop:.3f} s, ratio {loop / ours:.2f}")
+    ratio = statistics.median(two / one for one, two in zip(times["ours"], times["loop"]))
+    print(f"{name} step, {shape}: ours {ours:.3f} s, loop {loop:.3f} s, ratio {ratio:.2f}")
+    note(f"{name}, training step, {shape}", "loop like the authors'", ours, loop, ratio)
 
 
 def same_gradients(model: Model, p: dict[str, Tensor]) -> None:
@@ -301,18 +304,14 @@ def bench_decoding(name: str, args: argparse.Namespace) -> None:
     assert ours.shape == loop.shape, (ours.shape, loop.shape)
     ours, loop = (rows[np.lexsort(np.round(rows, 9).T[::-1])] for rows in (ours, loop))
     np.testing.assert_allclose(ours, loop, rtol=0, atol=1e-9)
-    times = []
-    for run in (lambda: decoder(outputs, video), lambda: decode_loop(decoder, outputs, video, name)):
-        own = []
-        for _ in range(max(3, args.repeats)):
-            began = time.process_time()
-            run()
-            own.append(time.process_time() - began)
-        times.append(1e3 * min(own))
-    print(
-        f"{name} decoding, T={args.snippets}, {args.classes} classes, {len(ours)} detections: ours {times[0]:.1f} ms, "
-        f"loop {times[1]:.0f} ms, {times[1] / times[0]:.1f}x"
+    took = paired(
+        lambda: decoder(outputs, video),
+        lambda: decode_loop(decoder, outputs, video, name),
+        max(15, args.repeats),
     )
+    shape = f"T={args.snippets}, {args.classes} classes, {len(ours)} detections"
+    print(f"{name} decoding, {shape}: {took.text(peer='loop')}")
+    took.note(f"{name}, decoding a video, {shape}", "loop like the authors'")
 
 
 def main() -> None:

@@ -53,6 +53,29 @@ def test_groups_are_suppressed_on_their_own(rule):
     assert rule(start, end, score, group)[0].tolist() == expected
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("iou", [0.0, 0.4])
+def test_groups_far_from_the_origin_stay_apart(precision, iou):
+    start, end, score = segments(5, 200, 3)
+    group = np.arange(200) % 25
+    rule = NMS(iou=iou, precision=precision)
+    np.testing.assert_array_equal(rule(start + 1e6, end + 1e6, score, group)[0], rule(start, end, score, group)[0])
+
+
+@pytest.mark.parametrize("ties", ["later_first", "earlier_first"])
+def test_a_chain_of_conflicts_keeps_every_second(ties):
+    start = np.arange(5000) * 0.5  # each suppresses the next, so nothing is decided before its better neighbour is
+    kept, _ = NMS(iou=1 / 3, ties=ties)(start, start + 1.0, np.linspace(1, 0, 5000))
+    np.testing.assert_array_equal(kept, np.arange(0, 5000, 2))
+
+
+def test_segments_that_crowd_are_suppressed_as_elsewhere():
+    start, end, score = segments(6, 400, 2)
+    start, end = np.append(start, 1e7), np.append(end, 1e7 + 1)
+    score = np.append(score, 0.5)
+    assert NMS(iou=0.7)(start, end, score)[0].tolist() == hard_loop(NMS(iou=0.7), start, end, score)
+
+
 @pytest.mark.parametrize("rule", [RULES[1], RULES[4]], ids=short)
 @pytest.mark.parametrize(("count", "span"), [(40, 30), (500, 15)])
 def test_leaders_are_the_best_kept_rows_that_suppress(rule, count, span):

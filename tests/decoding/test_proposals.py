@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.decoding.loops import contrast_loop, runs_loop
-from wtal_bench.decoding import Contrast, find_runs, proposals
+from wtal_bench.decoding import Contrast, Runs, find_runs, proposals
+from wtal_bench.decoding.curves import Upsampled
 from wtal_bench.errors import ConfigError, DataError
 
 
@@ -29,6 +30,31 @@ def test_runs_equal_the_loop(above, positive, shortest, lone, samples):
         rows = np.stack([runs.column, runs.level, runs.start, runs.end], axis=1).tolist()
         assert rows == runs_loop(curve, thresholds, above, positive, shortest, lone)
         np.testing.assert_array_equal(runs.threshold, thresholds[runs.level])
+
+
+@pytest.mark.parametrize("above", [">", ">="])
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("lone", ["keep", "drop"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_runs_of_an_up_sampled_curve_are_those_of_its_points(above, positive, lone, dtype):
+    thresholds = np.array([-0.25, 0.0, 0.5, 0.25, 0.3, 2.0])
+    for seed, (samples, factor) in enumerate([(2, 2), (2, 24), (3, 1), (9, 8), (40, 5), (61, 24)] * 3):
+        curve = Upsampled(random_curve(seed, samples, 3, dtype), factor)
+        rule = dict(above=above, positive=positive, lone_first_sample=lone)
+        runs, expected = find_runs(curve, thresholds, **rule), find_runs(np.asarray(curve), thresholds, **rule)
+        for name in ("start", "end", "column", "level", "threshold"):
+            np.testing.assert_array_equal(getattr(runs, name), getattr(expected, name))
+        both = [Contrast(outer=None).score(runs, values) for values in (curve, np.asarray(curve))]
+        np.testing.assert_array_equal(*both)
+
+
+def test_runs_that_touch_or_are_out_of_order_are_scored_as_each_alone():
+    curve = random_curve(7, 40, 2)
+    start, end = np.array([20, 3, 10, 0, 12]), np.array([30, 10, 25, 40, 13])
+    column, level = np.array([1, 0, 0, 1, 1]), np.zeros(5, dtype=np.int64)
+    runs = Runs(start, end, column, level, np.zeros(5))
+    score, _ = Contrast(outer=None).score(runs, curve)
+    assert score.tolist() == [curve[a:b, c].mean() for a, b, c in zip(start, end, column)]
 
 
 CONTRASTS = [

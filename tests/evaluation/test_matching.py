@@ -41,14 +41,15 @@ def test_equals_the_greedy_loop(seed, switches):
         np.testing.assert_allclose(row, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("rules", [{}, {"matching": "first"}, {"instance_ties": "first_first"}], ids=str)
 @pytest.mark.parametrize("size", [1, 7, 50])
-def test_blocks_and_chunks_change_nothing(size, monkeypatch):
+def test_blocks_and_chunks_change_nothing(size, rules, monkeypatch):
     truth, found, _ = random_case(3)
-    pair = tables(truth, found)
-    whole = match(*pair, TIOUS).taken_by
+    pair, rules = tables(truth, found), Rules(**rules)
+    whole = match(*pair, TIOUS, rules).taken_by
     monkeypatch.setattr(assignment, "_BLOCK_PAIRS", size)
     monkeypatch.setattr(overlaps, "_CHUNK_PAIRS", size)
-    np.testing.assert_array_equal(match(*pair, TIOUS).taken_by, whole)
+    np.testing.assert_array_equal(match(*pair, TIOUS, rules).taken_by, whole)
 
 
 def test_near_ranges_hold_every_overlap_and_touch():

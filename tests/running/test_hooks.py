@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from tests.running.conftest import tiny_config
+from wtal_bench.running import hooks
 from wtal_bench.running.config import check_config
 from wtal_bench.running.datasets import open_data
-from wtal_bench.running.hooks import FiniteLoss, Progress, seed_everything
+from wtal_bench.running.hooks import Checkpoints, FiniteLoss, Progress, seed_everything
 from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.runner import build_training
 from wtal_bench.running.schedule import learning_rate
@@ -105,3 +106,44 @@ def test_on_a_terminal_the_bar_is_taken_away_however_training_ends(session, monk
     assert bar._bar is None
     said = capsys.readouterr().err
     assert said.rfind("\x1b[?25h") > said.rfind("\x1b[?25l") >= 0  # shown again, after it was hidden
+
+
+class Rounds:
+    """Rounds of training that take a second each, with checkpoints that take `cost`, on a clock of their own."""
+
+    def __init__(
+        self, monkeypatch, tmp_path, cost: float, rounds: int, interval: int = 1, seconds: float | None = None
+    ):
+        self.now, self.cost, self.written = 100.0, cost, []
+        monkeypatch.setattr(hooks, "write_checkpoint", self.write)
+        loop = SimpleNamespace(done=0, end=rounds, stop_training=False)
+        runner = SimpleNamespace(iter=0, train_loop=loop, train_dataloader=[0], model=torch.nn.Linear(1, 1))
+        runner.optim_wrapper = SimpleNamespace(state_dict=dict, _accumulative_counts=1)
+        runner.call_hook = lambda name, **values: None
+        hook = Checkpoints(tmp_path, interval, None, {}, seconds, clock=lambda: self.now)
+        for loop.done in range(1, rounds + 1):
+            self.now += 1.0
+            runner.iter = loop.done
+            hook.after_round(runner)
+        hook.after_train(runner)
+
+    def write(self, path, checkpoint) -> None:
+        self.now += self.cost
+        self.written.append(checkpoint["meta"]["iter"])
+
+
+@pytest.mark.parametrize("cost", [0.5, 2.0, 30.0])
+def test_dear_checkpoints_take_five_percent_of_the_time(monkeypatch, tmp_path, cost):
+    run = Rounds(monkeypatch, tmp_path, cost, rounds=2000)
+    assert run.written[0] == 1
+    assert run.written[-1] == 2000
+    assert 0.04 < (len(run.written) - 1) * cost / (run.now - 100.0) <= 0.05
+
+
+def test_cheap_checkpoints_are_all_written(monkeypatch, tmp_path):
+    assert Rounds(monkeypatch, tmp_path, 0.01, rounds=50, interval=2).written == list(range(2, 51, 2))
+
+
+def test_checkpoints_lie_as_far_apart_as_the_config_says(monkeypatch, tmp_path):
+    assert Rounds(monkeypatch, tmp_path, 0.5, rounds=12, seconds=0).written == list(range(1, 13))
+    assert Rounds(monkeypatch, tmp_path, 0.0, rounds=12, seconds=5).written == [1, 6, 11, 12]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,9 +16,9 @@ import torch
 
 from tests.running.conftest import tiny_config
 from wtal_bench.data.sampling import build_sampling
-from wtal_bench.errors import CheckpointError
+from wtal_bench.errors import CheckpointError, DataError
 from wtal_bench.modeling.build import build_model
-from wtal_bench.running.checkpoint import read_checkpoint
+from wtal_bench.running.checkpoint import read_checkpoint, write_checkpoint
 from wtal_bench.running.config import check_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.hooks import seed_everything
@@ -116,6 +117,7 @@ def test_resuming_repeats_nothing_and_skips_nothing(dataset, tmp_path, unit, fir
 
 def test_resuming_after_kill_minus_nine_in_the_middle_of_an_epoch(dataset, tmp_path):
     tree = tiny_config(dataset, epochs=40)
+    tree["runtime"]["checkpoint_seconds"] = 0
     straight = run(tree, tmp_path / "straight")[1]
     config = tmp_path / "config.json"
     config.write_text(json.dumps(tree))
@@ -235,3 +237,28 @@ def test_two_runs_in_one_folder_are_refused_while_the_first_lives(dataset, tmp_p
     with pytest.raises(Exception, match="another run is using"):
         WorkDir(tmp_path / "run")
     first.release()
+
+
+def test_a_full_disk_is_named_and_the_older_checkpoint_survives(tmp_path):
+    path = tmp_path / "last.pth"
+    write_checkpoint(path, {"weights": torch.zeros(4)})
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(DataError, match=r"cannot write .*last.pth: File too large"):
+            write_checkpoint(path, {f"weights{at}": torch.zeros(300, 300) for at in range(9)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.pth"]
+
+
+def test_checkpoints_further_apart_change_no_bit(dataset, tmp_path):
+    tree = tiny_config(dataset, epochs=4)
+    straight = run(tree, tmp_path / "straight")[1]
+    half = tiny_config(dataset, epochs=2)
+    for made in (tree, half):
+        made["runtime"]["checkpoint_seconds"] = 1e6
+    run(half, tmp_path / "resumed")
+    assert_equal(straight, run(tree, tmp_path / "resumed", resume=True)[1])

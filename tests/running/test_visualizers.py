@@ -6,14 +6,18 @@ import json
 import sys
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+from mmengine.visualization import Visualizer
 
 from tests.helpers import REPOSITORY
 from tests.running.conftest import tiny_config
 from tests.running.test_training import run
 from wtal_bench.errors import ConfigError
 from wtal_bench.running.config import check_config
-from wtal_bench.running.visualizers import BACKENDS, build_backends
+from wtal_bench.running.device import be_deterministic
+from wtal_bench.running.visualizers import BACKENDS, FIGURE, LateVisualizer, build_backends
 
 try:
     import tomllib
@@ -107,3 +111,29 @@ def test_a_tracker_gets_the_config_and_the_curves_beside_the_files(dataset, tmp_
     assert "cls_pre" in curves[-1]
     assert wandb.logged[-1] == "closed"
     assert list((tmp_path / "run").glob("*/vis_data/scalars.json"))
+
+
+def test_a_figure_is_made_when_somebody_draws():
+    made = LateVisualizer.get_instance("late", vis_backends=[])
+    assert Visualizer.get_current_instance() is made  # where hooks of mmengine look
+    assert not set(FIGURE) & set(vars(made))
+    made.set_image(np.zeros((8, 8, 3), np.uint8))
+    made.draw_bboxes(np.array([1, 1, 5, 5]))
+    assert made.get_image().shape == (8, 8, 3)
+    assert made.get_image().any()
+    with pytest.raises(AttributeError, match="no attribute 'figsave'"):
+        _ = made.figsave
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_torch_is_asked_for_determinism_with_or_without_its_compiler(compiled):
+    before = torch.are_deterministic_algorithms_enabled()
+    try:
+        for wanted in (True, False, True):
+            be_deterministic(wanted, compiled)
+            assert torch.are_deterministic_algorithms_enabled() == wanted
+            assert torch.is_deterministic_algorithms_warn_only_enabled()
+            if compiled:
+                assert torch._inductor.config.deterministic == wanted
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=True)

@@ -1,7 +1,8 @@
 """Non-maximum suppression of segments: hard and soft, all classes and videos in one call, no compiled code.
 
 Hard suppression gives the kept set of the greedy loop exactly: pairs that suppress each other are listed sparsely
-(sort, searchsorted), then every segment without an undecided better neighbour is accepted, round by round.
+(sort, searchsorted), then every segment without an undecided better neighbour is accepted, round by round. Where
+rounds decide little (a chain, each suppressing the next), the pairs that are left are walked through once, best first.
 
     overlap  "union"  inter / (length_i + length_j - inter)        BaS-Net, ACM-Net, FTCL, ECM, CoLA, UM, STPN, OpenTAD
              "self"   inter / length of the lower-scored segment   FAC-Net, RSKP, GauFuse
@@ -15,7 +16,6 @@ Hard suppression gives the kept set of the greedy loop exactly: pairs that suppr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ import numpy as np
 from wtal_bench.decoding.soft_nms import soften
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.options import at_least, choose
+from wtal_bench.order import by_group, falling
 
 KINDS = ("hard", "gaussian", "linear")
 
@@ -107,8 +108,10 @@ class NMS:
         dropped = segments.dropped()
         takes = np.where(dropped, len(order), np.arange(len(order)))
         if len(order):
-            by_key = np.argsort(segments.key)
-            for better, worse in segments.conflicts_across(by_key[~dropped[by_key]], by_key[dropped[by_key]]):
+            lost = dropped[segments.rank]
+            sides = np.flatnonzero(~lost), np.flatnonzero(lost)
+            for earlier, later in (sides, sides[::-1]):
+                better, worse = segments.conflicts_behind(earlier, later)
                 by_kept = ~dropped[better]
                 np.minimum.at(takes, worse[by_kept], better[by_kept])
         leader = np.full(len(group), -1, dtype=np.int64)
@@ -136,19 +139,15 @@ class NMS:
         rows = np.arange(len(group))
         if self.min_score is not None:
             rows = np.flatnonzero(score > score.dtype.type(self.min_score))
-        if self.ties == "earlier_first":
-            order = rows[np.argsort(-score[rows], kind="stable")]
-        else:
-            order = rows[np.argsort(score[rows], kind="stable")[::-1]]
-        label = group[order]
-        if len(order) and int(label.max()) - int(label.min()) < 2**15:
-            label = (label - label.min()).astype(np.int16)  # numpy sorts 16-bit integers by counting
-        order = order[np.argsort(label, kind="stable")]
+        order = rows[falling(score[rows], self.ties == "later_first")]
+        order = order[by_group(group[order])]
         return order, _Segments(self, start[order], end[order], group[order])
 
     def ratio(self, inter: np.ndarray, better: np.ndarray, worse: np.ndarray) -> np.ndarray:
         """Overlap from the intersection and the lengths of the better- and the lower-scored segment; empty: 0."""
         whole = worse if self.overlap == "self" else better + worse - inter
+        if whole.size and whole.min() > 0:
+            return inter / whole
         return np.divide(inter, whole, out=np.zeros_like(inter), where=whole > 0)
 
     def suppresses(self, overlap: np.ndarray) -> np.ndarray:
@@ -176,91 +175,140 @@ def _check(start: np.ndarray, end: np.ndarray, score: np.ndarray, group: np.ndar
 
 
 class _Segments:
-    """Segments in ranking order (group ascending, best first), with what listing overlapping pairs needs."""
+    """Segments on one line, sorted by group and start, with what listing overlapping pairs needs.
+
+    Attributes:
+        rank: [N] of each segment on the line, its place in ranking order (group ascending, best first).
+        start, end, length: [N] in the order of the line.
+        reach: [N] the place on the line before which everything starts that a segment may suppress behind itself.
+        begin: [N] rank of the best segment of its group.
+    """
 
     def __init__(self, rule: NMS, start: np.ndarray, end: np.ndarray, group: np.ndarray) -> None:
-        self.rule, self.start, self.end = rule, start, end
-        self.length = end - start + start.dtype.type(rule.offset)
-        if not len(start):
+        """Take [N] columns in ranking order."""
+        self.rule, count = rule, len(start)
+        if not count:
+            self.rank = np.zeros(0, dtype=np.int64)
             return
-        # Groups are laid side by side on one axis, so far apart that no pair reaches across. Rounding on that axis is
-        # covered by a slack: it only ever lists a pair too many, and every listed pair is then tested exactly.
-        block = np.cumsum(np.diff(group, prepend=group[0]) != 0)
+        begins = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
+        block = np.repeat(np.arange(len(begins)), np.diff(begins, append=count))
+        line = np.argsort(start)
+        line = line[by_group(block[line])]
+        self.rank, self.start, self.end, block = line, start[line], end[line], block[line]
+        self.length = self.end - self.start + start.dtype.type(rule.offset)
+        self.begin = begins[block]
+        # Groups are laid side by side on one axis. Rounding on that axis is covered by a slack: it only ever lists a
+        # pair too many, and every listed pair is then tested exactly.
         origin, span = float(start.min()), float(end.max() - start.min()) + rule.offset + 1.0
-        self.key = start.astype(np.float64) - origin + block * (2 * span)
+        key = self.start.astype(np.float64) - origin + block * (2 * span)
         window = self.length.astype(np.float64)
         if rule.overlap == "union":
             # inter <= length - distance and union >= length, so IoU >= t needs distance <= (1 - t) * length
             window = window * (1.0 - rule.iou)
         if rule.suppresses(np.zeros(1, dtype=start.dtype))[0]:
-            window = np.full(len(start), span)
+            window = np.full(count, span)
         exact = start.dtype == np.float64
-        self.limit = self.key + window + (1e-9 if exact else 4e-6) * (self.key[-1] + span + abs(origin))
-        self.block = block
-
-    def reached(self, earlier: np.ndarray, later: np.ndarray) -> np.ndarray:
-        """For rows `earlier`: how many of `later` (sorted by key) start before the end of their window."""
-        return np.searchsorted(self.key[later], self.limit[earlier], side="right")
+        limit = key + window + (1e-9 if exact else 4e-6) * (key[-1] + span + abs(origin))
+        self.reach = np.minimum(_places_before(key, limit), np.append(begins[1:], count)[block])
 
     def conflicts(
         self, earlier: np.ndarray, later: np.ndarray, first: np.ndarray, last: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (better, worse) of rows that suppress, among `earlier[i]` with `later[first[i]:last[i]]`."""
-        count = np.maximum(last - first, 0)
-        a = np.repeat(earlier, count)
-        b = later[np.arange(len(a)) + np.repeat(first - (np.cumsum(count) - count), count)]
-        rule = self.rule
-        inter = np.minimum(self.end[a], self.end[b]) - np.maximum(self.start[a], self.start[b])
-        inter = np.maximum(inter + inter.dtype.type(rule.reach), 0)
-        better, worse = np.minimum(a, b), np.maximum(a, b)
-        hit = rule.suppresses(rule.ratio(inter, self.length[better], self.length[worse]))
-        return better[hit], worse[hit]
+        """Pairs (better, worse) of ranks that suppress, among `earlier[i]` with `later[first[i]:last[i]]`.
 
-    def conflicts_across(self, one: np.ndarray, other: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pairs (better, worse) with one row from each of two disjoint sets (sorted by key), in two parts."""
-        for earlier, later in ((one, other), (other, one)):
-            first = np.searchsorted(self.key[later], self.key[earlier])
-            yield self.conflicts(earlier, later, first, self.reached(earlier, later))
+        `earlier` and `later` are places on the line; every one of `later[first[i]:]` lies behind `earlier[i]`.
+        """
+        rule, count = self.rule, np.maximum(last - first, 0)
+        after = np.cumsum(count)
+        b = later[np.arange(after[-1] if len(after) else 0) + np.repeat(first - (after - count), count)]
+        inter = np.minimum(np.repeat(self.end[earlier], count), self.end[b])
+        inter -= self.start[b]  # the later start of the two
+        inter += inter.dtype.type(rule.reach)
+        np.maximum(inter, 0, out=inter)
+        length, other = np.repeat(self.length[earlier], count), self.length[b]
+        if rule.overlap == "self":
+            swap = np.repeat(self.rank[earlier], count) > self.rank[b]
+            length, other = np.where(swap, other, length), np.where(swap, length, other)
+        hit = np.flatnonzero(rule.suppresses(rule.ratio(inter, length, other)))
+        one, two = np.repeat(self.rank[earlier], count)[hit], self.rank[b[hit]]
+        return np.minimum(one, two), np.maximum(one, two)
+
+    def conflicts_behind(self, earlier: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs (better, worse) of ranks, one from each of two disjoint sets of places (ascending), `later` behind."""
+        before = self._counts(later)
+        return self.conflicts(earlier, later, before[earlier], before[self.reach[earlier]])
+
+    def _counts(self, places: np.ndarray) -> np.ndarray:
+        """[N+1] how many of `places` lie before each place."""
+        counts = np.zeros(len(self.rank) + 1, dtype=np.int64)
+        counts[places + 1] = 1
+        return np.cumsum(counts, out=counts)
 
     def dropped(self) -> np.ndarray:
-        """[N] bool: what the greedy loop drops."""
-        dropped = np.zeros(len(self.start), dtype=bool)
+        """[N] bool in ranking order: what the greedy loop drops."""
+        dropped = np.zeros(len(self.rank), dtype=bool)
         if len(dropped):
-            self._decide(np.argsort(self.key), dropped)
+            self._decide(np.arange(len(dropped)), dropped)
         return dropped
 
-    def _decide(self, rows: np.ndarray, dropped: np.ndarray) -> None:
-        """Mark in `dropped` those of `rows` (sorted by key) that the greedy loop over `rows` drops."""
-        first, last = np.arange(1, len(rows) + 1), self.reached(rows, rows)
-        if (last - first).sum() > _PAIRS_PER_ROW * len(rows):
-            best = np.zeros(len(dropped), dtype=bool)
-            best[_best_quarter(np.sort(rows), self.block)] = True
-            head = best[rows]
+    def _decide(self, places: np.ndarray, dropped: np.ndarray) -> None:
+        """Mark in `dropped` those of `places` (ascending) that the greedy loop over them drops."""
+        first, last = np.arange(1, len(places) + 1), self._counts(places)[self.reach[places]]
+        if (last - first).sum() > _PAIRS_PER_ROW * len(places):
+            head = self._best_quarter(places)
             if not head.all():
-                self._decide(rows[head], dropped)
-                kept, rest = rows[head & ~dropped[rows]], rows[~head]
-                for _, worse in self.conflicts_across(kept, rest):
-                    dropped[worse] = True
-                self._decide(rest[~dropped[rest]], dropped)
+                self._decide(places[head], dropped)
+                rest = places[~head]
+                kept = places[head & ~dropped[self.rank[places]]]
+                dropped[self.conflicts_behind(kept, rest)[1]] = True
+                rest = rest[~dropped[self.rank[rest]]]
+                dropped[self.conflicts_behind(rest, kept)[1]] = True
+                self._decide(rest[~dropped[self.rank[rest]]], dropped)
                 return
-        better, worse = self.conflicts(rows, rows, first, last)
-        while len(better):
-            # A row that no live pair calls worse has no undecided better neighbour: it stays and drops its neighbours.
-            blocked = np.zeros(len(dropped), dtype=bool)
-            blocked[worse] = True
-            dropped[worse[~blocked[better]]] = True
-            live = ~(dropped[better] | dropped[worse])
-            better, worse = better[live], worse[live]
+        _settle(*self.conflicts(places, places, first, last), dropped)
+
+    def _best_quarter(self, places: np.ndarray) -> np.ndarray:
+        """Which of `places` are the best of their group: a quarter of the longest group's number, at least 16."""
+        rank = self.rank[places]
+        counts = self._counts(rank)
+        nth = counts[rank] - counts[self.begin[places]]
+        return nth < max(16, (int(nth.max()) + 1) // 4)
+
+
+def _places_before(key: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """[N] how many of the rising `key` are <= every limit, or a few more: a table where that is cheaper."""
+    cells = 4 * len(key)
+    span = key[-1] - key[0]
+    if span > 1e-6:  # a cell must be wider than nothing
+        scale = cells / span
+        cell = ((key - key[0]) * scale).astype(np.int64)
+        wanted = np.clip((limit - key[0]) * scale, 0, cells).astype(np.int64)
+        inside = np.bincount(cell, minlength=cells + 1)
+        # all keys of a limit's own cell count: few, unless the keys crowd
+        if inside[wanted].sum() <= len(key):
+            return np.cumsum(inside)[wanted]
+    return np.searchsorted(key, limit, side="right")
 
 
 _PAIRS_PER_ROW = 6
 """Above so many pairs a row it is cheaper to decide the best rows first: what they drop needs no pairs of its own."""
 
 
-def _best_quarter(rows: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """The first rows (ascending) of every block: a quarter of the longest block's number, at least 16."""
-    block = block[rows]
-    begins = np.flatnonzero(np.concatenate([[True], block[1:] != block[:-1]]))
-    sizes = np.diff(begins, append=len(block))
-    place = np.arange(len(block)) - np.repeat(begins, sizes)
-    return rows[place < max(16, sizes.max() // 4)]
+def _settle(better: np.ndarray, worse: np.ndarray, dropped: np.ndarray) -> None:
+    """Mark in `dropped` what the greedy loop drops, by all pairs of ranks that suppress."""
+    before = 2 * len(better)
+    while len(better) and 4 * len(better) < 3 * before:
+        before = len(better)
+        # A row that no live pair calls worse has no undecided better neighbour: it stays and drops its neighbours.
+        blocked = np.zeros(len(dropped), dtype=bool)
+        blocked[worse] = True
+        dropped[worse[~blocked[better]]] = True
+        live = ~(dropped[better] | dropped[worse])
+        better, worse = better[live], worse[live]
+    if len(better):
+        order = np.argsort(better)
+        lost = bytearray(len(dropped))
+        for one, other in zip(better[order].tolist(), worse[order].tolist()):
+            if not lost[one]:
+                lost[other] = 1
+        dropped |= np.frombuffer(lost, dtype=bool)

@@ -17,6 +17,7 @@ from wtal_bench.decoding.curves import (
     ACTIVATIONS,
     Curve,
     Thresholds,
+    Upsampled,
     action_scores,
     check_upsample,
     read_field,
@@ -239,7 +240,14 @@ class ThresholdDecoder(PostProcessor):
         return kept
 
     def curves(self, outputs: VideoOutputs, meta: VideoMeta) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """What `candidates` thresholds and scores.
+        """`fine_curves` as arrays."""
+        kept, runs_on, scored_on = self.fine_curves(outputs, meta)
+        return kept, np.asarray(runs_on), None if scored_on is None else np.asarray(scored_on)
+
+    def fine_curves(
+        self, outputs: VideoOutputs, meta: VideoMeta
+    ) -> tuple[np.ndarray, np.ndarray | Upsampled, np.ndarray | Upsampled | None]:
+        """What `candidates` thresholds and scores; a decoder with curves of its own overrides this.
 
         Returns:
             [K] kept classes; the up-sampled curve [N,K], or [N,1] if it is class-agnostic; the up-sampled score curve
@@ -248,9 +256,9 @@ class ThresholdDecoder(PostProcessor):
         scores = self.class_scores(outputs, meta.id)
         kept = self.kept_classes(scores)
 
-        def ready(curve: Curve) -> np.ndarray:
-            values = curve.evaluate(outputs, len(scores), meta.id, self.precision)
-            values = values[:, None] if values.ndim == 1 else values[:, kept]
+        def ready(curve: Curve) -> np.ndarray | Upsampled:
+            values = curve.evaluate(outputs, len(scores), meta.id, self.precision, kept)
+            values = values[:, None] if values.ndim == 1 else values
             return upsample(values, self.upsample, meta.frames)
 
         runs_on = ready(self.curve)
@@ -265,18 +273,23 @@ class ThresholdDecoder(PostProcessor):
     def candidates(self, outputs: VideoOutputs, meta: VideoMeta) -> Candidates:
         """Scored segments before NMS and clamping, sorted by (class, threshold, start)."""
         scores = self.class_scores(outputs, meta.id)
-        kept, runs_on, scored_on = self.curves(outputs, meta)
+        kept, runs_on, scored_on = self.fine_curves(outputs, meta)
+        runs_on = np.asarray(runs_on) if self.thresholds.relative else runs_on
         runs = find_runs(runs_on, self.thresholds.levels(runs_on), **self.runs)
         if runs_on.shape[1] == 1 and len(kept) != 1:
             runs = runs.tiled(len(kept))
         shape = (len(runs_on), len(kept))
-        runs_on = np.broadcast_to(runs_on, shape)
-        scored_on = None if scored_on is None else np.broadcast_to(scored_on, shape)
+        scored_on = None if scored_on is None else _wide(scored_on, shape)
         if self.run_share == 0.0 and scored_on is not None:
             score, inside = self.contrast.score(runs, scored_on, scores[kept])
         else:
             score, inside = self.contrast.score(
-                runs, runs_on, scores[kept], zero_below=self.zero_below, share=self.run_share, plus=scored_on
+                runs,
+                _wide(runs_on, shape),
+                scores[kept],
+                zero_below=self.zero_below,
+                share=self.run_share,
+                plus=scored_on,
             )
         return Candidates(
             runs.start.astype(np.float64),
@@ -286,6 +299,10 @@ class ThresholdDecoder(PostProcessor):
             inside,
             TimeAxis(self.time, shape[0], meta),
         )
+
+
+def _wide(curve: np.ndarray | Upsampled, shape: tuple[int, int]) -> np.ndarray | Upsampled:
+    return curve if curve.shape == shape else np.broadcast_to(curve, shape)
 
 
 def _weighted_fields(given: str | Mapping[str, float], where: str) -> dict[str, float]:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
+from wtal_bench.decoding.curves import Upsampled
 from wtal_bench.errors import DataError
 from wtal_bench.options import at_least, choose
 
@@ -55,7 +57,7 @@ class Runs:
 
 
 def find_runs(
-    curve: np.ndarray,
+    curve: np.ndarray | Upsampled,
     thresholds: np.ndarray,
     *,
     above: str = ">",
@@ -66,7 +68,7 @@ def find_runs(
     """List the runs of every column above every threshold.
 
     Args:
-        curve: [N,K] or [N] (one column).
+        curve: [N,K] or [N] (one column), or [N,K] up-sampled: its points are then not laid out.
         thresholds: [H] for all columns, or [K,H].
         above: ">" or ">=" (compared in the curve's type: float32 curves meet float32 thresholds).
         positive: a sample must also be > 0 (BaS-Net, CoLA, ECM: they zero what is below and look for > 0).
@@ -81,28 +83,67 @@ def find_runs(
     choose("above", above, (">", ">="))
     choose("lone_first_sample", lone_first_sample, ("keep", "drop"))
     at_least("min_length", min_length, 1, whole=True)
-    curve = curve[:, None] if curve.ndim == 1 else curve
+    if isinstance(curve, np.ndarray) and curve.ndim == 1:
+        curve = curve[:, None]
     levels = np.asarray(thresholds, dtype=curve.dtype)
-    if curve.ndim != 2 or levels.ndim not in (1, 2) or (levels.ndim == 2 and len(levels) != curve.shape[1]):
+    if len(curve.shape) != 2 or levels.ndim not in (1, 2) or (levels.ndim == 2 and len(levels) != curve.shape[1]):
         raise DataError(f"a curve [N,K] and thresholds [H] or [K,H] are needed, got {curve.shape} and {levels.shape}.")
-    samples, columns = curve.shape
-    levels = np.broadcast_to(levels, (columns, levels.shape[-1]))
-    values, limits = np.ascontiguousarray(curve.T)[:, None, :], levels[:, :, None]
-    on = np.zeros((columns, levels.shape[1], samples + 2), dtype=bool)
-    inner = on[:, :, 1:-1]
-    np.greater(values, limits, out=inner) if above == ">" else np.greater_equal(values, limits, out=inner)
-    if positive:
-        inner &= values > 0
+    levels = np.broadcast_to(levels, (curve.shape[1], levels.shape[-1]))
+    test = _Test(np.greater if above == ">" else np.greater_equal, positive)
+    row, start, end = (_fine_runs if isinstance(curve, Upsampled) else _runs)(curve, levels, test)
     if lone_first_sample == "drop":
-        inner[:, :, 0] &= inner[:, :, 1:].any(axis=-1)
+        lone = (start == 0) & (end == 1) & (np.bincount(row, minlength=levels.size)[row] == 1)
+        row, start, end = row[~lone], start[~lone], end[~lone]
+    column, level = np.divmod(row, levels.shape[1])
+    runs = Runs(start, end, column, level, levels[column, level])
+    return runs if min_length == 1 else runs.take(end - start >= min_length)
+
+
+@dataclass(frozen=True)
+class _Test:
+    """Whether values are above their limits."""
+
+    above: np.ufunc
+    positive: bool
+
+    def __call__(self, values: np.ndarray, limits: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        on = self.above(values, limits, out=out)
+        if self.positive:
+            on &= values > 0
+        return on
+
+
+def _runs(curve: np.ndarray, levels: np.ndarray, test: _Test) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of a curve [N,K] and levels [K,H], every run's row of the table [K*H], first sample, and one past its last."""
+    samples = len(curve)
+    on = np.zeros((*levels.shape, samples + 2), dtype=bool)
+    test(np.ascontiguousarray(curve.T)[:, None, :], levels[:, :, None], out=on[:, :, 1:-1])
     # rises and falls alternate in the flattened table, because every row begins and ends with False
     edges = np.flatnonzero(on.ravel()[1:] != on.ravel()[:-1])
     rise, fall = edges[::2], edges[1::2]
     row, start = np.divmod(rise, samples + 2)
-    end = start + (fall - rise)
-    column, level = np.divmod(row, levels.shape[1])
-    runs = Runs(start, end, column, level, levels[column, level])
-    return runs if min_length == 1 else runs.take(end - start >= min_length)
+    return row, start, start + (fall - rise)
+
+
+def _fine_runs(curve: Upsampled, levels: np.ndarray, test: _Test) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_runs`: only the points between two snippets that lie on both sides of a level are looked at."""
+    below, slope, past = curve.below, curve.slope, curve.past
+    snippets, factor = past.shape
+    on = np.zeros((*levels.shape, 2 * snippets + 2), dtype=bool)
+    for point in (0, -1):  # the first and the last point of every snippet
+        ends = slope * past[:, point] + below
+        test(ends[:, None, :], levels[:, :, None], out=on[:, :, 1 - point : 2 * snippets + 1 : 2])
+    edges = np.flatnonzero(on.ravel()[1:] != on.ravel()[:-1])
+    row, at = np.divmod(edges, 2 * snippets + 2)
+    snippet, within = np.divmod(at, 2)
+    place = snippet * factor
+    inner = np.flatnonzero(within)
+    column, level = np.divmod(row[inner], levels.shape[1])
+    snippet = snippet[inner]
+    points = slope[column, snippet][:, None] * past[snippet] + below[column, snippet][:, None]
+    passed = test(points, levels[column, level][:, None]).sum(axis=1)
+    place[inner] += np.where(inner % 2, passed, factor - passed)  # edges with an odd number are falls
+    return row[::2], place[::2], place[1::2]
 
 
 @dataclass(frozen=True)
@@ -174,12 +215,12 @@ class Contrast:
     def score(
         self,
         runs: Runs,
-        curve: np.ndarray,
+        curve: np.ndarray | Upsampled,
         video_scores: np.ndarray | None = None,
         *,
         zero_below: bool = False,
         share: float = 1.0,
-        plus: np.ndarray | None = None,
+        plus: np.ndarray | Upsampled | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Score runs on `share * curve + plus`.
 
@@ -209,13 +250,7 @@ class Contrast:
 
     def _statistics(self, runs: Runs, table: _Samples) -> tuple[np.ndarray, np.ndarray]:
         """[R] inside statistics and [R] outside means, in the curve's type."""
-        inner = (runs.start, np.minimum(runs.end + self.overhang, table.count))
-        values, first, count = table.of(runs, [inner], below=self.overhang > 0)
-        if self.inside == "max":
-            values[first] = -np.inf
-            inside = np.maximum.reduceat(values, first)
-        else:
-            inside = _mean(values, first, count)
+        inside = self._inside(runs, table)
         if self.outer is None:
             return inside, np.zeros_like(inside)
         left, right, stop = self.flanks(runs, table.count)
@@ -223,6 +258,18 @@ class Contrast:
         if self.sides == "joined":
             return inside, _mean(*table.of(runs, flanks))
         return inside, _mean(*table.of(runs, flanks[:1])) + _mean(*table.of(runs, flanks[1:]))
+
+    def _inside(self, runs: Runs, table: _Samples) -> np.ndarray:
+        if self.inside == "mean" and self.overhang == 0:
+            means = table.means(runs)
+            if means is not None:
+                return means
+        inner = (runs.start, np.minimum(runs.end + self.overhang, table.count))
+        values, first, count = table.of(runs, [inner], below=self.overhang > 0)
+        if self.inside == "mean":
+            return _mean(values, first, count)
+        values[first] = -np.inf
+        return np.maximum.reduceat(values, first)
 
 
 _BLOCK = 1 << 18
@@ -232,20 +279,57 @@ _BLOCK = 1 << 18
 def _blocks(runs: Runs) -> Iterator[slice]:
     """Cut the runs into stretches of about `_BLOCK` samples."""
     if len(runs):
-        block = np.cumsum(runs.end - runs.start) // _BLOCK
+        samples = np.cumsum(runs.end - runs.start)
+        if samples[-1] < _BLOCK:
+            yield slice(None)
+            return
+        block = samples // _BLOCK
         cuts = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(runs)]
         yield from (slice(begin, end) for begin, end in pairwise(cuts))
 
 
 class _Samples:
-    """The samples of a curve [N,K], read run by run."""
+    """The samples of a curve [N,K], read run by run. Column after column, each led by a 0, and a last 0."""
 
-    def __init__(self, curve: np.ndarray, zero_below: bool, share: float, plus: np.ndarray | None) -> None:
-        self.count, columns = curve.shape
+    def __init__(
+        self,
+        curve: np.ndarray | Upsampled,
+        zero_below: bool,
+        share: float,
+        plus: np.ndarray | Upsampled | None,
+    ) -> None:
+        self.count = len(curve)
         self.zero_below, self.share = zero_below, curve.dtype.type(share)
-        self.zero = self.count * columns
-        self.flat = np.append(curve.T.ravel(), curve.dtype.type(0))
-        self.plus = None if plus is None else np.append(plus.T.ravel(), curve.dtype.type(0))
+        self.flat = _led(curve)
+        self.plus = None if plus is None else _led(plus)
+
+    def first(self, runs: Runs) -> np.ndarray:
+        """[R] where sample 0 of the run's column lies."""
+        return runs.column * (self.count + 1) + 1
+
+    @cached_property
+    def summed(self) -> np.ndarray:
+        """What a run's mean is taken of, where the run holds no sample below its threshold."""
+        values = self.flat if self.share == 1 else self.flat * self.share
+        return values if self.plus is None else values + self.plus
+
+    def means(self, runs: Runs) -> np.ndarray | None:
+        """[R] means of runs, added up where they lie: nothing is copied. None where runs of a level touch or go back.
+
+        The sample before a run belongs to no other run of its level and is 0 for the moment: the 0 that `of` tells of.
+        """
+        table, lead, count = self.summed, self.first(runs) + (runs.start - 1), runs.end - runs.start
+        edges = np.stack([lead, lead + count + 1], axis=1)
+        sums = np.empty(len(runs), dtype=table.dtype)
+        for level in np.flatnonzero(np.bincount(runs.level)):
+            rows = np.flatnonzero(runs.level == level)
+            before, ends = lead[rows], edges[rows].ravel()
+            if (ends[1:] < ends[:-1]).any():
+                return None
+            covered, table[before] = table[before], 0
+            sums[rows] = np.add.reduceat(table[: ends[-1] + 1], ends)[::2]
+            table[before] = covered
+        return sums / np.maximum(count, 1).astype(table.dtype)
 
     def of(
         self, runs: Runs, ranges: list[tuple[np.ndarray, np.ndarray]], below: bool = True
@@ -261,9 +345,9 @@ class _Samples:
         Returns:
             the samples; [R] where each run begins; [R] how many samples it has, its 0 not counted.
         """
-        base = runs.column * self.count
+        base = self.first(runs)
         lengths = np.stack([np.ones_like(base), *(np.maximum(hi - lo, 0) for lo, hi in ranges)], axis=1)
-        starts = np.stack([np.full_like(base, self.zero), *(base + lo for lo, _ in ranges)], axis=1)
+        starts = np.stack([np.zeros_like(base), *(base + lo for lo, _ in ranges)], axis=1)
         count = lengths[:, 1:].sum(axis=1)
         filled = lengths.ravel() > 0
         length, start = lengths.ravel()[filled], starts.ravel()[filled]
@@ -280,6 +364,18 @@ class _Samples:
         if self.plus is not None:
             values = values + self.plus[index]
         return values, np.cumsum(count + 1) - (count + 1), count
+
+
+def _led(curve: np.ndarray | Upsampled) -> np.ndarray:
+    count, columns = curve.shape
+    flat = np.empty(columns * (count + 1) + 1, dtype=curve.dtype)
+    table = flat[:-1].reshape(columns, count + 1)
+    if isinstance(curve, Upsampled):
+        curve.lay_out(table[:, 1:])
+    else:
+        table[:, 1:] = curve.T
+    table[:, 0], flat[-1] = 0, 0
+    return flat
 
 
 def _mean(values: np.ndarray, first: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -3,6 +3,11 @@
 The order is part of the rule. Among equal current scores the first in the current array wins, and the array is
 permuted: the picked segment is swapped with the front one, then leaves (CO2-Net, P-MIL, OpenTAD). With `min_score`
 the place of a dropped segment is filled with the last one (OpenTAD).
+
+What it costs: one round a segment of the longest group, some twenty array operations each, over all groups and what is
+left of them. Compiled loops are faster, three times on 20 groups of 1000 with a `min_score` of 0.001 (110 ms against
+35 ms; 1.4 times without `min_score`), ten times on a single group of 1000, where a round has nothing to share its
+twenty calls with. Rounds cannot be joined: which segment a round picks depends on what the last one did to the scores.
 """
 
 from __future__ import annotations

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from wtal_bench.evaluation.overlaps import blocks, expand_pairs, near_ranges, temporal_iou
 
-_BLOCK_PAIRS = 4_000_000
-"""Classes are matched together up to so many detection-instance pairs; bounds the memory for inputs of any size."""
+_BLOCK_PAIRS = 250_000
+"""Detections are matched together up to so many detection-instance pairs; bounds the memory for inputs of any size."""
 
 
 @dataclass(frozen=True)
@@ -59,36 +59,44 @@ def assign(
         instances.end,
         whole_groups=undefined == "best",
     )
-    classes = np.arange(int(instances.label[-1]) + 2)
-    bounds, instance_bounds = np.searchsorted(detections.label, classes), np.searchsorted(instances.label, classes)
-    pairs = np.concatenate([[0], np.cumsum(count)])[bounds]
-    taken_by = np.empty((len(tious), len(instances.group)), dtype=np.int64)
-    for low, high in blocks(pairs, _BLOCK_PAIRS):  # whole classes: the detections of one compete
-        detection, instance, overlap = _choices(
-            detections, instances, first, count, bounds[[low, high]], tious.min(), undefined
-        )
+    instance_bounds = np.searchsorted(instances.label, np.arange(int(instances.label[-1]) + 2))
+    taken_by = np.full((len(tious), len(instances.group)), -1, dtype=np.int64)
+    # block by block in ranking order, classes one after another: what a better-ranked detection took stays taken
+    for low, high in blocks(np.concatenate([[0], np.cumsum(count)]), _BLOCK_PAIRS):
+        begin, end = instance_bounds[detections.label[low]], instance_bounds[detections.label[high - 1] + 1]
+        taken = taken_by[:, begin:end]
+        free = np.ones(len(instances.group), dtype=bool)
+        free[begin:end] = (taken < 0).any(axis=0)
+        pairs = _pairs(first, count, low, high, None if free.all() else free)
+        detection, instance, overlap = _choices(detections, instances, pairs, tious.min(), undefined)
         listed = instances.listed[instance]
         keys = (listed,) if first_listed else (-listed if last_of_ties else listed, -overlap)
         order = _preference(detection, keys)
-        begin, end = instance_bounds[[low, high]]
-        taken_by[:, begin:end] = _settle(
-            detection[order], instance[order] - begin, overlap[order], tious, end - begin, len(detections.group)
-        )
+        _settle(detection[order], instance[order] - begin, overlap[order], tious, taken, len(detections.group))
     return taken_by
+
+
+def _pairs(
+    first: np.ndarray, count: np.ndarray, low: int, high: int, free: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(detection, instance) of rows low..high, without the instances that are not `free`."""
+    for detection, instance in expand_pairs(first, count, low, high):
+        if free is not None:
+            wanted = np.flatnonzero(free[instance])
+            detection, instance = detection[wanted], instance[wanted]
+        yield detection, instance
 
 
 def _choices(
     detections: Segments,
     instances: Segments,
-    first: np.ndarray,
-    count: np.ndarray,
-    bounds: Sequence[int],
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
     lowest: float,
     undefined: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(detection, instance, tIoU) of every pair that reaches the lowest threshold, detections ascending."""
     kept = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
-    for detection, instance in expand_pairs(first, count, *bounds):
+    for detection, instance in pairs:
         overlap = temporal_iou(
             detections.start[detection], detections.end[detection], instances.start[instance], instances.end[instance]
         )
@@ -113,16 +121,17 @@ def _preference(detection: np.ndarray, keys: tuple[np.ndarray, ...]) -> np.ndarr
 
 
 def _settle(
-    detection: np.ndarray, instance: np.ndarray, overlap: np.ndarray, tious: np.ndarray, instances: int, detections: int
-) -> np.ndarray:
-    """[T, instances] detection that takes each instance, all thresholds in the same rounds; -1 = none."""
-    reach = [np.flatnonzero(overlap >= tiou) for tiou in tious]
-    threshold = np.repeat(np.arange(len(tious)), [len(index) for index in reach])
-    pick = np.concatenate(reach)
+    detection: np.ndarray, instance: np.ndarray, overlap: np.ndarray, tious: np.ndarray, taken: np.ndarray, total: int
+) -> None:
+    """Write the detection (of `total`) that takes each free instance into `taken` [T,instances], in the same rounds."""
+    open_at = [np.flatnonzero((overlap >= tiou) & (row[instance] < 0)) for tiou, row in zip(tious, taken)]
+    threshold = np.repeat(np.arange(len(tious)), [len(index) for index in open_at])
+    pick = np.concatenate(open_at)
     holder = _deferred_acceptance(
-        detection[pick] + threshold * detections, instance[pick] + threshold * instances, len(tious) * instances
-    ).reshape(len(tious), instances)
-    return np.where(holder < 0, -1, holder - np.arange(len(tious))[:, None] * detections)
+        detection[pick] + threshold * total, instance[pick] + threshold * taken.shape[1], taken.size
+    ).reshape(taken.shape)
+    now, where = np.nonzero(holder >= 0)
+    taken[now, where] = holder[now, where] - now * total
 
 
 def _deferred_acceptance(proposer: np.ndarray, target: np.ndarray, targets: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from wtal_bench.evaluation.assignment import Segments, assign
 from wtal_bench.evaluation.overlaps import expand_pairs, near_ranges
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth, TableError
+from wtal_bench.order import by_group, falling
 
 TieRule = Literal["last_first", "first_first"]
 
@@ -38,6 +40,9 @@ class Rules:
             true positive, summed, over the number of instances (W-TALC).
         ties: among detections of equal score the "last_first" or "first_first" in the input ranks first.
         instance_ties: among instances of equal tIoU the "last_first" or "first_first" listed is taken first.
+            "last_first" in both is the official `argsort()[::-1]` with a stable sort. As shipped it is numpy's default,
+            which orders ties by the processor: P-MIL's detections on THUMOS14 have mAP@0.1 68.326 as shipped (numpy 2),
+            68.339 with a stable sort.
         videos: "all" = every detection counts, in input order, one in a video without ground truth is a false
             positive (official); "annotated" = only videos with at least one instance take part, in the order of
             the annotations (snippet loops).
@@ -296,8 +301,8 @@ def _admit(
         row = row[np.argsort(video[row], kind="stable")]
     if rules.grid is not None:
         table = table.on_grid(rules.grid)
-    rows = _Rows(video[row], label[row], table.start[row], table.end[row], table.score[row], row)
-    return rows, tuple(place), counts
+    rows = _Rows(video, label, table.start, table.end, table.score, np.arange(len(table)))
+    return rows if keep.all() and rules.videos == "all" else rows.take(row), tuple(place), counts
 
 
 def _check_labels(table: DetectionTable, truth: GroundTruth, instances: _Instances, unknown_labels: str) -> None:
@@ -338,12 +343,20 @@ def _touches_ambiguous(rows: _Rows, truth: GroundTruth, rules: Rules, strict_off
 
 def _ranking(rows: _Rows, rules: Rules) -> np.ndarray:
     """Order by class, then falling score; NaN (strict mode only) before every number."""
-    # sorting is stable, so reading the rows backwards ranks the last of equal scores first
-    step = -1 if rules.ties == "last_first" else 1
-    label, falling = rows.label[::step], -rows.score[::step]
-    real = ~np.isnan(falling)
-    order = np.lexsort((falling, label) if real.all() else (np.where(real, falling, 0.0), real, label))
-    return len(label) - 1 - order if step < 0 else order
+    later_first = rules.ties == "last_first"
+    order = by_group(rows.label)
+    score = rows.score[order]
+    bounds = np.cumsum(np.bincount(rows.label))[:-1]
+    for begin, end in pairwise([0, *bounds.tolist(), len(score)]):  # class by class: short sorts stay in the cache
+        part = score[begin:end]
+        unreal = np.isnan(part)
+        if unreal.any():
+            place = np.arange(end - begin)
+            own = np.lexsort((-place if later_first else place, -np.where(unreal, 0.0, part), ~unreal))
+        else:
+            own = falling(part, later_first)
+        order[begin:end] = order[begin:end][own]
+    return order
 
 
 def _assign(

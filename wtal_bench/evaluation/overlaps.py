@@ -32,9 +32,37 @@ def near_ranges(
     """
     if not len(of_group):
         return np.zeros(len(group), dtype=np.int64), np.zeros(len(group), dtype=np.int64)
-    low = np.searchsorted(of_group, group)
+    first, count = np.zeros(len(group), dtype=np.int64), np.zeros(len(group), dtype=np.int64)
+    # most detections are of a class that their video does not show: they are done
+    some, low, after = _with_instances(group, of_group)
     if whole_groups:
-        return low, np.searchsorted(of_group, group, side="right") - low
+        first[some], count[some] = low, after - low
+    else:
+        first[some], count[some] = _near(low, start[some], end[some], of_group, of_start, of_end)
+    return first, count
+
+
+def _with_instances(group: np.ndarray, of_group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[M] rows whose group has instances, where those begin, and where they end."""
+    groups = int(max(group.max(initial=0), of_group[-1])) + 1
+    if groups > 4 * len(group) + 1_000_000:  # a table would take longer than the search
+        low, after = (np.searchsorted(of_group, group, side=side) for side in ("left", "right"))
+        some = np.flatnonzero(after > low)
+        return some, low[some], after[some]
+    bounds = np.searchsorted(of_group, np.arange(groups + 1))
+    some = np.flatnonzero((bounds[1:] > bounds[:-1])[group])
+    return some, bounds[group[some]], bounds[group[some] + 1]
+
+
+def _near(
+    low: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    of_group: np.ndarray,
+    of_start: np.ndarray,
+    of_end: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`near_ranges` of rows whose group has instances, the first of them at `low`."""
     # One sorted axis for all groups: group n occupies n * width .. (n + 1) * width - 1. The ends are made rising by
     # their running maximum. Rounding of the axis is allowed for by `slack`; the exact test comes later.
     ordinal = np.cumsum(np.append(False, of_group[1:] != of_group[:-1]))
@@ -43,11 +71,10 @@ def near_ranges(
     slack = 8 * np.finfo(np.float64).eps * width * (ordinal[-1] + 1)
     starts = ordinal * width + (of_start - zero)
     ends = np.maximum.accumulate(ordinal * width + (of_end - zero))
-    low = np.minimum(low, len(of_group) - 1)
     base = ordinal[low] * width
     first = np.searchsorted(ends, base + (np.maximum(start - zero, 0.0) - slack))
     after = np.searchsorted(starts, base + (np.minimum(end - zero, width - 1.0) + slack), side="right")
-    return first, np.where(of_group[low] == group, np.maximum(after - first, 0), 0)
+    return first, np.maximum(after - first, 0)
 
 
 def expand_pairs(first: np.ndarray, count: np.ndarray, begin: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

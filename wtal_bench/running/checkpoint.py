@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,10 +22,13 @@ def write_checkpoint(path: str | Path, checkpoint: Mapping[str, Any]) -> None:
     Raises:
         DataError: the disk is full or the folder read-only; an older checkpoint of the same name survives.
     """
-    buffer = io.BytesIO()
-    torch.save({**checkpoint, "format": FORMAT}, buffer)
     with atomic_write(path, "wb") as stream:
-        stream.write(buffer.getbuffer())
+        try:
+            torch.save({**checkpoint, "format": FORMAT}, stream)
+        except RuntimeError as error:  # torch's own, about a position, in place of what the disk said
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

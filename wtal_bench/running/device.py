@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import torch
 
@@ -34,9 +35,12 @@ def join_processes(device: torch.device) -> tuple[int, int]:
     return (torch.distributed.get_rank(), world) if world > 1 else (0, 1)
 
 
-def be_deterministic(wanted: bool) -> None:
-    """Ask torch for deterministic algorithms, or take the request back."""
+def be_deterministic(wanted: bool, compiled: bool = False) -> None:
+    """Ask torch for deterministic algorithms, or take the request back; `compiled` asks its compiler, too."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    if compiled or "torch._inductor.config" in sys.modules:
+        torch.use_deterministic_algorithms(wanted, warn_only=True)
+    else:  # what that does, without loading the compiler to tell it: 200 modules that most runs never use
+        torch._C._set_deterministic_algorithms(wanted, warn_only=True)

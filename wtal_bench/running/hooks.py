@@ -81,28 +81,55 @@ class FiniteLoss(Hook):
             raise diverged(bad, runner, done)
 
 
+CHECKPOINT_SHARE = 0.05
+"""Of the time, that may go into checkpoints where a config names no interval in seconds."""
+
+
 class Checkpoints(Hook):
     """Writes `last.pth` every so many epochs (iterations) and `best.pth` when the chosen metric improves.
+
+    Every due `last.pth` but the first and the last of training waits until enough time has gone by.
 
     Args:
         folder: the run's folder.
         interval: epochs (iterations) between checkpoints; the last one is always written.
         metric: name of the validation metric the best checkpoint goes by, or None.
         about: plain values kept with the weights (method, config hash, versions).
+        seconds: that lie at least between two of them; None: as many as keep to `CHECKPOINT_SHARE`.
     """
 
     priority = "VERY_LOW"
 
-    def __init__(self, folder: Path, interval: int, metric: str | None, about: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        interval: int,
+        metric: str | None,
+        about: dict[str, Any],
+        seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.folder, self.interval, self.metric, self.about = folder, interval, metric, about
+        self.seconds, self.clock = seconds, clock
         self.best: dict[str, Any] | None = None
         self._written: int | None = None
+        self._began = clock()
+        self._spent = self._cost = 0.0
+        self._last: float | None = None
 
     def after_round(self, runner: Any) -> None:
         """Write after an epoch (iteration) and its scoring, so that resuming neither skips nor forgets a score."""
         loop = runner.train_loop
-        if loop.done % self.interval == 0 or loop.done == loop.end:
+        if loop.done == loop.end or (loop.done % self.interval == 0 and self._affordable()):
             self.write(runner, "last.pth")
+
+    def _affordable(self) -> bool:
+        now = self.clock()
+        if self._last is None:
+            return True
+        if self.seconds is not None:
+            return now - self._last >= self.seconds
+        return self._spent + self._cost <= CHECKPOINT_SHARE * (now - self._began + self._cost)
 
     def after_train(self, runner: Any) -> None:
         """Write where a hook ended training between two checkpoints."""
@@ -124,6 +151,7 @@ class Checkpoints(Hook):
             self._written = runner.iter
         if not is_main_process():
             return
+        began = self.clock()
         # a mid-epoch position keeps its epoch; the end of an epoch is the start of the next
         iteration = runner.iter
         epoch = iteration // len(runner.train_dataloader)
@@ -139,6 +167,10 @@ class Checkpoints(Hook):
         runner.call_hook("before_save_checkpoint", checkpoint=checkpoint)
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **(keep or {})}
         write_checkpoint(self.folder / name, checkpoint)
+        now = self.clock()
+        self._cost = now - began
+        self._spent += self._cost
+        self._last = now if name == "last.pth" else self._last
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Remember the best value of the run that is resumed."""
@@ -151,11 +183,18 @@ class StreamCheckpoints(Checkpoints):
 
     Args:
         metrics: stream -> name of the validation metric its weights go by.
-        folder, interval, about: as in `Checkpoints`.
+        folder, interval, about, seconds: as in `Checkpoints`.
     """
 
-    def __init__(self, folder: Path, interval: int, metrics: Mapping[str, str], about: dict[str, Any]) -> None:
-        super().__init__(folder, interval, None, about)
+    def __init__(
+        self,
+        folder: Path,
+        interval: int,
+        metrics: Mapping[str, str],
+        about: dict[str, Any],
+        seconds: float | None = None,
+    ) -> None:
+        super().__init__(folder, interval, None, about, seconds)
         self.metrics = dict(metrics)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:

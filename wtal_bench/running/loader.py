@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,11 @@ class Plan:
                 raise DataError("no two training videos carry the same tags, so there is no pair to compare.")
         self.sampler = self  # where mmengine looks for set_epoch
         self.epoch, self.skip = 0, 0
+        self._shuffled: tuple[int, np.ndarray] | None = None
+
+    @cached_property
+    def _in_order(self) -> np.ndarray:
+        return np.arange(self.items)
 
     @property
     def items(self) -> int:
@@ -120,10 +126,12 @@ class Plan:
     def _order(self, epoch: int, number: int) -> tuple[np.ndarray, int]:
         """The videos (or pairs) in the order of which this batch is the `number`-th, and that number."""
         if not self.shuffle:
-            return np.arange(self.items), number
+            return self._in_order, number
         if self.shuffle == "fresh" and epoch > 0:
             epoch, number = (epoch - 1) * len(self) + number + 1, 0
-        return np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.items), number
+        if self._shuffled is None or self._shuffled[0] != epoch:  # once an epoch, not once a batch
+            self._shuffled = epoch, np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.items)
+        return self._shuffled[1], number
 
     def _by_class(self, epoch: int, number: int) -> Request:
         from wtal_bench.data.pairs import by_class_batch, disjoint_pairs

@@ -36,7 +36,7 @@ from wtal_bench.running.optim import OptimizerStep, build_optimizer
 from wtal_bench.running.provenance import config_hash
 from wtal_bench.running.schedule import LearningRate
 from wtal_bench.running.settings import RunConfig
-from wtal_bench.running.visualizers import build_backends
+from wtal_bench.running.visualizers import LateVisualizer, build_backends
 
 
 @dataclass
@@ -168,7 +168,7 @@ def build_training(
         launcher="pytorch" if world > 1 else "none",
         randomness=dict(seed=seed),
         log_processor=dict(by_epoch=True),
-        visualizer=dict(type="Visualizer", vis_backends=backends),
+        visualizer=dict(type=LateVisualizer, vis_backends=backends),
         # unique: two runs that begin in the same second would share their logs otherwise
         experiment_name=f"{config.method}-{uuid.uuid4().hex[:12]}",
         default_scope="mmengine",
@@ -206,7 +206,7 @@ def _build_testing(
 def _start(config: RunConfig) -> tuple[torch.device, int, int]:
     """Make the process ready: (device, rank, how many processes)."""
     device = pick_device(config)
-    be_deterministic(config.runtime.deterministic)
+    be_deterministic(config.runtime.deterministic, config.runtime.compile)
     return device, *join_processes(device)
 
 
@@ -281,10 +281,14 @@ def _selecting(config: RunConfig, opened: Opened, model: Model) -> dict[str, str
 
 
 def _checkpoints(folder: Path, selecting: dict[str, str], config: RunConfig, opened: Opened) -> Checkpoints:
-    interval, about = config.train.checkpoint_interval, _about(config, opened)
+    interval, about, seconds = (
+        config.train.checkpoint_interval,
+        _about(config, opened),
+        config.runtime.checkpoint_seconds,
+    )
     if set(selecting) - {""}:
-        return StreamCheckpoints(folder, interval, selecting, about)
-    return Checkpoints(folder, interval, selecting.get(""), about)
+        return StreamCheckpoints(folder, interval, selecting, about, seconds)
+    return Checkpoints(folder, interval, selecting.get(""), about, seconds)
 
 
 def _training_pass(model: Model, gather: Gather, device: torch.device) -> Callable[[int], TrainingPass]:

@@ -153,6 +153,9 @@ class Runtime:
         visualizer: where the curves go: "files", or "tensorboard", "wandb", "mlflow" if that extra is installed; a
             dict(type="wandb", ...) gives mmengine's back-end its own arguments; a list takes several.
         hooks: [dict(type="EarlyStoppingHook", ...), ...], from plugins and from mmengine's HOOKS.
+        checkpoint_seconds: seconds at least between two checkpoints to resume from, of those that
+            `train.checkpoint_interval` allows; 0 writes them all. None: as many as take 5 % of the time. The first and
+            the last are always written.
     """
 
     seed: int = setting(0, span="[0, 4294967296)")
@@ -164,6 +167,7 @@ class Runtime:
     log_interval: float = setting(10.0, span="[0, inf)")
     visualizer: str | dict | list = "files"
     hooks: list = dataclasses.field(default_factory=list)
+    checkpoint_seconds: float | None = setting(None, span="[0, inf)")
 
 
 @dataclass

@@ -6,9 +6,10 @@ import copy
 import importlib
 import os
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
-from mmengine.visualization import vis_backend
+from mmengine.visualization import Visualizer, vis_backend
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.options import check_arguments
@@ -21,6 +22,31 @@ BACKENDS = {
     "mlflow": vis_backend.MLflowVisBackend,
 }
 """Name -> mmengine's back-end; all but the first need the package (and the extra) of that name."""
+
+
+class LateVisualizer(Visualizer):
+    """mmengine's, whose figure is made when somebody draws: matplotlib's takes a tenth of a run's start to load."""
+
+    def __init__(self, name: str = "visualizer", **arguments: Any) -> None:
+        super().__init__(name, **arguments)
+        for name in FIGURE:
+            delattr(self, name)
+
+    def _initialize_fig(self, fig_cfg: Any) -> tuple:
+        return None, SimpleNamespace(get_dpi=lambda: None), None
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in FIGURE:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.fig_save_canvas, self.fig_save, self.ax_save = super()._initialize_fig(self.fig_save_cfg)
+        self.dpi = self.fig_save.get_dpi()
+        return getattr(self, name)
+
+
+FIGURE = ("fig_save_canvas", "fig_save", "ax_save", "dpi")
+"""What mmengine makes of a figure."""
+
+LateVisualizer._instance_dict = Visualizer._instance_dict  # where hooks of mmengine look for the one at work
 
 
 def build_backends(config: RunConfig) -> list[dict[str, Any]]:

@@ -104,7 +104,12 @@ def _config(example: Example, data: Path, epochs: int) -> dict[str, Any]:
             "pairs": {"source": "in_batch"} if example.pairs else None,
         },
         "data": {"protocol": "own", "root": str(data)},
-        "runtime": {"device": "cpu", "log_interval": 0.0, "hooks": copy.deepcopy(list(example.hooks))},
+        "runtime": {
+            "device": "cpu",
+            "log_interval": 0.0,
+            "hooks": copy.deepcopy(list(example.hooks)),
+            "checkpoint_seconds": 0.0,
+        },
     }
 
 

@@ -1,0 +1,121 @@
+"""Every benchmark in turn, and the table of `tests/benchmarks/README.md` from what they found.
+
+OMP_NUM_THREADS=1 python -m tests.benchmarks                     # everything that needs no peer (about an hour)
+OMP_NUM_THREADS=1 python -m tests.benchmarks --only decoding nms  # some; the lines of the others stay
+OMP_NUM_THREADS=1 python -m tests.benchmarks --peers ~/checkouts  # against public code, where it is
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+README = HERE / "README.md"
+BEGIN, END = "<!-- table: python -m tests.benchmarks -->\n", "<!-- end of table -->\n"
+HEAD = ("by", "work", "peer", "ours", "peer's", "ratio", "where")
+
+RUNS: Mapping[str, str] = {
+    "decoding": "bench_hosts.py --only decoding --repeats 51",
+    "nms": "bench_decoding.py --proposals 200 1000",
+    "scoring": "bench_evaluation.py",
+    "steps": "bench_hosts.py --only step --repeats 3",
+    "fac_net": "bench_fac_net.py --threads 1 --repeats 3",
+    "ftcl": "bench_ftcl.py --threads 1",
+    "gaufuse": "bench_gaufuse.py --threads 1 --repeats 3",
+}
+"""Name -> command line of a benchmark that keeps lines for the table."""
+
+
+def measure(name: str, command: Sequence[str]) -> list[dict[str, Any]]:
+    """Run one benchmark; the lines it kept."""
+    print(f"== {name}: {' '.join(command)}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder) / "notes"
+        done = subprocess.run(
+            [sys.executable, str(HERE / command[0]), *command[1:]],
+            env={**os.environ, "WTAL_BENCHMARK_NOTES": str(notes)},
+            cwd=HERE.parents[1],
+        )
+        if done.returncode:
+            print(f"== {name} failed (exit code {done.returncode}); its lines stay as they are.")
+            return []
+        lines = notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else []
+    return [{"by": name, **json.loads(line)} for line in lines]
+
+
+def seconds(value: float | None) -> str:
+    """0.00123 -> "1.23 ms"."""
+    if value is None:
+        return ""
+    return f"{value:.3g} s" if value >= 1 else f"{1e3 * value:.3g} ms"
+
+
+def row(line: Mapping[str, Any], where: str) -> str:
+    """One line of the table."""
+    ratio = "" if line["ratio"] is None else f"{line['ratio']:.2f}" if line["ratio"] < 10 else f"{line['ratio']:.0f}"
+    cells = (line["by"], line["work"], line["peer"], seconds(line["ours"]), seconds(line["theirs"]), ratio, where)
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def table(lines: Sequence[str]) -> str:
+    """The table with its head."""
+    return "\n".join([f"| {' | '.join(HEAD)} |", "|---|---|---|--:|--:|--:|---|", *lines]) + "\n"
+
+
+def replaced(text: str, fresh: Mapping[str, Sequence[str]]) -> str:
+    """The README with the lines of the benchmarks that ran in the place of their old ones."""
+    before, _, rest = text.partition(BEGIN)
+    old, found, after = rest.partition(END)
+    if not found:
+        raise SystemExit(f"{README} has lost the marks {BEGIN.strip()} and {END.strip()}; put them back.")
+    kept: dict[str, list[str]] = {}
+    for line in old.splitlines()[2:]:
+        kept.setdefault(line.split("|")[1].strip(), []).append(line)
+    kept.update({name: list(rows) for name, rows in fresh.items() if rows})
+    order = [name for name in (*RUNS, "peers") if name in kept]
+    order += sorted(set(kept) - set(order))
+    return f"{before}{BEGIN}{table([line for name in order for line in kept[name]])}{END}{after}"
+
+
+def machine() -> str:
+    """What the figures were measured on, in few words."""
+    import numpy
+    import torch
+
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    return f"{platform.machine()}, {threads} thread(s), numpy {numpy.__version__}, torch {torch.__version__}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=[*RUNS, "peers"], metavar="NAME", help=f"of {', '.join(RUNS)}")
+    parser.add_argument("--peers", type=Path, metavar="FOLDER", help="checkouts of public code (see peers.py)")
+    parser.add_argument("--print", action="store_true", help="print the table, leave the README as it is")
+    args = parser.parse_args(argv)
+    names = args.only or [*RUNS, *(["peers"] if args.peers else [])]
+    if "peers" in names and args.peers is None:
+        parser.error("peers need --peers FOLDER, where the checkouts are.")
+    where, fresh = machine(), {}
+    for name in names:
+        command = ["peers.py", "--peers", str(args.peers.resolve())] if name == "peers" else RUNS[name].split()
+        fresh[name] = [row(line, where) for line in measure(name, command)]
+        if args.print:
+            print(table(fresh[name]))
+        else:  # after each: what is stopped keeps what it has
+            README.write_text(replaced(README.read_text(encoding="utf-8"), fresh), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Public code that people compare with, run from checkouts the user brings; nothing of it is kept here.
+
+    python tests/benchmarks/peers.py --peers FOLDER
+
+looks anywhere under FOLDER for
+
+- `eval_detection.py`, the official ActivityNet evaluator or one of its many copies (a Python 3 one) that has
+  `compute_average_precision_detection` - scoring;
+- `nms.py` beside `nms_cpu.cpp`, OpenTAD's or ActionFormer's, whose extension `nms_1d_cpu` is installed
+  (`pip install ./opentad/models/utils/post_processing/nms --no-build-isolation`) - suppression.
+
+Both sides get the same random input, and what they give is compared before they are timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.paired import paired
+from wtal_bench.decoding import NMS
+from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate
+
+TIOUS = np.linspace(0.1, 0.7, 7)
+CLASSES, VIDEOS = 20, 200
+
+
+def load(path: Path) -> ModuleType | str:
+    """The module of a file in somebody's checkout, or why there is none."""
+    name = f"peer_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    known, folders = set(sys.modules), list(sys.path)
+    sys.path[:0] = [str(path.parent), str(path.parent.parent)]
+    try:
+        spec.loader.exec_module(module)
+        return module
+    except Exception as error:  # somebody else's code may fail in any way
+        return f"{type(error).__name__}: {error}"
+    finally:
+        sys.path[:] = folders
+        for other in set(sys.modules) - known:
+            if other in ("utils", "eval_detection"):  # names so common that the next peer would get this one's
+                del sys.modules[other]
+
+
+def evaluators(folder: Path, args: argparse.Namespace) -> None:
+    """Scoring by every official evaluator there is, on detections without ties."""
+    truth, found = random_set(np.random.default_rng(0), args.detections)
+    table = GroundTruth.from_rows(truth)
+    rows = DetectionTable.from_rows(found, table.classes)
+    frames = dict(list(frame(truth, ["label", "t-start", "t-end"]).groupby("label")))
+    predicted = dict(list(frame(found, ["label", "t-start", "t-end", "score"]).groupby("label")))
+
+    def theirs(rule: Callable[..., Any]) -> np.ndarray:
+        parts = (
+            (frames[label].reset_index(drop=True), predicted[label].reset_index(drop=True)) for label in table.classes
+        )
+        return np.stack([rule(ground, seen, TIOUS) for ground, seen in parts])
+
+    for path in sorted(folder.rglob("eval_detection.py")):
+        module = load(path)
+        rule = getattr(module, "compute_average_precision_detection", None)
+        if rule is None:
+            print(f"{path}: cannot be used ({module})")
+            continue
+        np.testing.assert_allclose(evaluate(rows, table, TIOUS).ap, theirs(rule), rtol=0, atol=1e-9)
+        report(f"scoring {args.detections} detections", path, folder, lambda: evaluate(rows, table, TIOUS),
+               lambda rule=rule: theirs(rule), args)  # fmt: skip
+
+
+def random_set(random: np.random.Generator, detections: int) -> tuple[dict[str, list], dict[str, list]]:
+    """Instances and detections of some videos."""
+    truth, found = {}, {}
+    for number in range(VIDEOS):
+        start = random.uniform(0, 200, 15)
+        labels = random.integers(0, CLASSES, 15)
+        truth[f"v{number}"] = [(f"c{at:02}", s, s + d) for at, s, d in zip(labels, start, random.uniform(1, 20, 15))]
+        start = random.uniform(0, 200, detections // VIDEOS)
+        labels, length = random.integers(0, CLASSES, len(start)), random.uniform(1, 20, len(start))
+        rows = zip(labels, start, length, random.random(len(start)))
+        found[f"v{number}"] = [(f"c{at:02}", s, s + d, score) for at, s, d, score in rows]
+    return truth, found
+
+
+def frame(rows: dict[str, list], names: list[str]) -> pd.DataFrame:
+    """One table of all videos."""
+    return pd.DataFrame([(video, *row) for video, part in rows.items() for row in part], columns=["video-id", *names])
+
+
+def suppressors(folder: Path, args: argparse.Namespace) -> None:
+    """Hard suppression, class by class, by every compiled one there is."""
+    random = np.random.default_rng(0)
+    start = random.uniform(0, 200, CLASSES * args.proposals).astype(np.float32)
+    end = (start + random.uniform(1, 30, len(start))).astype(np.float32)
+    score, group = random.random(len(start)).astype(np.float32), np.repeat(np.arange(CLASSES), args.proposals)
+    tensors = torch.tensor(np.stack([start, end], axis=1)), torch.tensor(score), torch.tensor(group)
+    for path in sorted(file for file in folder.rglob("nms.py") if (file.parent / "nms_cpu.cpp").is_file()):
+        module = load(path)
+        if not isinstance(module, ModuleType):
+            print(f"{path}: cannot be used ({module}); is nms_1d_cpu installed?")
+            continue
+        for iou in (0.3, 0.5, 0.7):
+            rule = NMS(iou=iou, offset=1e-6, offset_on="length", ties="earlier_first", precision="float32")
+
+            def theirs(module: ModuleType = module, iou: float = iou) -> Any:
+                return module.batched_nms(*tensors, iou, max_seg_num=len(start), use_soft_nms=False, multiclass=True)
+
+            def ours(rule: NMS = rule) -> Any:
+                return rule(start, end, score, group)
+
+            np.testing.assert_array_equal(np.sort(ours()[1]), np.sort(theirs()[1].numpy().astype(np.float64)))
+            report(f"NMS, N={args.proposals} x {CLASSES} classes, IoU {iou}", path, folder, ours, theirs, args)
+
+
+def report(
+    work: str, path: Path, folder: Path, ours: Callable[[], Any], theirs: Callable[[], Any], args: argparse.Namespace
+) -> None:
+    """Time both, print, keep the line."""
+    peer = str(path.relative_to(folder))
+    took = paired(ours, theirs, args.repeats)
+    print(f"{work}: {took.text(peer=peer)}")
+    took.note(work, peer)
+
+
+def main() -> None:
+    """Run what there is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=Path, required=True, help="folder with the checkouts")
+    parser.add_argument("--detections", type=int, default=10_000, help="to score (default 10000)")
+    parser.add_argument("--proposals", type=int, default=1000, help="a class, to suppress (default 1000)")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds the median is of (default 5)")
+    args = parser.parse_args()
+    if not args.peers.is_dir():
+        parser.error(f"--peers {args.peers} is no folder; it holds checkouts such as ActivityNet/ and OpenTAD/.")
+    evaluators(args.peers, args)
+    suppressors(args.peers, args)
+
+
+if __name__ == "__main__":
+    main()
