@@ -24,14 +24,17 @@ except ImportError:  # Python 3.10, where pytest brings it
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
-VOCABULARY = {"errors", "files", "text", "options", "structures", "interfaces"}
+VOCABULARY = {"errors", "files", "reading", "plain_yaml", "arrays", "text", "options", "structures", "interfaces"}
 COMPONENTS = VOCABULARY | {"registry", "plugins"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "options": {"errors"},
     "overlay": {"errors", "options"},
-    "recipes": {"errors", "files", "overlay"},
+    "reading": {"errors", "files", "plain_yaml"},
+    "plain_yaml": {"files"},
+    "arrays": {"errors", "reading"},
+    "recipes": {"errors", "files", "overlay", "reading"},
     "text": set(),
     "structures": {"errors"},
     "interfaces": {"errors", "structures"},
@@ -72,6 +75,7 @@ PLUGINS_MAY_IMPORT = {
     "scipy",
 }
 TORCH_FREE = ("errors", "files", "text", "options", "overlay", "recipes", "structures", "interfaces", "registry")
+TORCH_FREE += ("reading", "plain_yaml", "arrays")
 TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
 TORCH_FREE += ("data.annotations", "extraction.decode", "extraction.snippets")
 

@@ -12,6 +12,7 @@ note.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from statistics import fmean
 
 from wtal_bench.errors import RecordError, did_you_mean, listing
 from wtal_bench.files import shipped
+from wtal_bench.reading import MIB, read_text
 
 COLUMNS = ("method", "variant", "dataset", "split", "metric", "iou", "value", "table", "quoted_by", "note")
 METRICS = ("mAP", "avg_mAP", "frame_accuracy")
@@ -206,13 +208,15 @@ def _published_gain(
 
 
 def _lines(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
+    reader = csv.DictReader(io.StringIO(read_text(path, kind=RecordError, limit=64 * MIB)), strict=True)
+    try:
         if tuple(reader.fieldnames or ()) != columns:
             raise RecordError(
                 f"{path}: its columns are {listing(reader.fieldnames or ())}; needed: {listing(columns, 99)}"
             )
         return [(reader.line_num, line) for line in reader]
+    except csv.Error as error:
+        raise RecordError(f"{path}, line {reader.line_num}: it is no CSV table ({error}).") from error
 
 
 def published_for(rows: Iterable[PublishedRow], method: str, dataset: str) -> PublishedRow | None:

@@ -13,9 +13,10 @@ from typing import Any
 
 from wtal_bench.errors import RecordError
 from wtal_bench.evaluation import write_detections
-from wtal_bench.files import parse_json, write_json
+from wtal_bench.files import write_json
 from wtal_bench.leaderboard.identity import hash_config, record_id
 from wtal_bench.leaderboard.validate import SCHEMA, check_record, duplicate_problems, file_problems, filing_problems
+from wtal_bench.reading import MIB, read_json
 from wtal_bench.structures import Detections
 
 SHOWN = 8
@@ -79,12 +80,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
         RecordError: the file is missing or is not a JSON object.
     """
     path = Path(path)
-    try:
-        value = parse_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise RecordError(f"{path}: there is no such record. A run writes its record into its own folder.") from error
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path} cannot be read as a record: {error}.") from error
+    value = read_json(path, kind=RecordError, hint="A run writes its record into its own folder.", limit=64 * MIB)
     if not isinstance(value, dict):
         raise RecordError(f"{path} holds a {type(value).__name__}; a record is one JSON object.")
     return value

@@ -18,6 +18,7 @@ from typing import Any
 from wtal_bench.errors import RecordError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import PRESETS
 from wtal_bench.leaderboard.identity import hash_config, record_id
+from wtal_bench.reading import read_bytes
 
 SCHEMA = 2
 SOURCES = ("measured", "external")
@@ -135,7 +136,7 @@ def file_problems(record: Mapping[str, Any], path: str | Path) -> list[str]:
     stored = path.parent / block["file"]
     if not stored.is_file():
         return [*problems, f"its detections {stored} are missing; without them nobody can score the row again"]
-    sha256 = hashlib.sha256(stored.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(read_bytes(stored, kind=RecordError)).hexdigest()
     if sha256 != block.get("sha256"):
         problems.append(
             f"{stored} has SHA-256 {sha256[:12]}..., the record says {str(block.get('sha256'))[:12]}...: the file was "

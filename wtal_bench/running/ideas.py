@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from wtal_bench.errors import ConfigError, WtalError, did_you_mean, listing
 from wtal_bench.options import choose, merged
 from wtal_bench.overlay import REPLACE, overlaid
+from wtal_bench.reading import read_text
 from wtal_bench.recipes import IDEAS, PLUS, Idea, Layers, Tree
 from wtal_bench.registry import check_arguments
 from wtal_bench.running.host import Host
@@ -118,8 +119,8 @@ def _function(idea: Idea) -> Callable[..., dict[str, Any]]:
 def _loaded(path: Path, changed: int) -> Callable[..., dict[str, Any]]:
     names: dict[str, Any] = {"__file__": str(path), "__name__": path.stem}
     try:
-        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)
-    except Exception as error:  # a program may fail in any way
+        exec(compile(read_text(path, kind=ConfigError), str(path), "exec"), names)
+    except (Exception, SystemExit) as error:  # a program may fail in any way
         raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     function = names.get("idea")
     if not isinstance(function, types.FunctionType) or not inspect.signature(function).parameters:

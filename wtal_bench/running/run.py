@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from wtal_bench.data.annotations import SEGMENTS
 from wtal_bench.errors import ConfigError, listing
 from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
-from wtal_bench.leaderboard.record import store_detections, write_record
+from wtal_bench.leaderboard.record import read_record, store_detections, write_record
 from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.report.curves import draw_video
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
@@ -89,7 +88,7 @@ def train(
     record = describe(testing, cost, parent)
     path = keep(testing, record, work_dir.records)
     draw_example(testing, work_dir.path / "example.png")
-    return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir.path)
+    return Result(path, read_record(path), work_dir.path)
 
 
 def keep(testing: Testing, record: dict[str, Any], folder: Path) -> Path:
@@ -183,7 +182,7 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
     trained_as = state.get("meta", {})
     record["seed"] = trained_as.get("seed", record["seed"])
     path = keep(testing, record, work_dir / "record")
-    return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir)
+    return Result(path, read_record(path), work_dir)
 
 
 def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = print) -> None:
@@ -295,7 +294,7 @@ def _check_parent(run: Path, protocol: str, where: str) -> None:
     name = _parent_record(run)
     if name is None:
         return
-    record = json.loads((run / "record" / f"{name}.json").read_text(encoding="utf-8"))
+    record = read_record(run / "record" / f"{name}.json")
     if record["protocol"]["name"] != protocol:
         raise ConfigError(
             f"{where}: {run} was trained under {record['protocol']['name']}, this run is {protocol}: its test videos "

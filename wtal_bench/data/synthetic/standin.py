@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from wtal_bench.data.synthetic.profiles import (
 from wtal_bench.data.synthetic.timeline import TimeLine
 from wtal_bench.errors import DataError
 from wtal_bench.files import atomic_write, write_json
+from wtal_bench.reading import decode_json, read_bytes
 
 CLAIMS = {
     "claimed": ["durations, frame rates, tags and time lines of the annotation file named here"],
@@ -122,14 +122,14 @@ def _first_videos(annotations: Annotations, limit: int | None) -> list[str]:
 
 
 def _write_annotations(target: Path, source: Path, chosen: list[str], annotations: Annotations) -> None:
-    content = source.read_bytes()
+    content = read_bytes(source)
     if hashlib.sha256(content).hexdigest() != annotations.sha256:
         raise DataError(f"{source} changed while it was read; try again.")
     if len(chosen) == len(annotations.videos):
         with atomic_write(target, "wb") as stream:
             stream.write(content)
         return
-    value = json.loads(content)
+    value = decode_json(content, source)
     kept = set(chosen)
     value["version"] += f" (first {len(chosen)} of {len(annotations.videos)} videos)"
     value["videos"] = {name: entry for name, entry in value["videos"].items() if name in kept}
