@@ -35,7 +35,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            with open(path, mode, **text) as stream:
+            with open(path, mode, opener=_without_waiting, **text) as stream:
                 yield stream
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +58,14 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a pipe for writing; one that nobody reads is refused, where `open` would wait for ever."""
+    number = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if hasattr(os, "set_blocking"):
+        os.set_blocking(number, True)
+    return number
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -16,6 +16,7 @@ import yaml
 from tests.running.conftest import PROTOCOL, make_dataset, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.files import shipped
+from wtal_bench.testing.contracts import contract_cases
 
 IDEA = '''"""An idea that adds nothing but a weight."""
 
@@ -43,6 +44,7 @@ class Corpus:
         manifest, index: trees of the store's two files.
         official: annotations in ActivityNet's own layout.
         rows: tree of an ablation file.
+        examples: config trees over the example models of all plugins, by name: every component is in one.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Corpus:
     index: dict[str, Any]
     official: dict[str, Any]
     rows: dict[str, Any]
+    examples: dict[str, dict[str, Any]]
 
     def copy(self, name: str, to: Path) -> Path:
         """A copy of one of the files or folders, to be mutated."""
@@ -125,7 +128,38 @@ def make_corpus(folder: Path) -> Corpus:
         _read(folder / "data" / "features" / "index.json"),
         official,
         rows,
+        _examples(folder / "own"),
     )
+
+
+def _examples(folder: Path) -> dict[str, dict[str, Any]]:
+    found = {}
+    for case in contract_cases():
+        example = case.load()
+        root = folder / f"{example.width}-{example.classes}"
+        if not root.is_dir():
+            _own_data(root, example.width, example.classes)
+        config = {
+            "method": "fuzz",
+            "model": example.model,
+            "train": {"sampling": "random_segments", "length": 24, "batch_size": 4, "epochs": 1, "lr": 1e-3},
+            "test": {"sampling": "whole"},
+            "data": {"protocol": "own", "root": str(root)},
+            "runtime": {"device": "cpu"},
+        }
+        if example.pairs:
+            config["train"]["pairs"] = {"source": "in_batch"}
+        found[case.info.name] = json.loads(json.dumps(config))
+    return found
+
+
+def _own_data(root: Path, width: int, classes: int) -> None:
+    path = make_dataset(root, videos=6, width=width) / "annotations.json"
+    tree = _read(path)
+    tree["classes"] = tree["classes"][:classes]
+    for at, video in enumerate(tree["videos"].values()):
+        video["segments"][0]["label"] = tree["classes"][at % classes]
+    _write(path, tree)
 
 
 def quietly(*words: str) -> int:

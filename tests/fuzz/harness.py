@@ -30,7 +30,7 @@ GROWTH = 1 << 30
 """Bytes by which one input may raise the memory of the process."""
 
 
-class TooSlow(BaseException):  # noqa: N818 - not an error a handler of the harness may catch
+class TooSlow(BaseException):
     """Raised by the clock in the middle of whatever hangs."""
 
 
@@ -52,7 +52,9 @@ class Failure:
     said: str
 
 
-def run_case(number: int, seed: int, corpus: Corpus, only: str | None = None, keep: Path | None = None) -> Failure | None:
+def run_case(
+    number: int, seed: int, corpus: Corpus, only: str | None = None, keep: Path | None = None
+) -> Failure | None:
     """Make input `number` of a seed, run its commands, and say what is wrong with the answer, if anything is.
 
     Args:
@@ -84,8 +86,9 @@ def answer(command: list[str]) -> tuple[str, str]:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), _clock():
             status = main([*command, "--traceback"])
     except SystemExit as left:
-        status = left.code
+        status = left.code if left.code == 2 else f"{left.code} by SystemExit"
     except TooSlow as error:
+        traceback.print_exc(file=said)
         return f"hangs@{_place(error)}", said.getvalue()
     except BaseException as error:
         traceback.print_exc(file=said)
@@ -112,7 +115,9 @@ def left_behind(folder: Path, before: set[Path]) -> str:
     hidden = [path for path in new if re.match(r"\.[^/]*\.[0-9a-z_]{8,}", path.name)]
     if hidden:
         return f"leaves a temporary ({hidden[0].name[:12]})"
-    empty = [path for path in new if path.suffix in (".json", ".gz", ".npy") and path.is_file() and not path.stat().st_size]
+    empty = [
+        path for path in new if path.suffix in (".json", ".gz", ".npy") and path.is_file() and not path.stat().st_size
+    ]
     return f"leaves an empty {empty[0].suffix}" if empty else ""
 
 

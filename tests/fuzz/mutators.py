@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
@@ -175,12 +176,33 @@ def as_yaml(tree: Any, rng: random.Random) -> bytes:
     elif kind == 2:
         lines.append("deep: " + "[" * DEEP + "]" * DEEP)
     elif kind == 3:
-        lines[line] += rng.choice((" !!int x", " !!python/object:os.system x", " &a", " *nothing", " !!binary x", "\t- x"))
+        lines[line] += rng.choice(
+            (" !!int x", " !!python/object:os.system x", " &a", " *nothing", " !!binary x", "\t- x")
+        )
     elif kind == 4:
         lines.append("self: &self {a: *self}")
     elif kind == 5:
         return mutate_bytes(text.encode(), rng)
     return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
+def mutate_leaves(tree: Any, rng: random.Random) -> Any:
+    """Nested data with one or two numbers, texts or truth values replaced by others of their own kind."""
+    tree = copy.deepcopy(tree)
+    paths = [path for path in places(tree) if not isinstance(value_at(tree, path), (dict, list))]
+    texts = [text for path in paths if isinstance(text := value_at(tree, path), str)]
+    for *above, last in rng.sample(paths, min(len(paths), rng.choice((1, 1, 2)))):
+        node = value_at(tree, tuple(above))
+        value = node[last]
+        if isinstance(value, bool):
+            node[last] = not value
+        elif isinstance(value, int):
+            node[last] = rng.choice((0, 1, 2, 3, 4, 5, 7, 12, 64, 999, 4096, -1, -3))
+        elif isinstance(value, float):
+            node[last] = rng.choice((0.0, 1.0, 2.0, 0.5, 1e-12, 1e-320, 0.999999, 1e6, 1e38, 1e308, -0.5, -1.0, 3.7))
+        elif isinstance(value, str):
+            node[last] = rng.choice(texts)
+    return tree
 
 
 # ---- bytes ----
@@ -199,7 +221,9 @@ def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
         elif kind == 2:
             data[at:at] = data[at : at + rng.randrange(1, 200)]
         elif kind == 3:
-            data[at:at] = rng.choice((b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\n", b'"', b",", b"{", b"["))
+            data[at:at] = rng.choice(
+                (b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\n", b'"', b",", b"{", b"[")
+            )
         else:
             for place in range(at, min(len(data), at + rng.randrange(1, 4))):
                 data[place] = rng.randrange(256)
@@ -218,7 +242,23 @@ def mutate_text(content: bytes, rng: random.Random) -> bytes:
 
 # ---- arrays ----
 
-_TYPES = ("<f4", "<f8", ">f4", "<f2", "<i8", "|b1", "<U5", "|S3", "<c8", "|O", "<M8[s]", "|V8", "[('a', '<f4')]", "<f3", "")
+_TYPES = (
+    "<f4",
+    "<f8",
+    ">f4",
+    "<f2",
+    "<i8",
+    "|b1",
+    "<U5",
+    "|S3",
+    "<c8",
+    "|O",
+    "<M8[s]",
+    "|V8",
+    "[('a', '<f4')]",
+    "<f3",
+    "",
+)
 
 
 def npy(array: np.ndarray, allow_pickle: bool = False) -> bytes:
@@ -240,8 +280,10 @@ def mutate_npy(array: np.ndarray, rng: random.Random) -> bytes:
         shape = rng.choice(shapes)
         return npy(np.resize(array, shape) if np.prod(shape) else np.zeros(shape, array.dtype))
     if kind == 2:
-        with np.errstate(all="ignore"):
-            return npy(array.astype(rng.choice(("f2", "f8", "i4", "u1", "?", "U9", "S4", "c8", ">f4", "M8[s]"))))
+        code = rng.choice(("f2", "f8", "i4", "u1", "?", "U9", "S4", "c8", ">f4", "M8[s]"))
+        with np.errstate(all="ignore"), contextlib.suppress(ValueError):  # texts are no numbers
+            array = array.astype(code)
+        return npy(array)
     if kind == 3:
         return npy(array, allow_pickle=True)[: rng.randrange(200)]
     if kind == 4:
@@ -322,7 +364,9 @@ def mutate_objects(entries: list, rng: random.Random) -> bytes:
     entries = list(entries)
     kind = rng.randrange(6)
     at = rng.randrange(len(entries))
-    strange = rng.choice((3, None, b"\xff\xfe", "\ud800", {"a": 1}, [1, "x"], [], np.zeros(0), np.float64("nan"), "x" * 9, os.path))
+    strange = rng.choice(
+        (3, None, b"\xff\xfe", "\ud800", {"a": 1}, [1, "x"], [], np.zeros(0), np.float64("nan"), "x" * 9, os.path)
+    )
     if kind == 0 and strange is not os.path:
         entries[at] = strange
     states = (
@@ -376,7 +420,9 @@ def strange_file(path: Path, rng: random.Random) -> Path:
     elif kind == 3:
         path.write_bytes(b"")
     elif kind == 4:
-        return Path(rng.choice(("/dev/zero", "/dev/full", "/dev/null")))
+        path.symlink_to(
+            rng.choice(("/dev/zero", "/dev/full", "/dev/null"))
+        )  # never the device: a writer may replace it
     elif kind == 5:
         return path.with_name("n" * 300 + path.suffix)
     elif kind == 6:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.fuzz.mutators import (
     as_json,
     as_yaml,
     mutate_bytes,
+    mutate_leaves,
     mutate_npy,
     mutate_npz,
     mutate_objects,
@@ -51,7 +53,7 @@ def _put(path: Path, content: bytes, rng: random.Random) -> str:
 
 @reader
 def configs(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
-    tree = mutate_tree(corpus.config, rng)
+    tree = (mutate_leaves if rng.random() < 0.4 else mutate_tree)(corpus.config, rng)
     suffix = rng.choice((".json", ".yaml"))
     content = as_json(tree, rng) if suffix == ".json" else as_yaml(tree, rng)
     return [["train", _put(folder / f"config{suffix}", content, rng), "--dry-run"]]
@@ -63,18 +65,39 @@ def python_configs(rng: random.Random, corpus: Corpus, folder: Path) -> Commands
     tree = mutate_tree(corpus.config, rng)
     text = "".join(f"{key} = {value!r}\n" for key, value in tree.items() if str(key).isidentifier()) if isinstance(
         tree, dict) else f"{tree!r}\n"  # fmt: skip
-    text = "from math import inf, nan\n" + text
+    text = f"from math import inf, nan\n{text}del inf, nan\n"
     if rng.random() < 0.2:
-        text = rng.choice(("method = (", "import nothing\n", "raise SystemExit\n", "x = [\n" * 300, "\x00", "_base_ = 3\n"))
+        text = rng.choice(
+            ("method = (", "import nothing\n", "raise SystemExit\n", "x = [\n" * 300, "\x00", "_base_ = 3\n")
+        )
     return [["train", _put(folder / "config.py", text.encode("utf-8", "replace"), rng), "--dry-run"]]
+
+
+@reader
+def components(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
+    """A component of any plugin with mutated arguments, in the example model it is part of."""
+    tree = corpus.examples[rng.choice(list(corpus.examples))]
+    mutate = mutate_leaves if rng.random() < 0.6 else mutate_tree
+    tree = {**tree, "model": mutate(tree["model"], rng)}
+    return [["train", _put(folder / "config.json", json.dumps(tree).encode(), rng), "--dry-run"]]
 
 
 @reader
 def options(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
     paths = [".".join(map(str, path)) for path in places(corpus.config) if all(isinstance(key, str) for key in path)]
-    keys = (*paths, "train.clip", "train.ema", "train.optimizer", "train.lr_schedule", "data.only", "data.features",
-            "data.synthetic", "runtime.hooks", "train.pairs", "train.init_from", "profile", "test.evaluator")  # fmt: skip
-    texts = ("[" * 500, "dict(type='RMSprop')", "dict(a=dict(b=1))", "'[a'", "0x" + "f" * 5000, "1j", "{1}", "b'x'", "()")
+    others = ("train.clip", "train.ema", "train.optimizer", "train.lr_schedule", "train.pairs", "train.init_from")
+    keys = (*paths, *others, "data.only", "data.synthetic", "runtime.hooks", "profile", "test.evaluator")
+    texts = (
+        "[" * 500,
+        "dict(type='RMSprop')",
+        "dict(a=dict(b=1))",
+        "'[a'",
+        "0x" + "f" * 5000,
+        "1j",
+        "{1}",
+        "b'x'",
+        "()",
+    )
     given = [
         f"{rng.choice(keys)}{rng.choice(('=', '=', '=', '=', '', '.x=', '..='))}"
         f"{rng.choice((*texts, str(nasty(rng))[:7000], repr(nasty(rng))[:7000]))}"
@@ -85,7 +108,11 @@ def options(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
 
 @reader
 def annotations(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
-    path = _put(folder / "ann.json", as_json(mutate_tree(corpus.annotations, rng), rng), rng)
+    path = _put(
+        folder / "ann.json",
+        as_json((mutate_leaves if rng.random() < 0.4 else mutate_tree)(corpus.annotations, rng), rng),
+        rng,
+    )
     check = ["check-data", str(corpus.folder / "data" / "features"), "--annotations", path]
     score = ["evaluate", str(corpus.folder / "detections.json"), "--protocol", PROTOCOL, "--annotations", path]
     return [rng.choice((check, score))]
@@ -106,7 +133,9 @@ def detections(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
     tree = corpus.detections
     if rng.random() < 0.3:
         rows = {
-            name: [{"label": row["label"], "segment": [row["start"], row["end"]], "score": row["score"]} for row in rows]
+            name: [
+                {"label": row["label"], "segment": [row["start"], row["end"]], "score": row["score"]} for row in rows
+            ]
             for name, rows in tree["videos"].items()
         }
         tree = {"version": "x", "results": rows, "external_data": {}}
@@ -140,7 +169,7 @@ _BOMB: list[bytes] = []
 def records(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
     board = folder / "board"
     (board / "records").mkdir(parents=True)
-    tree = mutate_tree(corpus.record, rng)
+    tree = (mutate_leaves if rng.random() < 0.4 else mutate_tree)(corpus.record, rng)
     if rng.random() < 0.5:
         tree = _signed(tree)
     name = tree.get("id") if isinstance(tree, dict) else None
@@ -219,8 +248,7 @@ def wtalc_features(rng: random.Random, corpus: Corpus, folder: Path) -> Commands
     hit = rng.choice(list(columns))
     for path, entries in columns.items():
         if path == hit and rng.random() < 0.3 and path.name != "labels.npy":
-            plain = {"features.npy": np.stack([array] * 3), "videoname.npy": np.array(entries if path.name != "features.npy"
-                     else [b"x"]), "duration.npy": np.array([3.0, 4.0, 5.0])}[path.name]  # fmt: skip
+            plain = np.stack([array] * 3) if path.name == "features.npy" else np.array(entries)
             _put(path, mutate_npy(plain, rng), rng)
         else:
             _put(path, mutate_objects(entries, rng) if path == hit else _objects(entries), random.Random(1))
@@ -335,7 +363,7 @@ def stores(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
     if kind == 0:
         manifest = mutate_tree(manifest, rng)
     elif kind < 3:
-        index = mutate_tree(index, rng)
+        index = (mutate_leaves if rng.random() < 0.4 else mutate_tree)(index, rng)
     else:
         _put(store / "features.npy", mutate_npy(np.load(store / "features.npy"), rng), rng)
     content = as_json(index, rng)
@@ -364,7 +392,13 @@ def runs(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
                 ["train", whole, "--work-dir", str(run), "--resume"],
                 ["train", whole, "--dry-run", "--cfg-options", f"train.init_from={run}"],
                 ["picture", str(run), "--list"],
-                ["compare", str(record), str(record), "--annotations", str(corpus.folder / "data" / "annotations.json")],
+                [
+                    "compare",
+                    str(record),
+                    str(record),
+                    "--annotations",
+                    str(corpus.folder / "data" / "annotations.json"),
+                ],
             )
         )
     ]
@@ -449,9 +483,12 @@ def outputs(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
     found, truth = str(corpus.folder / "detections.json"), str(corpus.folder / "data" / "annotations.json")
     blocked = folder / "file"
     blocked.write_text("x")
-    place = rng.choice(
-        ("/dev/full", "/proc/x/y", str(blocked / "below"), str(folder / ("n" * 300)), str(folder), "/sys/out.json", "")
-    )
+    # by a link: what replaced the place it writes to, as root, would take the device away from everybody
+    (folder / "full").symlink_to("/dev/full")
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    places = (folder / "full", pipe, "/proc/x/y", blocked / "below", folder / ("n" * 300), folder, "")
+    place = str(rng.choice(places))
     commands = [
         ["evaluate", found, "--protocol", PROTOCOL, "--annotations", truth, "--json", place],
         ["compare", found, found, "--protocol", PROTOCOL, "--annotations", truth, "--resamples", "3", "--json", place],

@@ -41,6 +41,9 @@ from wtal_bench.reading import GIB, decode_json, read_bytes, read_json
 SEGMENTS = "segments"
 """What the tags are called that follow from the segments (or the file's `labels`); no list may have the name."""
 
+SMALLEST, LARGEST = 1e-3, 1e7
+"""Seconds of the shortest and the longest video (four months), and frames a second beyond those of any camera."""
+
 _TOP_KEYS = ("version", "classes", "exclude", "tags", "videos")
 _VIDEO_KEYS = ("subset", "duration", "fps", "frames", "segments", "ambiguous", "labels")
 _SEGMENT_KEYS = ("label", "start", "end")
@@ -343,6 +346,8 @@ class _Reader:
         for name, number in (("duration", duration), ("fps", fps)):
             if number is not None and number <= 0:
                 self.fail(f"{place}: `{name}` is {number}, but must be above 0; leave the video out if it is empty")
+            if number is not None and not SMALLEST <= number <= LARGEST:
+                self.fail(f"{place}: `{name}` is {number:g}, which no video has; is the unit right?")
         frames = entry.get("frames")
         if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int) or frames <= 0):
             self.fail(f"{place}: `frames` must be a whole number above 0 or absent, got {frames!r}")

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wtal_bench.arrays import LIMIT, read_header, read_npy
-from wtal_bench.data.store_index import COLUMNS, check_index
+from wtal_bench.data.store_index import COLUMNS, LARGEST, SMALLEST, check_index
 from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.files import move_into_place, sibling, unplain, write_json
 from wtal_bench.reading import GIB, TEXT_LIMIT, decode_json, open_file, read_bytes
@@ -377,6 +377,8 @@ def _checked(video: StoredVideo, seen: set[str], kind: np.dtype, width: int) -> 
     for name, value in (("duration", video.duration), ("fps", video.fps)):
         if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
             raise DataError(f"{place}: {name} must be a finite number above 0, got {value!r}.")
+        if not SMALLEST <= value <= LARGEST:
+            raise DataError(f"{place}: {name} is {value:g}, which no video has; is the unit right?")
     frames = video.frames
     if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int | np.integer) or frames < 1):
         raise DataError(f"{place}: frames must be a whole number of at least 1 or None, got {frames!r}.")

@@ -11,6 +11,8 @@ import numpy as np
 
 from wtal_bench.errors import DataError, listing
 
+SMALLEST, LARGEST = 1e-3, 1e7
+"""Seconds of the shortest and the longest video (four months), and frames a second beyond those of any camera."""
 COLUMNS = ("ids", "lengths", "offsets", "durations", "fps", "frames", "sha256")
 
 
@@ -50,7 +52,7 @@ def check_index(index: Any, videos: int, rows: int, path: Path) -> None:
     if int(lengths.sum()) != rows:
         raise _damaged(path, f"its lengths add up to {int(lengths.sum())} rows, the manifest says {rows}")
     for name in ("durations", "fps"):
-        check(name, "a finite number above 0", {int, float}, lambda x: (x > 0) & np.isfinite(x))
+        check(name, f"a number from {SMALLEST:g} to {LARGEST:g}", {int, float}, _is_sound)
     check("frames", "a whole number of at least 1, or null", {int, type(None)}, lambda x: x >= 0)
     if 0 in index["frames"]:
         raise _damaged(path, "its column frames holds 0; needed: whole numbers of at least 1, or null")
@@ -58,6 +60,10 @@ def check_index(index: Any, videos: int, rows: int, path: Path) -> None:
     sound = set(map(type, hashes)) == {str} and set(map(len, hashes)) == {64}
     if not (sound and set("".join(hashes)) <= set("0123456789abcdef")):
         raise _damaged(path, "its column sha256 must hold 64 hex digits a video")
+
+
+def _is_sound(values: np.ndarray) -> np.ndarray:
+    return (values >= SMALLEST) & (values <= LARGEST)
 
 
 def _floats(values: list[int | float]) -> np.ndarray:

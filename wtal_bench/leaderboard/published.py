@@ -28,6 +28,8 @@ COLUMNS = ("method", "variant", "dataset", "split", "metric", "iou", "value", "t
 METRICS = ("mAP", "avg_mAP", "frame_accuracy")
 SUPERVISION = {"fully supervised": "full", "extra weak supervision": "extra_weak"}
 GAIN_COLUMNS = ("host", "variant", "idea", "table", "method", "without", "with", "note")
+_NUMBER = re.compile(r"\d{1,3}(?:\.\d{1,6})?")
+_IOU = re.compile(r"(?:0\.\d{1,2}(?::0\.\d{1,2})?)?")
 HEADLINE = ("", "full method", *SUPERVISION)
 """Variants that belong in the main table; the others are ablations and re-runs."""
 
@@ -230,11 +232,22 @@ def _check_line(where: str, line: dict[str, str]) -> None:
     _check_width(where, line, COLUMNS)
     if line["metric"] not in METRICS:
         raise RecordError(f"{where}: metric is {line['metric']!r}.{did_you_mean(line['metric'], METRICS)}")
-    try:
-        if not 0 <= float(line["value"]) <= 100:
-            raise ValueError
-    except ValueError:
-        raise RecordError(f"{where}: value is {line['value']!r}; needed: percent, 0 to 100.") from None
+    if not _NUMBER.fullmatch(line["value"]) or not float(line["value"]) <= 100:
+        raise RecordError(f"{where}: value is {line['value']!r:.80}; needed: percent as printed, 0 to 100.")
+    if not _IOU.fullmatch(line["iou"]):
+        raise RecordError(
+            f"{where}: iou is {line['iou']!r:.80}; needed: a threshold such as 0.5, a range such as 0.1:0.7, or "
+            "nothing for frame accuracy."
+        )
+    low, _, high = line["iou"].partition(":")
+    if high and not float(low) < float(high):
+        raise RecordError(f"{where}: iou is {line['iou']!r}; a range goes from the lower to the higher threshold.")
+    for name in ("method", "dataset"):
+        if not line[name].strip():
+            raise RecordError(f"{where}: {name} is empty.")
+    for name, text in line.items():
+        if not text.isprintable():
+            raise RecordError(f"{where}: {name} holds a character that is not printable.")
 
 
 def _check_width(where: str, line: dict[str, str], columns: tuple[str, ...]) -> None:

@@ -366,7 +366,9 @@ def _bad_means(table: Mapping[str, Any], protocol: Any) -> Iterator[str]:
 
 def _not_mean(what: str, value: float | None, parts: list[float] | None, of: str) -> Iterator[str]:
     expected = sum(parts) / len(parts) if parts else None
-    if (value is None) != (expected is None) or (value is not None and abs(value - expected) > MEAN_TOLERANCE):
+    if not _is_share(value):
+        yield f"{what} is {_short(value)}; needed: a fraction in 0..1, or null where undefined"
+    elif (value is None) != (expected is None) or (value is not None and abs(value - expected) > MEAN_TOLERANCE):
         yield f"{what} is {value}; the mean of its {of} is {expected}. Store what `protocol.score` returned, unrounded"
 
 

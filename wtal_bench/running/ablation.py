@@ -187,7 +187,8 @@ def _check_published(published: Mapping[str, Any] | None, where: str) -> None:
     for key, value in published.items():
         if key not in PUBLISHED_KEYS:
             raise ConfigError(
-                f"{where}: unknown key {key!r:.80}.{did_you_mean(key, PUBLISHED_KEYS)} Known: {listing(PUBLISHED_KEYS)}."
+                f"{where}: unknown key {key!r:.80}.{did_you_mean(key, PUBLISHED_KEYS)} Known: "
+                f"{listing(PUBLISHED_KEYS)}."
             )
         if key != "metric":
             check_type(value, float, f"{where}.{key}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import math
 import pickle
@@ -204,14 +205,37 @@ def _optimizer_problem(optimizer: Any, state: Any) -> str:
         odd = [key for key in own if not _alike(group.get(key), own[key])]
         if odd:
             return f"its setting {odd[0]} is {group.get(odd[0])!r:.80}, here {own[odd[0]]!r:.80}"
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    made = _after_a_step(optimizer.optimizer) if state["state"] else {}
     for key, slots in state["state"].items():
-        if type(key) is not int or not 0 <= key < len(parameters) or not isinstance(slots, dict):
+        if type(key) is not int or key not in made or not isinstance(slots, dict):
             return f"it has a state of {key!r:.80}, which is no parameter"
-        for name, value in slots.items():
-            if isinstance(value, torch.Tensor) and not (_finite(value) and _spreads(value, parameters[key])):
-                return f"{name!r:.80} of parameter {key} has shape {tuple(value.shape)}, or holds NaN"
+        if slots.keys() != made[key].keys():
+            return f"of parameter {key} it keeps {listing(slots)}, not {listing(made[key])}"
+        odd = [name for name in slots if not _same_kind(slots[name], made[key][name])]
+        if odd:
+            return f"{odd[0]} of parameter {key} is {_told(slots[odd[0]])}, not {_told(made[key][odd[0]])}"
     return ""
+
+
+def _after_a_step(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """What an optimiser keeps by parameter once it has moved: a copy of it makes a step from nowhere to nowhere."""
+    trial = copy.deepcopy(optimizer)
+    for group in trial.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    trial.step()
+    return trial.state_dict()["state"]
+
+
+def _same_kind(value: Any, own: Any) -> bool:
+    if isinstance(own, torch.Tensor):
+        number = not own.ndim and type(value) in (int, float) and math.isfinite(value)  # a step, as older ones kept it
+        return number or (isinstance(value, torch.Tensor) and value.shape == own.shape and _finite(value))
+    return own is None or _alike(value, own)
+
+
+def _told(value: Any) -> str:
+    return f"a tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r:.80}"
 
 
 def _alike(value: Any, own: Any) -> bool:
@@ -224,13 +248,6 @@ def _alike(value: Any, own: Any) -> bool:
     if isinstance(own, (int, float)):
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     return isinstance(value, type(own))
-
-
-def _spreads(value: torch.Tensor, parameter: torch.Tensor) -> bool:
-    """Whether a state fits a parameter: a number, of its shape, or of 1 along some of its axes (Adafactor's)."""
-    if not value.ndim:
-        return True
-    return value.ndim == parameter.ndim and all(a in (1, b) for a, b in zip(value.shape, parameter.shape))
 
 
 def load_gradients(model: nn.Module, gradients: Any, path: str | Path) -> None:

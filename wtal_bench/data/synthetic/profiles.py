@@ -135,8 +135,8 @@ def check_world(world: int) -> int:
     Raises:
         DataError: it is no whole number of at least 0.
     """
-    if isinstance(world, bool) or not isinstance(world, int | np.integer) or world < 0:
-        raise DataError(f"the world of synthetic data must be a whole number of at least 0, got {world!r}.")
+    if isinstance(world, bool) or not isinstance(world, int | np.integer) or not 0 <= world < 2**63:
+        raise DataError(f"the world of synthetic data must be a whole number from 0 to 2**63 - 1, got {world!r:.80}.")
     return int(world)
 
 
