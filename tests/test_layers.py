@@ -64,6 +64,7 @@ PLUGINS_MAY_IMPORT = {
     "wtal_bench.interfaces",
     "wtal_bench.errors",
     "wtal_bench.files",
+    "wtal_bench.reading",
     "wtal_bench.options",
     "wtal_bench.plugins",
     "wtal_bench.modeling.blocks",

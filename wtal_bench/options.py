@@ -26,6 +26,9 @@ from wtal_bench.errors import ConfigError, did_you_mean, listing
 
 T = TypeVar("T")
 
+BEYOND = 1e37
+"""Larger numbers than this overflow float32, in a model, with its next sum."""
+
 USUAL = {
     "dropout": "[0, 1)",
     "num_classes": "[1, 100000]",
@@ -301,6 +304,8 @@ def check_arguments(
     for name, value in arguments.items():
         if name in hints:
             check_type(value, hints[name], f"{where}.{name}")
+        if typed and isinstance(value, Real) and BEYOND < abs(value) < float("inf"):
+            raise ConfigError(f"{where}.{name}={value!r:.80} is beyond what a model computes with (float32).")
         usual = USUAL.get(name, USUAL.get(name.rpartition("_")[2]))
         if typed and usual is not None and isinstance(value, Real):
             within(f"{where}.{name}", value, usual)

@@ -400,7 +400,7 @@ _AGAIN = "The store is damaged: copy it again or import the features anew."
 
 
 def _read(folder: Path, name: str, limit: int) -> bytes:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(
             f"{folder}: there is no feature store (a folder with {_FEATURES}, {_INDEX} and {_MANIFEST}). Make one with "
             "`wtal-bench import-features`."
@@ -469,7 +469,7 @@ def _check_streams(streams: Any, place: str) -> None:
 
 def _check_array(folder: Path, manifest: Mapping[str, Any]) -> None:
     path = folder / _FEATURES
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{path}: is missing; copy the store again or import the features anew.")
     with open_file(path, limit=LIMIT) as stream:
         size = os.fstat(stream.fileno()).st_size

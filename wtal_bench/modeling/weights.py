@@ -24,7 +24,9 @@ class Steps:
     """Piecewise constant: `steps=[(0, 0.0), (100, 1.0)]` is 0 before epoch 100 and 1 from there on."""
 
     def __init__(self, steps: list[tuple[int, float]]) -> None:
-        self.steps = sorted((int(epoch), within("a step's weight", float(value), "[0, inf)")) for epoch, value in steps)
+        self.steps = sorted(
+            (int(epoch), within("a step's weight", float(value), "[0, 1e30]")) for epoch, value in steps
+        )
         if not self.steps or self.steps[0][0] != 0:
             raise ValueError("steps must be a list of (first epoch, weight) that begins with epoch 0")
 
@@ -92,7 +94,7 @@ class LossWeight:
     @staticmethod
     def _parse(value: Any, where: str) -> Constant | Steps | Geometric:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return Constant(within(where, value, "[0, inf)"))
+            return Constant(within(where, value, "[0, 1e30]"))
         if isinstance(value, Mapping) and str(value.get("schedule")) in SCHEDULES:
             arguments = {key: item for key, item in value.items() if key != "schedule"}
             check_arguments(SCHEDULES[value["schedule"]], arguments, where, shown=f"schedule {value['schedule']!r}")

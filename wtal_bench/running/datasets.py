@@ -169,7 +169,10 @@ def _synthetic_folder(data: Data, protocol: Protocol | None, where: str) -> Path
             f"{where}: data.synthetic with protocol {data.protocol}: synthetic videos are scored by a synthetic "
             "protocol alone, e.g. synthetic/v1."
         )
-    return ensure_synthetic(data.synthetic.get("profile", "demo"), data.synthetic.get("world", 0))
+    try:
+        return ensure_synthetic(data.synthetic.get("profile", "demo"), data.synthetic.get("world", 0))
+    except DataError as error:
+        raise DataError(f"{where}: data.synthetic: {error}") from error
 
 
 def _find(data: Data, protocol: Protocol | None, where: str) -> tuple[Path, Path]:
@@ -182,9 +185,13 @@ def _find(data: Data, protocol: Protocol | None, where: str) -> tuple[Path, Path
         names = protocol.annotation_names
     look = {"folder": data.root, "synthetic_config": _stand_in_config(where)}
     try:
-        return find_features(dataset, data.features, **look), find_annotations(dataset, names, **look)
+        features = find_features(dataset, data.features, **look)
     except DataError as error:
-        raise DataError(f"{where}: {error}") from error
+        raise DataError(f"{where}: data.features={data.features!r:.200}: {error}") from error
+    try:
+        return features, find_annotations(dataset, names, **look)
+    except DataError as error:
+        raise DataError(f"{where}: data.annotations={data.annotations!r:.200}: {error}") from error
 
 
 def _stand_in_config(where: str) -> str:

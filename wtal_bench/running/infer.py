@@ -19,6 +19,7 @@ from wtal_bench.options import within
 from wtal_bench.protocols import OWN, get_protocol
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
 from wtal_bench.running.device import pick_device
+from wtal_bench.running.model_checks import check_class_counts
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.structures import Detections
 
@@ -58,6 +59,7 @@ def detect(
     if len(set(stems)) != len(stems):
         raise DataError("two feature files have the same name; the name is the video's id, so rename one.")
     classes = class_names(config)
+    check_class_counts(config, len(classes), config.data.protocol)
     device = pick_device(config)
     model = build_model(config.model, config.path)
     load_weights(model, weights_of(read_checkpoint(checkpoint)), checkpoint)

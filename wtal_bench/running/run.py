@@ -25,7 +25,7 @@ from wtal_bench.running.device import pick_device
 from wtal_bench.running.loader import Request
 from wtal_bench.running.look import view_of
 from wtal_bench.running.measure import selection_measure
-from wtal_bench.running.model_checks import check_model
+from wtal_bench.running.model_checks import check_class_counts, check_model
 from wtal_bench.running.provenance import component_list, environment, git_state, recorded_config
 from wtal_bench.running.runner import Testing, Training, build_testing, build_training
 from wtal_bench.running.settings import RunConfig
@@ -54,6 +54,7 @@ def train(
     model = check_model(config)
     work_dir.refuse_changes(config.resolved())
     opened = open_data(config.data, pick_device(config).type, config.path)
+    check_class_counts(config, len(opened.protocol.classes), opened.protocol.name)
     build_hooks(config, opened.protocol)  # refused now, not after a parent was trained
     selection_measure(config, opened.protocol)
     out(f"{config.method} on {opened.protocol.name}: features {opened.store.folder}")
@@ -172,6 +173,7 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
     model = check_model(config)
     load_weights(model, weights_of(state), checkpoint)
     opened = open_data(config.data, pick_device(config).type, config.path)
+    check_class_counts(config, len(opened.protocol.classes), opened.protocol.name)
     testing = build_testing(config, opened, model)
     testing.run()
     cost = {
@@ -193,6 +195,7 @@ def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = prin
     """
     model = check_model(config)
     opened = open_data(config.data, pick_device(config).type, config.path)
+    check_class_counts(config, len(opened.protocol.classes), opened.protocol.name)
     if isinstance(config.train.init_from, dict):
         check_model(parent_config(config))
     else:

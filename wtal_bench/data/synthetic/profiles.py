@@ -122,9 +122,10 @@ def get_profile(profile: str | Profile) -> Profile:
     """
     if isinstance(profile, Profile):
         return profile
-    if profile not in PROFILES:
+    if not isinstance(profile, str) or profile not in PROFILES:
         raise DataError(
-            f"no synthetic profile {profile!r}; there are {listing(PROFILES)}.{did_you_mean(str(profile), PROFILES)}"
+            f"no synthetic profile {profile!r:.80}; there are {listing(PROFILES)}."
+            f"{did_you_mean(str(profile), PROFILES)}"
         )
     return PROFILES[profile]
 
