@@ -383,8 +383,15 @@ def runs(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
     record = next((run / "record").glob("*-s0-*.json"))
     if rng.random() < 0.6:
         _put(run / "config.json", as_json(mutate_tree(config, rng), rng), rng)
-    else:
+    elif rng.random() < 0.7:
         record.write_bytes(as_json(mutate_tree(corpus.record, rng), rng))
+    else:
+        scalars = next(run.glob("*/vis_data/scalars.json"))
+        lines = scalars.read_text().splitlines()
+        lines[rng.randrange(len(lines))] = as_json(mutate_tree(json.loads(lines[0]), rng), rng).decode(
+            "utf-8", "replace"
+        )
+        scalars.write_bytes("\n".join(lines).encode("utf-8", "replace"))
     whole = str(corpus.folder / "config.json")
     return [
         rng.choice(
@@ -392,6 +399,7 @@ def runs(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
                 ["train", whole, "--work-dir", str(run), "--resume"],
                 ["train", whole, "--dry-run", "--cfg-options", f"train.init_from={run}"],
                 ["picture", str(run), "--list"],
+                ["report", str(run), "--annotations", str(corpus.folder / "data" / "annotations.json")],
                 [
                     "compare",
                     str(record),

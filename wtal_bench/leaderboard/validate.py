@@ -174,6 +174,21 @@ def _fingerprints(record: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     return prints
 
 
+OWN_KEYS = ("protocol", "method", "variant", "components", "config", "features", "annotations", "seed", "metrics")
+OWN_KEYS += ("detections", "environment", "cost", "git")
+"""What the record of a run on a data set of one's own must hold."""
+
+
+def shape_problems(record: Mapping[str, Any], needed: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each of some keys that is missing or of another type."""
+    for key in needed:
+        types, wanted = _TYPES[key]
+        if key not in record:
+            yield f"{key} is missing; needed: {wanted}"
+        elif not isinstance(record[key], types) or isinstance(record[key], bool):
+            yield f"{key} is {_short(record[key])}; needed: {wanted}"
+
+
 def _shape(record: Mapping[str, Any]) -> Iterator[str]:
     for key in record:
         if key not in _TYPES and key not in _OPTIONAL:

@@ -14,7 +14,7 @@ from wtal_bench.data.annotations import SEGMENTS
 from wtal_bench.errors import ConfigError, listing
 from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
-from wtal_bench.leaderboard.record import read_record, store_detections, write_record
+from wtal_bench.leaderboard.record import protocol_of, read_record, store_detections, write_record
 from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.report.curves import draw_video
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
@@ -297,9 +297,10 @@ def _check_parent(run: Path, protocol: str, where: str) -> None:
     name = _parent_record(run)
     if name is None:
         return
-    record = read_record(run / "record" / f"{name}.json")
-    if record["protocol"]["name"] != protocol:
+    path = run / "record" / f"{name}.json"
+    trained = protocol_of(read_record(path), path)
+    if trained != protocol:
         raise ConfigError(
-            f"{where}: {run} was trained under {record['protocol']['name']}, this run is {protocol}: its test videos "
+            f"{where}: {run} was trained under {trained}, this run is {protocol}: its test videos "
             "may be training videos here. Train the parent under the same protocol."
         )
