@@ -177,10 +177,11 @@ def _names_of(hint: Any) -> list[str]:
     if kind not in _LISTS and kind not in _DICTS:
         return [getattr(kind, "__name__", str(kind))]
     name = "dict" if kind in _DICTS else "tuple" if kind is tuple else "list"
-    inner = [] if Any in parts else dict.fromkeys(name for part in parts[-1:] for name in _names_of(part))
     if kind is tuple and parts and parts[-1] is not Ellipsis:
         name = f"{len(parts)} values"
-    return [f"{name} of {' or '.join(inner)}" if inner and "ellipsis" not in inner else name]
+    kept = [part for part in parts if part is not Ellipsis]
+    inner = [] if Any in kept else dict.fromkeys(name for part in kept[-1:] for name in _names_of(part))
+    return [f"{name} of {' or '.join(inner)}" if inner else name]
 
 
 def columns(where: str, span: Any) -> tuple[int, int]:

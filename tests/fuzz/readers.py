@@ -47,6 +47,8 @@ def reader(function: Reader) -> Reader:
 def _put(path: Path, content: bytes, rng: random.Random) -> str:
     """Write a mutated file; one in twenty is a pipe, a device, a folder or a name that cannot be."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(path) and not path.is_file():  # an earlier one of that name is already something strange
+        return str(path)
     path.write_bytes(content)
     return str(strange_file(path, rng) if rng.random() < 0.05 else path)
 

@@ -108,7 +108,7 @@ def protocol_of(record: Mapping[str, Any], where: str | Path) -> str:
 
 
 def check_own(record: Mapping[str, Any], where: str | Path) -> None:
-    """Refuse the record of a run on a data set of one's own, which no leaderboard takes, if it is not as a run wrote it.
+    """Refuse the record of a run on a data set of one's own, which no leaderboard takes, if no run wrote it so.
 
     Raises:
         RecordError: the text names what is wrong.
