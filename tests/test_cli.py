@@ -125,13 +125,44 @@ def test_a_disk_that_takes_no_more_is_bad_input(verb, capsys, number):
     assert capsys.readouterr().err == f"wtal-bench broken: cannot write some/file: {os.strerror(number)}.\n"
 
 
-def test_a_bug_keeps_its_traceback(verb):
-    verb(OSError(errno.EBADF, "a bug"))
-    with pytest.raises(OSError, match="a bug"):
-        main(["broken"])
-    verb(ZeroDivisionError())
-    with pytest.raises(ZeroDivisionError):
-        main(["broken"])
+@pytest.mark.parametrize("error", [OSError(errno.EBADF, "a bug"), ZeroDivisionError("a bug"), RecursionError("a bug")])
+def test_a_bug_is_reported_in_a_few_lines_and_whole_for_developers(verb, capsys, error):
+    verb(error)
+    assert main(["broken"]) == cli.BUG
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"wtal-bench broken: this is a bug.*\n  what .*a bug\n  where  .*\n  send .*\n", said), said
+    assert "Traceback" not in said
+    assert main(["broken", "--traceback"]) == cli.BUG
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback (most recent call last):")
+    assert f"{type(error).__name__}: " in said
+
+
+def test_bad_input_keeps_its_sentence_under_traceback(verb, capsys):
+    verb(DataError("video 'v0' is bad; fix it."))
+    assert main(["--traceback", "broken"]) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.endswith("wtal-bench broken: video 'v0' is bad; fix it.\n")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOENT, errno.EISDIR])
+def test_what_the_system_refuses_is_told_with_the_file(verb, capsys, number):
+    verb(OSError(number, os.strerror(number), "some/file"))
+    assert main(["broken"]) == 2
+    assert capsys.readouterr().err == f"wtal-bench broken: cannot use some/file: {os.strerror(number)}.\n"
+
+
+def test_too_little_memory_is_told(verb, capsys):
+    verb(MemoryError())
+    assert main(["broken"]) == 2
+    assert "there is not enough memory for this" in capsys.readouterr().err
+
+
+def test_a_message_that_quotes_a_whole_file_is_cut(verb, capsys):
+    verb(DataError("x" * 1_000_000))
+    assert main(["broken"]) == 2
+    assert len(capsys.readouterr().err) < 5000
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")

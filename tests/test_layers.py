@@ -24,7 +24,8 @@ except ImportError:  # Python 3.10, where pytest brings it
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
-VOCABULARY = {"errors", "files", "text", "options", "order", "structures", "interfaces"}
+VOCABULARY = {"errors", "files", "reading", "plain_yaml", "arrays", "text", "options", "order", "structures"}
+VOCABULARY |= {"interfaces"}
 COMPONENTS = VOCABULARY | {"registry", "plugins"}
 MAY_IMPORT = {
     "errors": set(),
@@ -32,7 +33,10 @@ MAY_IMPORT = {
     "options": {"errors"},
     "order": set(),
     "overlay": {"errors", "options"},
-    "recipes": {"errors", "files", "overlay"},
+    "reading": {"errors", "files", "plain_yaml"},
+    "plain_yaml": {"files"},
+    "arrays": {"errors", "reading"},
+    "recipes": {"errors", "files", "overlay", "reading"},
     "text": set(),
     "structures": {"errors"},
     "interfaces": {"errors", "structures"},
@@ -62,6 +66,7 @@ PLUGINS_MAY_IMPORT = {
     "wtal_bench.interfaces",
     "wtal_bench.errors",
     "wtal_bench.files",
+    "wtal_bench.reading",
     "wtal_bench.options",
     "wtal_bench.plugins",
     "wtal_bench.modeling.blocks",
@@ -72,18 +77,9 @@ PLUGINS_MAY_IMPORT = {
     "numpy",
     "scipy",
 }
-TORCH_FREE = (
-    "errors",
-    "files",
-    "text",
-    "options",
-    "order",
-    "overlay",
-    "recipes",
-    "structures",
-    "interfaces",
-    "registry",
-)
+TORCH_FREE = ("errors", "files", "text", "options", "order", "overlay", "recipes", "structures", "interfaces")
+TORCH_FREE += ("registry",)
+TORCH_FREE += ("reading", "plain_yaml", "arrays")
 TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
 TORCH_FREE += ("data.annotations", "extraction.decode", "extraction.snippets")
 

@@ -12,6 +12,7 @@ import importlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -47,9 +48,20 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of a disk that takes no more: nothing a program can mend, and no bug of ours."""
 
 
+BUG = 3
+"""Exit status of a failure that nobody foresaw."""
+
+TRACEBACK = "--traceback"
+"""Taken by every verb: show the Python traceback of a failure, for developers."""
+
+_LESS = "Take fewer or shorter videos, a smaller batch (train.batch_size, test.batch_size) or another machine."
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; return the exit status (0 done, 1 a check failed, 2 bad input, 130 interrupted)."""
+    """Run one verb; return the exit status (0 done, 1 a check failed, 2 bad input, 3 our bug, 130 interrupted)."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    traced = TRACEBACK in argv
+    argv = [word for word in argv if word != TRACEBACK]
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview())
         return 0 if argv else 2
@@ -67,7 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # a closed pipe or a full disk shows here, not while the interpreter shuts down
         return status
     except WtalError as error:
-        print(f"wtal-bench {verb}: {error}", file=sys.stderr)
+        if traced:
+            traceback.print_exc()
+        print(f"wtal-bench {verb}: {_short(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\nwtal-bench {verb}: interrupted", file=sys.stderr)
@@ -75,12 +89,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return 0
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        print(f"wtal-bench {verb}: cannot write {error.filename or 'a file'}: {error.strerror}.", file=sys.stderr)
-        _drop_output()
+    except MemoryError:
+        print(f"wtal-bench {verb}: there is not enough memory for this. {_LESS}", file=sys.stderr)
         return 2
+    except Exception as error:
+        if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK):
+            print(f"wtal-bench {verb}: {_refused_by_system(error)}", file=sys.stderr)
+            _drop_output()
+            return 2
+        print(traceback.format_exc() if traced else report(error, verb), file=sys.stderr)
+        return BUG
+
+
+def report(error: Exception, verb: str) -> str:
+    """What a person reads, and can send, when the harness fails in a way nobody foresaw."""
+    frames = traceback.extract_tb(error.__traceback__)
+    package = os.path.dirname(os.path.abspath(__file__))
+    own = [frame for frame in frames if os.path.abspath(frame.filename).startswith(package)] or frames
+    where = f"{os.path.relpath(own[-1].filename, os.path.dirname(package))}:{own[-1].lineno}" if own else "nowhere"
+    system = f"wtal-bench {__version__}, Python {sys.version.split()[0]}, {sys.platform}"
+    return (
+        f"wtal-bench {verb}: this is a bug of the harness, not of your input.\n"
+        f"  what   {type(error).__name__}: {_short(str(error), 300)}\n"
+        f"  where  {where} ({system})\n"
+        f"  send   these lines, the command and, if you can, its input, as an issue of the project; the same command "
+        f"with {TRACEBACK} shows the whole way there"
+    )
+
+
+def _refused_by_system(error: OSError) -> str:
+    """What the operating system does not let anybody do."""
+    what = "cannot write" if error.errno in DISK else "cannot use"
+    return f"{what} {_short(str(error.filename or 'a file'), 300)}: {error.strerror or error}."
+
+
+def _short(text: str, limit: int = 4000) -> str:
+    """A text of bearable length: an error may quote a value that is a whole file."""
+    return text if len(text) <= limit else f"{text[: limit // 2]} [...] {text[-limit // 2 :]}"
 
 
 def _drop_output() -> None:

@@ -35,11 +35,18 @@ class RecordError(WtalError):
     """A leaderboard record breaks a rule; the text names the rule."""
 
 
+_LONGEST = 200
+"""Characters of the longest name that is compared."""
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the nearest option, or an empty string when nothing is near."""
-    options = sorted({str(option) for option in options})
+    name = str(name)
+    options = sorted({str(option) for option in options if len(str(option)) <= _LONGEST})
+    if len(name) > _LONGEST:  # comparing is quadratic, and nobody means a name of a page
+        return ""
     by_lower = {option.lower(): option for option in options}
-    near = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
 
 

@@ -1,4 +1,4 @@
-"""Files and folders that are never half there, whatever crashes, fills up or comes second; JSON read strictly."""
+"""Files and folders that are never half there, whatever crashes or comes second; plain data, read strictly."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,7 +35,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            with open(path, mode, **text) as stream:
+            with open(path, mode, opener=_without_waiting, **text) as stream:
                 yield stream
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +58,14 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a pipe for writing; one that nobody reads is refused, where `open` would wait for ever."""
+    number = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if hasattr(os, "set_blocking"):
+        os.set_blocking(number, True)
+    return number
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -125,12 +134,20 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+MAX_DEPTH = 100
+"""Levels a file of data may be nested: deeper ones crash what walks them, and none that means something is."""
+
+
 class JsonError(ValueError):
     """A text is no JSON this harness reads; says why, as a clause that a sentence with the place can go on with."""
 
 
 def parse_json(content: str | bytes, *, nan: bool = False) -> Any:
-    """Read JSON strictly: no key twice in one object and, unless `nan`, no NaN or Infinity.
+    """Read JSON strictly: no key twice in one object, no number that 64 bits cannot hold, no broken character.
+
+    Args:
+        content: the text; bytes are decoded as the standard says.
+        nan: take NaN, Infinity and numbers beyond 64 bits, for a reader that tells of them itself.
 
     Raises:
         JsonError: saying what is wrong; the caller adds which file it is.
@@ -149,9 +166,117 @@ def parse_json(content: str | bytes, *, nan: bool = False) -> Any:
             return float(word)
         raise JsonError(f"it holds {word}, which is no JSON number: numbers must be finite, null is an undefined one")
 
+    def finite(word: str) -> float:
+        number = float(word)
+        if number - number != 0:
+            raise JsonError(f"it holds the number {_cut(word)}, which no float can hold")
+        return number
+
+    def whole(word: str) -> int:
+        if len(word) < 19:
+            return int(word)
+        if len(word) > 20 or not fits(int(word)):
+            raise JsonError(f"it holds the whole number {_cut(word)}, which 64 bits cannot hold")
+        return int(word)
+
     try:
-        return json.loads(content, object_pairs_hook=unique, parse_constant=not_finite)
+        text = content if isinstance(content, str) else content.decode(json.detect_encoding(content))
+        if _nesting(content if isinstance(content, bytes) and content.isascii() else text) > MAX_DEPTH:
+            raise JsonError(f"it is not valid JSON for this harness: nested more than {MAX_DEPTH} deep")
+        rules = {} if nan else {"parse_float": finite, "parse_int": whole}
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=not_finite, **rules)
     except JsonError:
         raise
+    except UnicodeDecodeError as error:
+        raise JsonError(f"it is not valid JSON: no UTF-8 text ({error.reason} at byte {error.start})") from error
     except (ValueError, RecursionError) as error:
         raise JsonError(f"it is not valid JSON ({error}); it may be cut off: copy it again") from error
+    if _BROKEN_ESCAPE.search(text) and (problem := unplain(value, numbers=False)):
+        raise JsonError(problem)
+    return value
+
+
+_BROKEN_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def _nesting(text: str | bytes) -> int:
+    """How deep the brackets of a JSON text are nested, found without parsing it."""
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    depth = _depth(content)
+    return depth if depth <= MAX_DEPTH else _depth(_STRING.sub(b"", content))
+
+
+def _depth(content: bytes) -> int:
+    brackets = content.translate(None, _NO_BRACKET)
+    if brackets.count(b"[") + brackets.count(b"{") <= MAX_DEPTH:
+        return 0
+    import numpy as np
+
+    steps = (np.frombuffer(brackets, dtype=np.int8) & 2) - np.int8(1)  # "[" and "{" have this bit, "]" and "}" not
+    return int(np.cumsum(steps, dtype=np.int32).max())
+
+
+def fits(number: int) -> bool:
+    """Whether 64 bits hold a whole number: what JSON of other programs, arrays and records can hold."""
+    return -(2**63) <= number < 2**64
+
+
+def unplain(value: Any, *, numbers: bool = True) -> str:
+    """Say what is the first thing in nested data that a file of ours cannot hold, after its key path; "" for nothing.
+
+    Plain are texts without broken characters, finite numbers (whole ones of 64 bits), truth values, None, and lists,
+    tuples and mappings (with texts as keys) of such, nested at most `MAX_DEPTH` deep.
+
+    Args:
+        value: the data.
+        numbers: look at numbers and at kinds of value too; False looks for broken characters alone.
+    """
+    return _unplain(value, numbers, (), ())
+
+
+def _unplain(value: Any, numbers: bool, keys: tuple[str, ...], above: tuple[int, ...]) -> str:
+    what = ""
+    if isinstance(value, str):
+        what = "" if value.isascii() or _encodes(value) else f"{value!r:.80} {_BROKEN}"
+    elif isinstance(value, (Mapping, list, tuple)):
+        if id(value) in above:
+            what = "holds itself; write out what it should be"
+        elif len(keys) >= MAX_DEPTH:
+            what = f"is nested more than {MAX_DEPTH} deep"
+        else:
+            mapping = isinstance(value, Mapping)
+            what = next(filter(None, map(_unnamed, value)), "") if mapping else ""
+            for key, item in () if what else value.items() if mapping else enumerate(value):
+                if inner := _unplain(item, numbers, (*keys, str(key)), (*above, id(value))):
+                    return inner
+    elif numbers and isinstance(value, float):
+        what = "" if value - value == 0 else f"expected a finite number, got {value}"
+    elif numbers and isinstance(value, int):
+        what = "" if fits(value) else "is a whole number that 64 bits cannot hold"
+    elif numbers and value is not None:
+        what = f"is a {type(value).__name__}, not a text, number, truth value, None, list or mapping"
+    place = ".".join(keys)
+    return what and (f"{place if len(place) <= 200 else place[:200] + '...'}: {what}" if keys else f"it {what}")
+
+
+def _unnamed(key: Any) -> str:
+    if not isinstance(key, str):
+        return f"{key!r:.80} cannot be the name of anything; names are texts"
+    return "" if key.isascii() or _encodes(key) else f"the name {key!r:.80} {_BROKEN}"
+
+
+_BROKEN = "holds bytes that are no text here; give it in UTF-8 (PYTHONUTF8=1)"
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= 30 else f"{word[:12]}... ({len(word)} digits)"

@@ -12,16 +12,31 @@ begin with `where`, the key path inside the component's config; who builds the c
 
 from __future__ import annotations
 
+import argparse
 import copy
 import dataclasses
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import types
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 
 T = TypeVar("T")
+
+BEYOND = 1e37
+"""Larger numbers than this overflow float32, in a model, with its next sum."""
+
+USUAL = {
+    "dropout": "[0, 1)",
+    "num_classes": "[1, 100000]",
+    "channels": "[1, 1000000]",
+    "hidden": "[1, 1000000]",
+    "kernel": "[1, 99]",
+}
+"""What a number takes that a component calls so, or by a longer name that ends so: the field's words mean one thing."""
 
 
 def choose(where: str, value: Any, options: Iterable[str]) -> Any:
@@ -74,6 +89,99 @@ def within(where: str, value: Any, span: str) -> Any:
         if not (above and below):
             raise ConfigError(f"{where} must lie in {span}, got {value!r}.")
     return value
+
+
+def number_in(span: str, whole: bool = False) -> Callable[[str], Any]:
+    """A `type` for argparse: numbers inside `span`, e.g. "(0, inf)"; neither NaN nor infinity ever is one.
+
+    Args:
+        span: as in `within`.
+        whole: integers alone.
+    """
+
+    def number(text: str) -> Any:
+        try:
+            value = int(text) if whole else float(text)
+            if abs(value) == float("inf"):
+                raise ValueError
+            return within("it", value, span)
+        except (ValueError, OverflowError):
+            kind = "a whole number" if whole else "a number"
+            raise argparse.ArgumentTypeError(f"expected {kind}, got {text!r:.80}") from None
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return number
+
+
+def check_type(value: Any, hint: Any, where: str) -> None:
+    """Refuse a value of another type than a hint says: what `isinstance` would mean if it knew `list[float]`.
+
+    A whole number is a float, a truth value is no number, a list is a tuple and a tuple a list (configs have both).
+
+    Raises:
+        ConfigError: the text names the place, the types and the value.
+    """
+    if _is_of(value, hint):
+        return
+    kinds = dict.fromkeys(_names_of(hint))
+    more = ""
+    if isinstance(value, str) and "float" in kinds and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value):
+        more = " YAML takes a number without a point for a text: write 1.0e-4, not 1e-4."
+    raise ConfigError(f"{where}: expected {listing(kinds)}, got {value!r:.200}.{more}")
+
+
+_LISTS = (tuple, list, Sequence, Iterable, Collection)
+_DICTS = (dict, Mapping, MutableMapping)
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_is_of(value, part) for part in parts)
+    if origin is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    kind = origin or hint
+    if kind in (None, type(None)):
+        return value is None
+    if kind in (int, float):
+        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    if kind in _LISTS:
+        if not isinstance(value, (list, tuple)):
+            return kind in (Iterable, Collection) and not isinstance(value, (str, Mapping)) and isinstance(value, kind)
+        if kind is tuple and parts and parts[-1] is not Ellipsis:
+            return len(value) == len(parts) and all(map(_is_of, value, parts))
+        return not parts or all(_is_of(item, parts[0]) for item in value)
+    if kind in _DICTS:
+        given = isinstance(value, Mapping)
+        return given and (not parts or all(_is_of(k, parts[0]) and _is_of(v, parts[1]) for k, v in value.items()))
+    if kind is Callable:
+        return callable(value)
+    try:
+        return kind is Any or not isinstance(kind, type) or isinstance(value, kind)
+    except TypeError:  # a protocol class that cannot be asked
+        return True
+
+
+def _names_of(hint: Any) -> list[str]:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return [name for part in parts for name in _names_of(part)]
+    if origin is Literal:
+        return [repr(part) for part in parts]
+    kind = origin or hint
+    if kind is float:
+        return ["float", "int"]
+    if kind in (None, type(None)):
+        return ["None"]
+    if kind not in _LISTS and kind not in _DICTS:
+        return [getattr(kind, "__name__", str(kind))]
+    name = "dict" if kind in _DICTS else "tuple" if kind is tuple else "list"
+    if kind is tuple and parts and parts[-1] is not Ellipsis:
+        name = f"{len(parts)} values"
+    kept = [part for part in parts if part is not Ellipsis]
+    inner = [] if Any in kept else dict.fromkeys(name for part in kept[-1:] for name in _names_of(part))
+    return [f"{name} of {' or '.join(inner)}" if inner else name]
 
 
 def columns(where: str, span: Any) -> tuple[int, int]:
@@ -140,7 +248,7 @@ def build(kind: type[T], spec: T | Mapping[str, Any] | None, where: str, **defau
         known = inspect.signature(kind).parameters
         raise ConfigError(f"{where} must be a dict with keys among {listing(known)}; got {spec!r}.")
     arguments = {**defaults, **spec}
-    check_arguments(kind, arguments, where, shown=kind.__name__)
+    check_arguments(kind, arguments, where, shown=kind.__name__, typed=True)
     for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
         if field.name in arguments:
             check_setting(field, arguments[field.name], f"{where}.{field.name}")
@@ -160,7 +268,12 @@ def build_one_of(kinds: Mapping[str, type[T]], spec: Mapping[str, Any], where: s
 
 
 def check_arguments(
-    cls: type, arguments: Mapping[str, Any], where: str, shown: str, hidden: tuple[str, ...] = ()
+    cls: type,
+    arguments: Mapping[str, Any],
+    where: str,
+    shown: str,
+    hidden: tuple[str, ...] = (),
+    typed: bool = False,
 ) -> None:
     """Refuse arguments the constructor of `cls` does not take, and missing ones, before calling it.
 
@@ -169,6 +282,7 @@ def check_arguments(
         arguments: what a config gives it.
         where, shown: key path and name of the component, for error texts.
         hidden: arguments of the constructor that no config may give.
+        typed: hold the values to the constructor's type hints and to `USUAL` as well.
 
     Raises:
         ConfigError: the text names the argument, the key path and the nearest argument there is.
@@ -187,6 +301,23 @@ def check_arguments(
     missing = [name for name, p in known.items() if p.default is p.empty and name not in arguments]
     if missing:
         raise ConfigError(f"{where}: {shown} needs {listing(missing)}, which the config does not give.")
+    hints = _hints_of(cls) if typed else {}
+    for name, value in arguments.items():
+        if name in hints:
+            check_type(value, hints[name], f"{where}.{name}")
+        if typed and isinstance(value, Real) and BEYOND < abs(value) < float("inf"):
+            raise ConfigError(f"{where}.{name}={value!r:.80} is beyond what a model computes with (float32).")
+        usual = USUAL.get(name, USUAL.get(name.rpartition("_")[2]))
+        if typed and usual is not None and isinstance(value, Real):
+            within(f"{where}.{name}", value, usual)
+
+
+def _hints_of(maker: Any) -> dict[str, Any]:
+    """Types of a constructor's arguments; {} where they cannot be known (names that only a type checker imports)."""
+    try:
+        return get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
+    except (NameError, TypeError, AttributeError):
+        return {}
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,8 +31,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
-from wtal_bench.files import parse_json, shipped
+from wtal_bench.files import shipped, unplain
 from wtal_bench.overlay import overlaid
+from wtal_bench.reading import TEXT_LIMIT, read_json, read_text, read_yaml
 
 SCOPE = "wtal::"
 FOLDER = "configs"
@@ -325,33 +326,22 @@ def anchor(tree: Mapping[str, Any], named_by: Path | None, top: Path) -> None:
 def _own(path: Path) -> dict[str, Any]:
     """What one file says, its bases unread."""
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = _parse(text, path)
+        tree = _parse(path)
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:  # a Python file is a program: it may fail in any way
         raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} cannot be read: it holds a {type(tree).__name__}, not sections by name.")
-    _check_tree(tree, path, "", ())
+    problem = unplain({key: value for key, value in tree.items() if not str(key).startswith("_")})
+    if problem:
+        raise ConfigError(f"{path}: {problem}.")
     return tree
 
 
-def _check_tree(node: Any, path: Path, key: str, above: tuple[int, ...]) -> None:
-    """Refuse what no config can hold: a section within itself (YAML's aliases can), and names that are no texts."""
-    if not isinstance(node, (Mapping, list, tuple)):
-        return
-    if id(node) in above:
-        raise ConfigError(f"{path}: {key} holds itself; write out what it should be.")
-    pairs = node.items() if isinstance(node, Mapping) else ((str(at), item) for at, item in enumerate(node))
-    for name, item in pairs:
-        if not (key or isinstance(name, str)):
-            raise ConfigError(f"{path}: {name!r} cannot be the name of a section; names are texts.")
-        _check_tree(item, path, f"{key}.{name}" if key else name, (*above, id(node)))
-
-
-def _parse(text: str, path: Path) -> Any:
+def _parse(path: Path) -> Any:
     if path.suffix == ".py":
+        text = read_text(path, kind=ConfigError)
         names: dict[str, Any] = {"__file__": str(path), "__name__": path.stem}
         exec(compile(text, str(path), "exec"), names)
         if isinstance(names.get("idea"), types.FunctionType):
@@ -359,11 +349,9 @@ def _parse(text: str, path: Path) -> Any:
         code = (types.ModuleType, types.FunctionType)
         return {key: value for key, value in names.items() if not (key.startswith("__") or isinstance(value, code))}
     if path.suffix == ".json":
-        return parse_json(text)
+        return read_json(path, kind=ConfigError, limit=TEXT_LIMIT)
     if path.suffix in (".yaml", ".yml"):
-        import yaml
-
-        return yaml.safe_load(text)
+        return read_yaml(path, kind=ConfigError)
     raise ValueError(f"a recipe is one of {listing(SUFFIXES)}")
 
 

@@ -112,7 +112,7 @@ class Registry:
             cls = self.get(config["type"])
         except PluginError as error:
             raise PluginError(f"{where}.type: {error}") from error
-        check_arguments(cls, arguments, where, shown=f"{self.kind} {config['type']!r}")
+        check_arguments(cls, arguments, where, shown=f"{self.kind} {config['type']!r}", typed=True)
         try:
             return cls(**arguments)
         except (ConfigError, PluginError) as error:

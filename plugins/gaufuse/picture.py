@@ -10,7 +10,6 @@ Example:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from wtal_bench.errors import DataError, WtalError, did_you_mean
 from wtal_bench.evaluation import read_detections
 from wtal_bench.interfaces import SeenVideo
+from wtal_bench.reading import read_json
 from wtal_bench.report.figures import new_figure, save_figure
 from wtal_bench.structures import Detections
 from wtal_plugins.gaufuse.decoder import candidates_of
@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     args = parser.parse_args(arguments)
     try:
-        known = json.loads(args.annotations.read_text(encoding="utf-8"))
+        known = read_json(args.annotations)
         classes, videos = known["classes"], known["videos"]
         found = read_detections(args.detections, classes).videos
         for name in (videos, found):
@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fusion = Fusion(temperature=args.temperature)
         title = f"{args.video}, {label}, fused at temperature {args.temperature:g}"
         draw_labels(args.out, rows, videos[args.video]["duration"], title=title, truth=truth, fusion=fusion)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         print(f"{args.annotations} cannot be read: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     except WtalError as error:

@@ -23,7 +23,7 @@ from wtal_bench.data.gather import gather
 from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 
-TINY = "--videos 2 --snippets 9 --length 5 --width 8 --batch 2 --passes 1"
+TINY = "--videos 2 --snippets 9 --length 5 --width 8 --batch 2 --passes 1 --many 20"
 """What the test suite runs, so that this file cannot rot."""
 
 SAMPLINGS = ("whole", "uniform", "random_segments", "linear")
@@ -41,6 +41,7 @@ def main() -> None:
         "--passes", type=int, default=5, help="passes over the store, best counts (default: %(default)s)"
     )
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="stored precision")
+    parser.add_argument("--many", type=int, default=100_000, help="videos of the store to open (default: %(default)s)")
     parser.add_argument("--folder", help="where the test data lie while it runs (default: a temporary folder)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
@@ -51,6 +52,21 @@ def main() -> None:
               f"{torch.get_num_threads()} threads")  # fmt: skip
         for name in SAMPLINGS:
             report(name, build_sampling(name, length=args.length), Path(folder), args)
+        opening(Path(folder), args.many, args.passes)
+
+
+def opening(folder: Path, count: int, passes: int) -> None:
+    """Time the opening, with all its checks, of a store of many short videos."""
+    rows = np.zeros((1, 2), np.float32)
+    videos = (StoredVideo(f"video_{number:06d}", rows, 12.25, 25.0, 306) for number in range(count))
+    manifest = {"name": "bench", "extractor": "zeros", "stride": 16, "synthetic": True, "streams": {"rgb": [0, 2]}}
+    write_store(folder / "many", videos, manifest=manifest)
+    spent = []
+    for _ in range(passes):
+        began = time.perf_counter()
+        FeatureStore.open(folder / "many")
+        spent.append(time.perf_counter() - began)
+    print(f"  opening a store of {count} videos: {min(spent):.2f} s")
 
 
 def write(folder: Path, args: argparse.Namespace) -> np.ndarray:

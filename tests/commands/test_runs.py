@@ -96,7 +96,7 @@ def test_a_dry_run_builds_everything_and_keeps_nothing(dataset, here, capsys):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("nowhere.pth", "no checkpoint nowhere.pth"),
+        ("nowhere.pth", "nowhere.pth: there is no such file"),
         ("some-record", "is no checkpoint, no run's folder and no record id"),
         ({"config": "nowhere.json"}, "child.json: train.init_from.config: no recipe 'nowhere.json'"),
         ({"config": "my.json", "epochs": 3}, "train.init_from is a dict(config="),
@@ -254,9 +254,9 @@ def test_infer_leaves_out_low_scores_and_takes_several_files(trained, video, her
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "no feature file"),
-        (b"not numpy", "is no plain .npy array"),
-        (np.array([{"a": 1}], dtype=object), "is no plain .npy array"),
+        (None, "there is no such file"),
+        (b"not numpy", "is no .npy file"),
+        (np.array([{"a": 1}], dtype=object), "is an array of Python objects"),
         (np.ones((4, WIDTH), np.int64), "must hold a float array [T, D]"),
         (np.ones(4), "must hold a float array [T, D]"),
         (np.ones((0, WIDTH)), "T >= 1"),
@@ -284,7 +284,7 @@ def test_infer_refuses_what_would_be_ambiguous(trained, video, here, capsys):
     (here / "more" / video.name).write_bytes(video.read_bytes())
     assert infer(trained, str(video), str(here / "more" / video.name)) == 2
     assert "have the same name" in capsys.readouterr().err
-    for words, expected in ((["--fps", "0"], "must be positive"), (["--duration", "-1"], "--duration is a positive")):
+    for words, expected in ((["--fps", "0"], "--fps must lie in"), (["--duration", "-1"], "--duration must lie in")):
         common = ["infer", str(trained / "my.json"), str(trained / "run" / "last.pth"), str(video)]
         assert main([*common, "--fps", "25", "--stride", "16", *words]) == 2
         assert expected in capsys.readouterr().err

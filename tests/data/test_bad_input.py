@@ -29,7 +29,7 @@ def refused(capsys, *arguments) -> str:
         (np.ones((7, 4), np.float32), "add up to 5"),
         (np.ones((0, 5), np.float32), "v0.npy): has no snippet"),
         (np.array([[1.0, None]], dtype=object), "v0.npy: is an array of Python objects"),
-        ("truncated", "v0.npy: cannot be read, it is missing or truncated"),
+        ("truncated", "v0.npy: says it holds an array of shape (7, 5)"),
     ],
     ids=["missing", "nan", "width", "empty", "objects", "truncated"],
 )

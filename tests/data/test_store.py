@@ -279,7 +279,7 @@ def test_a_missing_store_says_how_to_make_one(tmp_path):
     with pytest.raises(DataError, match="import-features"):
         FeatureStore.open(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"manifest\.json: cannot be read"):
+    with pytest.raises(DataError, match=r"manifest\.json: there is no such file"):
         FeatureStore.open(tmp_path / "empty")
 
 

@@ -94,7 +94,7 @@ def test_a_list_beside_the_file_leaves_the_hash_of_the_annotations_alone(tmp_pat
     with pytest.raises(DataError, match=r"annotations_tags_theirs\.json: `tags` names 'v7'"):
         Annotations.load(written(tmp_path / "e", annotations_tags_theirs={"v7": []}))
     (tmp_path / "a" / "annotations_tags_x.json").write_text("{")
-    with pytest.raises(DataError, match=r"annotations_tags_x\.json: cannot be read as a tag list"):
+    with pytest.raises(DataError, match=r"annotations_tags_x\.json: it is not valid JSON"):
         Annotations.load(tmp_path / "a" / "annotations.json")
 
 
@@ -184,7 +184,7 @@ def test_a_release_with_other_videos_or_hostile_tags_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"labels_all\.npy holds 1 videos, videoname.npy beside it 4"):
         wtalc_release(features, folder)
     labelled(folder, "labels_all", [["A"], ["A"], 3, ["A"]])
-    with pytest.raises(DataError, match="a video's tags are 3; needed: a list of class names"):
+    with pytest.raises(DataError, match="video 'v2' has the tags 3; needed: a list of class names"):
         wtalc_release(features, folder)
 
     class Hostile:

@@ -17,7 +17,7 @@ RULES = [
     NMS(iou=0.2, overlap="self", offset=1.0, drop=">"),
     NMS(iou=1.0),
     NMS(iou=0.0),
-    NMS(iou=1.5),
+    NMS(iou=1.0, drop=">"),
 ]
 
 

@@ -213,7 +213,7 @@ def test_damaged_files_are_explained(tmp_path):
         "not valid JSON": put(tmp_path, '{"videos": {"v": [', "cut.json"),
         "is not valid JSON": put(tmp_path, b"\xff\xfe\x00", "binary.json"),
         "stands twice": put(tmp_path, '{"videos": {"v": [], "v": []}}', "twice.json"),
-        "cannot read detection file": tmp_path / "nowhere.json",
+        "nowhere.json: there is no such file": tmp_path / "nowhere.json",
     }
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0xFF

@@ -173,7 +173,7 @@ def test_the_command_files_both_kinds_and_rebuilds(world, board, submission, tmp
         (["{s}", "--protocol", "thumos14/v1"], "--method"),
         (["{s}", "--protocol", "thumos", "--method", "x"], "no protocol 'thumos'"),
         (["{s}", "{s}", "--protocol", "thumos14/v1", "--method", "x"], "one detection file at a time"),
-        (["nothing.json"], "no such record"),
+        (["nothing.json"], "there is no such file"),
     ],
 )
 def test_what_cannot_be_filed_says_what_to_do(board, submission, capsys, arguments, complaint):

@@ -79,7 +79,7 @@ def test_a_refused_record_keeps_its_detections(world, tmp_path):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("{", "cannot be read"),
+        ("{", "it is not valid JSON"),
         ('{"a": NaN}', "NaN, which is no JSON number"),
         ('{"a": 1, "a": 2}', "stands twice"),
         ("[]", "list"),

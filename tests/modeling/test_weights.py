@@ -16,7 +16,22 @@ def weights(config, scalar: str = "x", epochs=(0, 1, 2, 3, 4, 5)) -> list[float]
 def test_a_number_is_constant():
     assert weights(0.25) == [0.25] * 6
     assert weights(3) == [3.0] * 6
-    assert weights(-1) == [-1.0] * 6  # a sign is a way to write a maximised term
+    assert weights(0) == [0.0] * 6
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        -1,
+        float("nan"),
+        float("inf"),
+        {"schedule": "steps", "steps": [(0, 1.0), (2, -0.5)]},
+        {"schedule": "geometric", "value": -0.1, "factor": 2},
+    ],
+)
+def test_a_loss_is_never_maximised_by_a_sign(config):
+    with pytest.raises(ConfigError, match="here"):
+        weights(config)
 
 
 def test_steps_hold_from_their_epoch_on_in_any_order():

@@ -86,7 +86,7 @@ def change_array(data: Path, change) -> None:
     ("damage", "expected"),
     [
         (lambda data: shutil.rmtree(data / "features"), "not found"),
-        (lambda data: (data / "features" / "index.json").unlink(), "index.json: cannot be read"),
+        (lambda data: (data / "features" / "index.json").unlink(), "index.json: there is no such file"),
         (lambda data: (data / "features" / "features.npy").write_bytes(b""), "truncated"),
         (lambda data: change_array(data, lambda a: a[:-1]), "damaged"),
         (lambda data: change_array(data, lambda a: a[:, :-1]), "damaged"),
@@ -349,7 +349,7 @@ def test_a_crafted_checkpoint_does_not_run(run, tmp_path, form):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "no checkpoint"),
+        (None, "there is no such file"),
         (b"", "is damaged or no checkpoint"),
         (b"not a checkpoint at all", "evil.pth"),
         ([1, 2], "holds a list, not a checkpoint"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -146,8 +147,8 @@ WRONG = [
     ("model.losses", {}, "model.losses is empty"),
     ("model.postprocessor", None, "model.postprocessor is empty"),
     ("model.backbone", None, "model.backbone"),
-    ("model.backbone.channels", -1, "model.backbone (ecm.Trunk)"),
-    ("model.backbone.channels", "8", "model.backbone (ecm.Trunk)"),
+    ("model.backbone.channels", -1, "model.backbone.channels must lie in [1, 1000000]"),
+    ("model.backbone.channels", "8", "model.backbone.channels: expected int"),
     ("model.backbone.weight", 1.0, "only losses have a weight"),
     ("model.heads.pre", 5, "model.heads.pre: expected a dict"),
     ("model.heads.pre.type", ["a"], "model.heads.pre.type"),
@@ -255,7 +256,7 @@ def test_streams_are_checked_too(tree, path, value, expected):
         ("model.heads.pre.dropuot=0", "Did you mean 'dropout'?"),
         ("train.lr.max=3", "train.lr is 0.001, which has no keys"),
         ("train.lr", "write dotted.key=value"),
-        ("=3", "unknown key ''"),
+        ("=3", "write dotted.key=value"),
     ],
 )
 def test_misspelt_options_are_told(tree, tmp_path, option, expected):
@@ -316,7 +317,7 @@ def test_a_yaml_config_runs_nothing(tmp_path, as_base):
     path = write(tmp_path, "evil.yaml", f"method: !!python/object/apply:os.system ['touch {sentinel}']\n")
     if as_base:
         path = write(tmp_path, "own.yaml", "_base_: evil.yaml\nvariant: x\n")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="it is no YAML"):
         load_config(path)
     assert not sentinel.exists()
 
@@ -328,14 +329,14 @@ def test_a_yaml_config_runs_nothing(tmp_path, as_base):
         ("a.py", "1 / 0", "a.py cannot be read: ZeroDivisionError"),
         ("a.py", "raise SystemExit(3)", "a.py cannot be read: SystemExit"),
         ("a.json", '{"train": {"lr": 1, "lr": 2}}', "'lr' stands twice"),
-        ("a.yaml", "method: [", "a.yaml cannot be read"),
-        ("a.yaml", "- 1\n", "a.yaml cannot be read"),
-        ("a.json", "{", "a.json cannot be read"),
+        ("a.yaml", "method: [", "a.yaml: it is no YAML"),
+        ("a.yaml", "- 1\n", "a.yaml: it is no YAML"),
+        ("a.json", "{", "a.json: it is not valid JSON"),
         ("a.txt", "method: x", "a.txt cannot be read"),
     ],
 )
 def test_unreadable_files_are_named(tmp_path, name, text, expected):
-    with pytest.raises(ConfigError, match="cannot be read") as caught:
+    with pytest.raises(ConfigError, match=re.escape(name)) as caught:
         load_config(write(tmp_path, name, text))
     assert expected in str(caught.value)
 
@@ -343,9 +344,9 @@ def test_unreadable_files_are_named(tmp_path, name, text, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("1: 2\n", "1 cannot be the name of a section"),
-        ("model: &model\n  heads: {a: *model}\n", "model.heads.a holds itself"),
-        ("train:\n  lr_schedule: &rates [*rates]\n", "train.lr_schedule.0 holds itself"),
+        ("1: 2\n", "1 cannot be the name of anything"),
+        ("model: &model\n  heads: {a: *model}\n", "model.heads.a: holds itself"),
+        ("train:\n  lr_schedule: &rates [*rates]\n", "train.lr_schedule.0: holds itself"),
     ],
 )
 def test_what_yaml_can_say_and_no_config_hold_is_refused_with_its_place(tmp_path, text, expected):

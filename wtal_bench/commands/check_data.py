@@ -12,6 +12,7 @@ from wtal_bench.data.locate import FEATURES, find_features
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.data.synthetic import ensure_synthetic
 from wtal_bench.errors import ConfigError
+from wtal_bench.options import number_in
 from wtal_bench.protocols import Protocol, get_protocol, load_annotations
 
 SUMMARY = "check a feature store against its annotations"
@@ -36,7 +37,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="subset that must have features; may be repeated (default: the protocol's, else all)",
     )
     parser.add_argument("--no-checksums", action="store_true", help="do not read the features, look at the index only")
-    parser.add_argument("--examples", type=int, default=5, help="videos named in each line (default: %(default)s)")
+    parser.add_argument(
+        "--examples",
+        type=number_in("[0, inf)", whole=True),
+        default=5,
+        help="videos named in each line (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 

@@ -13,6 +13,7 @@ from wtal_bench.leaderboard.compare import (
     refuse_other_annotations,
     report,
 )
+from wtal_bench.options import number_in
 from wtal_bench.protocols import load_annotations
 
 SUMMARY = "Compare two runs per tIoU, class and video, with a bootstrap over videos."
@@ -29,9 +30,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluator", help="one of the protocol's evaluators (default: its main one)")
     parser.add_argument("--annotations", metavar="FILE", help="annotation file (default: found as `evaluate` finds it)")
     parser.add_argument("--folder", help="leaderboard folder that record ids are looked up in")
-    parser.add_argument("--resamples", type=int, default=2000, help="bootstrap replicates (default 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default 0)")
-    parser.add_argument("--top", type=int, default=10, help="classes and videos shown (default 10; 0 = all)")
+    parser.add_argument(
+        "--resamples",
+        type=number_in("[1, 1000000]", whole=True),
+        default=2000,
+        help="bootstrap replicates (default 2000)",
+    )
+    parser.add_argument(
+        "--seed", type=number_in("[0, 4294967296)", whole=True), default=0, help="seed of the draw (default 0)"
+    )
+    parser.add_argument(
+        "--top",
+        type=number_in("[0, inf)", whole=True),
+        default=10,
+        help="classes and videos shown (default 10; 0 = all)",
+    )
     parser.add_argument("--json", metavar="FILE", help="also write everything, unrounded")
 
 

@@ -1,42 +1,48 @@
-"""`wtal-bench import-annotations`: turn a CSV table into an annotation file."""
+"""`wtal-bench import-annotations`: turn a CSV table, or ActivityNet's own JSON, into an annotation file."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
-from pathlib import Path
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.importers.activitynet import is_json, read_activitynet
 from wtal_bench.data.importers.table import read_table
 from wtal_bench.errors import DataError
 from wtal_bench.files import write_json
+from wtal_bench.reading import read_text
 
-SUMMARY = "turn a CSV table (video,label,duration[,start,end,subset]) into an annotation file"
-EXAMPLE = "wtal-bench import-annotations tags.csv data/mine/mine.json --version mine-1 --subset train"
+SUMMARY = "turn a CSV table (video,label,duration[,start,end,subset]) or ActivityNet's JSON into an annotation file"
+EXAMPLE = """\
+wtal-bench import-annotations tags.csv data/mine/mine.json --version mine-1 --subset train
+  wtal-bench import-annotations activity_net.v1-3.min.json data/mine/anet.json --version anet-1"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("table", help="CSV file; without the columns start and end its labels are video-level tags")
+    parser.add_argument(
+        "table",
+        help="CSV file; without the columns start and end its labels are video-level tags. Or JSON with a `database`, "
+        "as ActivityNet and many tools write it (training, validation, testing become train, val, test)",
+    )
     parser.add_argument("out", help="annotation file to write")
     parser.add_argument("--version", required=True, help="name the annotations get, e.g. mine-1")
-    parser.add_argument("--subset", help="subset of every video, for tables without that column")
+    parser.add_argument("--subset", help="subset of every video, where the file gives none")
     parser.add_argument("--classes", help="text file with one class name a line, in order (default: sorted labels)")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, print what was found, return 0."""
-    if Path(args.out).exists() and not args.overwrite:
+    if os.path.lexists(args.out) and not args.overwrite:
         raise DataError(f"{args.out} is already there; choose another name, or replace it with --overwrite.")
     classes = None
     if args.classes:
-        try:
-            lines = Path(args.classes).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{args.classes}: cannot be read as UTF-8 text ({error}).") from error
+        lines = read_text(args.classes, hint="Give a text file with one class name a line.").splitlines()
         classes = [line.strip() for line in lines if line.strip()]
-    write_json(args.out, read_table(args.table, version=args.version, subset=args.subset, classes=classes))
+    read = read_activitynet if is_json(args.table) else read_table
+    write_json(args.out, read(args.table, version=args.version, subset=args.subset, classes=classes))
     written = Annotations.load(args.out)
     instances = sum(len(video.segments) for video in written.videos.values())
     print(f"{args.out}: {len(written.videos)} videos, {len(written.classes)} classes, {instances} instances")

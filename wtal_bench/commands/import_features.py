@@ -12,6 +12,7 @@ from wtal_bench.data.importers.features import import_features
 from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.files import write_json
+from wtal_bench.options import number_in
 from wtal_bench.plugins import registry
 from wtal_bench.structures import FeatureSource
 
@@ -52,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stride", required=True, help="frames between two snippets, or 'resized' for features of a fixed length"
     )
-    parser.add_argument("--window", type=int, help="frames a snippet sees")
+    parser.add_argument("--window", type=number_in("[1, 1000000]", whole=True), help="frames a snippet sees")
     parser.add_argument(
         "--streams", nargs="+", metavar="NAME=COLUMNS", help="streams in column order, e.g. rgb=1024 flow=1024"
     )

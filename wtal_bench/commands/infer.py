@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from wtal_bench.options import number_in
 from wtal_bench.recipes import describe
 
 SUMMARY = "Detect actions in feature files of your own videos: no annotations, no launcher, CPU is enough."
@@ -16,11 +17,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="the config the checkpoint was trained with")
     parser.add_argument("checkpoint", help="checkpoint (.pth)")
     parser.add_argument("features", nargs="+", help=".npy files [T,D], one a video (its name is the video's id)")
-    parser.add_argument("--fps", type=float, required=True, help="frames a second of the video the features came from")
-    parser.add_argument("--stride", type=float, required=True, help="frames between two snippets")
-    parser.add_argument("--duration", type=float, help="seconds (one file; default: snippets * stride / fps)")
+    parser.add_argument(
+        "--fps",
+        type=number_in("[0.001, 1000000]"),
+        required=True,
+        help="frames a second of the video the features came from",
+    )
+    parser.add_argument(
+        "--stride", type=number_in("[0.001, 1000000]"), required=True, help="frames between two snippets"
+    )
+    parser.add_argument(
+        "--duration", type=number_in("(0, 10000000]"), help="seconds (one file; default: snippets * stride / fps)"
+    )
     parser.add_argument("--out", default="detections.json", help="detections file to write (default: %(default)s)")
-    parser.add_argument("--min-score", type=float, default=float("-inf"), help="leave out detections below this score")
+    parser.add_argument(
+        "--min-score",
+        type=number_in("(-inf, inf)"),
+        default=float("-inf"),
+        help="leave out detections below this score",
+    )
     parser.add_argument("--plot", help="folder for one picture a video: class curves and detections")
 
 

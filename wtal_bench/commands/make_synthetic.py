@@ -10,6 +10,7 @@ from wtal_bench.data.synthetic.build import generate
 from wtal_bench.data.synthetic.profiles import PROFILES
 from wtal_bench.data.synthetic.standin import stand_in
 from wtal_bench.errors import DataError
+from wtal_bench.options import number_in
 
 SUMMARY = "generate synthetic features and annotations"
 EXAMPLE = """wtal-bench make-synthetic --profile demo --world 0
@@ -22,13 +23,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         f"{name} ({sum(profile.videos.values())} videos, 2 x {profile.dim})" for name, profile in PROFILES.items()
     )
     parser.add_argument("--profile", help=f"{sizes}; default: demo")
-    parser.add_argument("--world", type=int, default=0, help="seed of everything random (default: %(default)s)")
+    parser.add_argument(
+        "--world",
+        type=number_in("[0, 9223372036854775807]", whole=True),
+        default=0,
+        help="seed of everything random (default: %(default)s)",
+    )
     parser.add_argument("--out", metavar="DIR", help="folder to write (default: the cache, see WTAL_CACHE)")
     real = parser.add_argument_group("stand-in features for real annotations")
     real.add_argument("--annotations", metavar="FILE", help="annotation file to draw features for; needs --out")
-    real.add_argument("--dim", type=int, help="columns of each of the two streams (default: 64)")
-    real.add_argument("--fps", type=float, help="frame rate to pretend (default: the file's own)")
-    real.add_argument("--limit", type=int, help="only the first LIMIT videos of every subset")
+    real.add_argument(
+        "--dim", type=number_in("[1, 65536]", whole=True), help="columns of each of the two streams (default: 64)"
+    )
+    real.add_argument("--fps", type=number_in("[0.01, 1000]"), help="frame rate to pretend (default: the file's own)")
+    real.add_argument(
+        "--limit", type=number_in("[1, inf)", whole=True), help="only the first LIMIT videos of every subset"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

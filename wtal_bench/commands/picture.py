@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
-from wtal_bench.options import within
+from wtal_bench.options import number_in, within
 from wtal_bench.report.figures import check_format
 from wtal_bench.text import table
 
@@ -44,9 +44,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--colour", default="action", help="tsne: by 'action' against background, or by 'class'")
     parser.add_argument(
-        "--points", type=int, default=4000, help="tsne: at most so many snippets (default: %(default)s)"
+        "--points",
+        type=number_in("[1, 10000000]", whole=True),
+        default=4000,
+        help="tsne: at most so many snippets (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="tsne: of the draw and the layout (default: %(default)s)")
+    parser.add_argument(
+        "--seed",
+        type=number_in("[0, 4294967296)", whole=True),
+        default=0,
+        help="tsne: of the draw and the layout (default: %(default)s)",
+    )
     parser.add_argument(
         "--cfg-options",
         nargs="+",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.leaderboard.validate import HONEST
+from wtal_bench.options import number_in
 from wtal_bench.recipes import describe
 from wtal_bench.text import percent, signed, table
 
@@ -36,7 +37,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", help="apply the rows to this config instead of the file's own")
     parser.add_argument("--data", help="what {data} in the file's names of configs stands for, e.g. synthetic")
     parser.add_argument("--rows", nargs="+", help="run these rows only")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds per row (default: 0)")
+    parser.add_argument(
+        "--seeds",
+        type=number_in("[0, 4294967296)", whole=True),
+        nargs="+",
+        default=[0],
+        help="seeds per row (default: 0)",
+    )
     parser.add_argument(
         "--profile", metavar="NAME", help="profile of the rows' configs, as for `train` (default: honest)"
     )

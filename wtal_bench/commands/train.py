@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wtal_bench.errors import ConfigError
+from wtal_bench.options import number_in
 from wtal_bench.recipes import describe
 from wtal_bench.running.workdir import CONFIG
 
@@ -40,8 +41,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="settings the config names: 'honest' (default), or 'published', the authors' own choice of the checkpoint "
         "(never ranked); same as --cfg-options profile=NAME",
     )
-    parser.add_argument("--seed", type=int, help="same as --cfg-options runtime.seed=N")
-    parser.add_argument("--seeds", type=int, nargs="+", help="train once per seed, in folders of their own")
+    parser.add_argument(
+        "--seed", type=number_in("[0, 4294967296)", whole=True), help="same as --cfg-options runtime.seed=N"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=number_in("[0, 4294967296)", whole=True),
+        nargs="+",
+        help="train once per seed, in folders of their own",
+    )
     parser.add_argument("--deterministic", action="store_true", help="ask torch for deterministic algorithms")
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change settings, e.g. train.lr=1e-4"

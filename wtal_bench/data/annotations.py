@@ -35,10 +35,14 @@ from typing import Any
 
 from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.errors import DataError, did_you_mean, listing
-from wtal_bench.files import JsonError, digest, parse_json
+from wtal_bench.files import digest, unplain
+from wtal_bench.reading import GIB, decode_json, read_bytes, read_json
 
 SEGMENTS = "segments"
 """What the tags are called that follow from the segments (or the file's `labels`); no list may have the name."""
+
+SMALLEST, LARGEST = 1e-3, 1e7
+"""Seconds of the shortest and the longest video (four months), and frames a second beyond those of any camera."""
 
 _TOP_KEYS = ("version", "classes", "exclude", "tags", "videos")
 _VIDEO_KEYS = ("subset", "duration", "fps", "frames", "segments", "ambiguous", "labels")
@@ -118,14 +122,18 @@ class Annotations:
             DataError: the file is missing or no JSON, or something in it cannot be (the text names video and key).
         """
         path = Path(path)
-        try:
-            content = path.read_bytes()
-        except OSError as error:
+        hint = (
+            "Give an annotation file, JSON in the layout of wtal_bench.data.annotations; `wtal-bench "
+            "import-annotations` makes one from a CSV table or from ActivityNet's own JSON."
+        )
+        content = read_bytes(path, hint=hint, limit=GIB)
+        value = decode_json(content, path)
+        if isinstance(value, Mapping) and "database" in value and "videos" not in value:
             raise DataError(
-                f"cannot read annotation file {path}: {error.strerror or error}. Give the path of a JSON file in the "
-                "layout of wtal_bench.data.annotations; `wtal-bench import-annotations` makes one from a CSV table."
-            ) from error
-        annotations = cls._parse(content, str(path), path)
+                f"{path}: is in ActivityNet's own layout (`database`). Convert it once: wtal-bench import-annotations "
+                f"{path} annotations.json --version NAME."
+            )
+        annotations = _Reader(str(path)).read(value, hashlib.sha256(content).hexdigest(), path)
         for name, file in _lists_beside(path).items():
             if name in annotations.tag_lists:
                 raise DataError(f"{path}: the tag list {name!r} is in it and in {file} too; remove one of them.")
@@ -139,21 +147,13 @@ class Annotations:
         Raises:
             DataError: as `load`; `source` stands in the text where a path would.
         """
-        try:
-            text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-        except ValueError as error:
-            raise DataError(f"{source}: holds a number that is not finite ({error}); times must be finite.") from error
+        problem = unplain(value)
+        if problem:
+            raise DataError(f"{source}: {problem}.")
+        text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
         # Reading the caller's own mapping, not the sorted text, keeps the order of its videos.
         digest = hashlib.sha256(text.encode()).hexdigest()
         return _Reader(source).read(value, digest, None)
-
-    @classmethod
-    def _parse(cls, content: bytes, source: str, path: Path | None) -> Annotations:
-        try:
-            value = parse_json(content)
-        except JsonError as error:
-            raise DataError(f"{source}: {error}.") from error
-        return _Reader(source).read(value, hashlib.sha256(content).hexdigest(), path)
 
     def subset(self, name: str, exclude: str | None = None) -> list[str]:
         """Return the ids of one subset in file order, without the videos of the list `exclude` names.
@@ -307,8 +307,8 @@ class _Reader:
         if not isinstance(value["videos"], Mapping) or not value["videos"]:
             self.fail("`videos` must be an object of at least one video id -> its annotation")
         videos = {key: self.video(key, entry) for key, entry in value["videos"].items()}
-        exclude = self.exclude(value.get("exclude") or {}, videos)
-        lists = value.get("tags") or {}
+        exclude = self.exclude(value.get("exclude", {}), videos)
+        lists = value.get("tags", {})
         if not isinstance(lists, Mapping):
             self.fail("`tags` must be an object of list name -> video id -> class names")
         tags = {str(name): self.tag_list(entries, f"`tags.{name}`", videos) for name, entries in lists.items()}
@@ -318,10 +318,7 @@ class _Reader:
 
     def list_beside(self, path: Path, annotations: Annotations) -> dict[str, tuple[int, ...]]:
         """A tag list that lies beside the annotations."""
-        try:
-            value = parse_json(path.read_bytes())
-        except (OSError, JsonError) as error:
-            self.fail(f"cannot be read as a tag list: {error}")
+        value = read_json(path, hint="It should be a tag list.", limit=GIB)
         self.mapping(value, "the file", ("tags",), ("source", "tags"), "")
         self.index = {name: label for label, name in enumerate(annotations.classes)}
         return self.tag_list(value["tags"], "`tags`", annotations.videos)
@@ -349,6 +346,8 @@ class _Reader:
         for name, number in (("duration", duration), ("fps", fps)):
             if number is not None and number <= 0:
                 self.fail(f"{place}: `{name}` is {number}, but must be above 0; leave the video out if it is empty")
+            if number is not None and not SMALLEST <= number <= LARGEST:
+                self.fail(f"{place}: `{name}` is {number:g}, which no video has; is the unit right?")
         frames = entry.get("frames")
         if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int) or frames <= 0):
             self.fail(f"{place}: `frames` must be a whole number above 0 or absent, got {frames!r}")
@@ -402,7 +401,7 @@ class _Reader:
             self.fail("`exclude` must be an object of list name -> video ids")
         for name, ids in lists.items():
             for key in self.rows(ids, f"`exclude.{name}`"):
-                if key not in videos:
+                if not isinstance(key, str) or key not in videos:
                     self.fail(
                         f"`exclude.{name}` names {key!r}, which is no video of the file."
                         f"{did_you_mean(str(key), videos)}"

@@ -39,7 +39,7 @@ def find_features(
     """
     folders = [root / dataset for root in data_roots()] if folder is None else [Path(folder).expanduser()]
     places = [place / name for place in folders]
-    return _first(places, Path.is_dir, dataset, "features (a feature store)", synthetic_config)
+    return _first(places, os.path.isdir, dataset, "features (a feature store)", synthetic_config)
 
 
 def find_annotations(
@@ -68,7 +68,7 @@ def find_annotations(
         telling = [name for name in names if name != ANNOTATIONS]
         layouts = [*(f"{dataset}/{name}" for name in names), *telling]
         places = [root / layout for root in data_roots() for layout in layouts]
-    return _first(places, Path.is_file, dataset, "annotations", synthetic_config)
+    return _first(places, os.path.isfile, dataset, "annotations", synthetic_config)
 
 
 def missing_data_message(

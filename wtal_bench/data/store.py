@@ -25,8 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wtal_bench.arrays import LIMIT, read_header, read_npy
+from wtal_bench.data.store_index import COLUMNS, LARGEST, SMALLEST, check_index
 from wtal_bench.errors import DataError, did_you_mean, listing
-from wtal_bench.files import JsonError, move_into_place, parse_json, sibling, write_json
+from wtal_bench.files import move_into_place, sibling, unplain, write_json
+from wtal_bench.reading import GIB, TEXT_LIMIT, decode_json, open_file, read_bytes
 from wtal_bench.structures import VideoMeta
 
 if TYPE_CHECKING:
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 DTYPES = {"float16": "<f2", "float32": "<f4"}
 _FEATURES, _INDEX, _MANIFEST = "features.npy", "index.json", "manifest.json"
-_COLUMNS = ("ids", "lengths", "offsets", "durations", "fps", "frames", "sha256")
 _HEADER = 128
 _REQUIRED = ("name", "extractor", "stride", "streams", "synthetic")
 
@@ -89,7 +91,7 @@ class FeatureStore:
         self._offsets = np.asarray(index["offsets"], dtype=np.int64)
         self._index = index
         self._rows = {video: row for row, video in enumerate(self.ids)}
-        self._array = np.load(folder / _FEATURES, mmap_mode=None if resident == "ram" else "r", allow_pickle=False)
+        self._array = read_npy(folder / _FEATURES, mapped="" if resident == "ram" else "r")
 
     @classmethod
     def open(cls, folder: str | Path, resident: str | None = None) -> FeatureStore:
@@ -104,13 +106,13 @@ class FeatureStore:
             DataError: missing, truncated or disagreeing files; the text says which and what to do.
         """
         folder = Path(folder)
-        manifest = _read_json(folder, _MANIFEST)
-        content = _read(folder, _INDEX)
+        manifest = decode_json(_read(folder, _MANIFEST, TEXT_LIMIT), folder / _MANIFEST, hint=_AGAIN)
+        content = _read(folder, _INDEX, GIB)
         _check_manifest(manifest, f"{folder / _MANIFEST}")
         if hashlib.sha256(content).hexdigest() != manifest.get("index_sha256"):
             raise _damaged(folder, f"{_INDEX} is not the one {_MANIFEST} was written with")
-        index = parse_json(content)
-        _check_index(folder, index, manifest)
+        index = decode_json(content, folder / _INDEX, hint=_AGAIN, nan=True)  # told with the video, by the next line
+        check_index(index, manifest["videos"], manifest["rows"], folder / _INDEX)
         _check_array(folder, manifest)
         return cls(folder, manifest, index, resident)
 
@@ -221,11 +223,7 @@ class FeatureStore:
         import torch
 
         # Torch warns of read-only memory; a private copy-on-write map of the same pages is never written through.
-        host = (
-            self._array
-            if self.resident == "ram"
-            else np.load(self.folder / _FEATURES, mmap_mode="c", allow_pickle=False)
-        )
+        host = self._array if self.resident == "ram" else read_npy(self.folder / _FEATURES, mapped="c")
         tensor = torch.from_numpy(host)
         return tensor if self.resident in (None, "ram") else tensor.to(self.resident)
 
@@ -326,7 +324,7 @@ def write_store(
 def _write_features(path: Path, videos: Iterable[StoredVideo], manifest: dict[str, Any]) -> dict[str, list]:
     kind = np.dtype(DTYPES[manifest["dtype"]])
     width = max(end for _, end in manifest["streams"].values())
-    index: dict[str, list] = {name: [] for name in _COLUMNS}
+    index: dict[str, list] = {name: [] for name in COLUMNS}
     seen: set[str] = set()
     rows = 0
     with open(path, "wb") as stream:
@@ -343,7 +341,7 @@ def _write_features(path: Path, videos: Iterable[StoredVideo], manifest: dict[st
                 None if video.frames is None else int(video.frames),
                 hashlib.sha256(data).hexdigest(),
             )
-            for name, value in zip(_COLUMNS, entry):
+            for name, value in zip(COLUMNS, entry):
                 index[name].append(value)
             rows += len(data)
         if not seen:
@@ -379,6 +377,8 @@ def _checked(video: StoredVideo, seen: set[str], kind: np.dtype, width: int) -> 
     for name, value in (("duration", video.duration), ("fps", video.fps)):
         if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
             raise DataError(f"{place}: {name} must be a finite number above 0, got {value!r}.")
+        if not SMALLEST <= value <= LARGEST:
+            raise DataError(f"{place}: {name} is {value:g}, which no video has; is the unit right?")
     frames = video.frames
     if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int | np.integer) or frames < 1):
         raise DataError(f"{place}: frames must be a whole number of at least 1 or None, got {frames!r}.")
@@ -396,30 +396,21 @@ def _npy_header(kind: np.dtype, rows: int, width: int) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body.encode("latin1")
 
 
-def _read(folder: Path, name: str) -> bytes:
-    if not folder.is_dir():
+_AGAIN = "The store is damaged: copy it again or import the features anew."
+
+
+def _read(folder: Path, name: str, limit: int) -> bytes:
+    if not os.path.isdir(folder):
         raise DataError(
             f"{folder}: there is no feature store (a folder with {_FEATURES}, {_INDEX} and {_MANIFEST}). Make one with "
             "`wtal-bench import-features`."
         )
-    try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{folder / name}: cannot be read ({error.strerror or error}); a feature store needs {_FEATURES}, {_INDEX} "
-            f"and {_MANIFEST}. Make one with `wtal-bench import-features`."
-        ) from error
-
-
-def _read_json(folder: Path, name: str) -> Any:
-    try:
-        return parse_json(_read(folder, name))
-    except JsonError as error:
-        raise _damaged(folder, f"{name}: {error}") from error
+    hint = f"A feature store needs {_FEATURES}, {_INDEX} and {_MANIFEST}. Make one with `wtal-bench import-features`."
+    return read_bytes(folder / name, hint=hint, limit=limit)
 
 
 def _damaged(folder: Path, what: str) -> DataError:
-    return DataError(f"{folder}: {what}. The store is damaged: copy it again or import the features anew.")
+    return DataError(f"{folder}: {what}. {_AGAIN}")
 
 
 def _check_manifest(manifest: Any, place: str, *, written: bool = True) -> None:
@@ -433,7 +424,15 @@ def _check_manifest(manifest: Any, place: str, *, written: bool = True) -> None:
     for key in (*_REQUIRED, "dtype") + (("videos", "rows", "index_sha256") if written else ()):
         if key not in manifest:
             raise DataError(f"{place}: the key {key!r} is missing.{did_you_mean(key, manifest)}")
-    if manifest["dtype"] not in DTYPES:
+    for key in ("videos", "rows") if written else ():
+        if type(manifest[key]) is not int or not 0 < manifest[key] < 2**53:
+            raise DataError(f"{place}: {key!r} must be a whole number of at least 1, got {manifest[key]!r}. {_AGAIN}")
+    for key in ("fps", "window"):
+        value = manifest.get(key)
+        sound = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and 0 < value < math.inf
+        if value is not None and not sound:
+            raise DataError(f"{place}: {key!r} must be a finite number above 0, or null; got {value!r}.")
+    if not isinstance(manifest["dtype"], str) or manifest["dtype"] not in DTYPES:
         raise DataError(f"{place}: dtype must be one of {listing(DTYPES)}, got {manifest['dtype']!r}.")
     for key, kind in (("name", str), ("extractor", str), ("synthetic", bool)):
         if not isinstance(manifest[key], kind):
@@ -445,10 +444,9 @@ def _check_manifest(manifest: Any, place: str, *, written: bool = True) -> None:
             f"to a fixed length; got {stride!r}."
         )
     _check_streams(manifest["streams"], place)
-    try:
-        json.dumps(manifest, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{place}: must hold nothing but what JSON can ({error}).") from error
+    problem = unplain(manifest)
+    if problem:
+        raise DataError(f"{place}: must hold nothing but what JSON can: {problem}.")
 
 
 def _check_streams(streams: Any, place: str) -> None:
@@ -456,11 +454,11 @@ def _check_streams(streams: Any, place: str) -> None:
     if not isinstance(streams, Mapping) or not streams:
         raise DataError(f"{place}: {whole}; got {streams!r}.")
     at = 0
-    try:
-        ordered = sorted((int(first), int(end), str(name)) for name, (first, end) in streams.items())
-    except (TypeError, ValueError):
-        raise DataError(f"{place}: {whole}; got {streams!r}.") from None
-    for first, end, name in ordered:
+    for span in streams.values():
+        sound = isinstance(span, (list, tuple)) and len(span) == 2
+        if not (sound and all(type(column) is int and 0 <= column < 2**31 for column in span)):
+            raise DataError(f"{place}: {whole}; got {streams!r:.200}.")
+    for first, end, name in sorted((*span, str(name)) for name, span in streams.items()):
         if first != at or end <= first:
             raise DataError(
                 f"{place}: stream {name!r} has columns [{first}, {end}), expected them to start at {at}: "
@@ -469,36 +467,21 @@ def _check_streams(streams: Any, place: str) -> None:
         at = end
 
 
-def _check_index(folder: Path, index: Any, manifest: Mapping[str, Any]) -> None:
-    if not isinstance(index, dict) or any(not isinstance(index.get(name), list) for name in _COLUMNS):
-        raise _damaged(folder, f"{_INDEX} must hold the columns {listing(_COLUMNS)}")
-    if {len(index[name]) for name in _COLUMNS} != {manifest["videos"]}:
-        raise _damaged(folder, f"the columns of {_INDEX} do not all hold {manifest['videos']} videos")
-    lengths = np.asarray(index["lengths"], dtype=np.int64)
-    offsets = np.asarray(index["offsets"], dtype=np.int64)
-    if (lengths < 1).any() or (offsets != np.cumsum(lengths) - lengths).any() or lengths.sum() != manifest["rows"]:
-        raise _damaged(folder, f"lengths and offsets in {_INDEX} do not add up to {manifest['rows']} rows")
-    if len(set(index["ids"])) != len(index["ids"]):
-        raise _damaged(folder, f"{_INDEX} holds an id twice")
-
-
 def _check_array(folder: Path, manifest: Mapping[str, Any]) -> None:
     path = folder / _FEATURES
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{path}: is missing; copy the store again or import the features anew.")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise _damaged(folder, f"{_FEATURES} is truncated or no plain array ({error})") from error
+    with open_file(path, limit=LIMIT) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        array = read_header(stream, size, path, hint=_AGAIN)
     width = max(end for _, end in manifest["streams"].values())
     expected = ((manifest["rows"], width), np.dtype(DTYPES[manifest["dtype"]]))
-    if (array.shape, array.dtype) != expected or not array.flags.c_contiguous:
+    if (array.shape, array.dtype) != expected or array.fortran:
         raise _damaged(
             folder,
             f"{_FEATURES} is {array.shape} {array.dtype}, the manifest says {expected[0]} {expected[1]}: array and "
             "index disagree",
         )
-    size = path.stat().st_size
     if size != array.nbytes + array.offset:
         raise _damaged(folder, f"{_FEATURES} has {size} bytes, not those of its shape")
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
-from wtal_bench.options import at_least, choose
+from wtal_bench.options import at_least, choose, within
 
 ACTIVATIONS = ("none", "softmax", "sigmoid")
 NORMALIZATIONS = ("none", "rectified", "rectified_clip", "minmax", "max")
@@ -137,6 +137,13 @@ def _past(count: int, factor: int, dtype: np.dtype) -> np.ndarray:
     return ((np.arange(count * factor) / factor).reshape(-1, factor) - left[:, None]).astype(dtype)
 
 
+MOST_THRESHOLDS = 10_000
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def threshold_grid(spec: Any, where: str = "thresholds") -> np.ndarray:
     """Thresholds from a config, in the order in which candidates are pooled.
 
@@ -161,13 +168,19 @@ def threshold_grid(spec: Any, where: str = "thresholds") -> np.ndarray:
         kind, values = next(iter(spec.items()))
         if kind not in ("arange", "linspace") or not isinstance(values, Sequence) or len(values) != 3:
             raise ConfigError(form + did_you_mean(str(kind), ("arange", "linspace")))
+        if kind == "arange" and all(map(_is_number, values)) and values[2]:
+            count = (values[1] - values[0]) / values[2]
+        else:
+            count = values[2]
+        if not _is_number(count) or not count <= MOST_THRESHOLDS:
+            raise ConfigError(f"{form} At most {MOST_THRESHOLDS} thresholds.")
         try:
             spec = np.arange(*values) if kind == "arange" else np.linspace(values[0], values[1], int(values[2]))
-        except (TypeError, ValueError, ZeroDivisionError) as error:
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise ConfigError(f"{form} ({error})") from error
     try:
         grid = np.asarray(spec, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(form) from error
     if grid.ndim != 1 or not np.isfinite(grid).all():
         raise ConfigError(form)
@@ -369,4 +382,4 @@ def check_upsample(how: Any, where: str = "upsample") -> int | str | None:
     """
     if isinstance(how, str):
         return choose(where, how, ("frames",))
-    return how if how is None else at_least(where, how, 1, whole=True)
+    return how if how is None else within(where, at_least(where, how, 1, whole=True), "[1, 1000]")

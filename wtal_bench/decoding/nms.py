@@ -22,7 +22,7 @@ import numpy as np
 
 from wtal_bench.decoding.soft_nms import soften
 from wtal_bench.errors import ConfigError, DataError
-from wtal_bench.options import at_least, choose
+from wtal_bench.options import at_least, choose, positive, within
 from wtal_bench.order import by_group, falling
 
 KINDS = ("hard", "gaussian", "linear")
@@ -62,9 +62,8 @@ class NMS:
         choose("nms.offset_on", self.offset_on, ("both", "length"))
         choose("nms.precision", self.precision, ("float64", "float32"))
         at_least("nms.offset", self.offset, 0)
-        at_least("nms.iou", self.iou, 0)
-        if self.kind == "gaussian" and not self.sigma > 0:
-            raise ConfigError(f"nms.sigma={self.sigma!r} must be positive.")
+        within("nms.iou", self.iou, "[0, 1]")
+        positive("nms.sigma", self.sigma)
 
     def __call__(
         self, start: np.ndarray, end: np.ndarray, score: np.ndarray, group: np.ndarray | None = None

@@ -14,7 +14,7 @@ import numpy as np
 
 from wtal_bench.decoding.curves import Upsampled
 from wtal_bench.errors import DataError
-from wtal_bench.options import at_least, choose
+from wtal_bench.options import at_least, choose, within
 
 RINGS = ("inclusive", "exclusive", "inside", "at_least_one", "one_more")
 
@@ -188,7 +188,7 @@ class Contrast:
         choose("contrast.inside", self.inside, ("mean", "max"))
         at_least("contrast.overhang", self.overhang, 0, whole=True)
         if self.outer is not None:
-            at_least("contrast.outer", self.outer, 0)
+            within("contrast.outer", self.outer, "[0, 100]")
 
     def flanks(self, runs: Runs, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """First sample of the left flank, first and one-past-last sample of the right flank, [R] int64 each.

@@ -257,6 +257,8 @@ def _same_task(first: Matches, second: Matches) -> None:
 
 def _interval(observed: float, replicates: np.ndarray, confidence: float) -> Interval:
     replicates = replicates[~np.isnan(replicates)]
+    if not len(replicates):
+        raise TableError("no resample drew a video with an instance to compare by: draw more (--resamples 2000).")
     low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
     beyond = 2 * min((replicates <= 0).mean(), (replicates >= 0).mean())
     return Interval(float(observed), float(low), float(high), float(min(1.0, beyond)))

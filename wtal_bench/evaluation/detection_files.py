@@ -23,7 +23,6 @@ import gzip
 import hashlib
 import io
 import json
-import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ import numpy as np
 from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.evaluation.tables import AnnotationsLike, DetectionTable
 from wtal_bench.files import JsonError, atomic_write, parse_json
+from wtal_bench.reading import gunzip, read_bytes
 from wtal_bench.structures import Detections, SnippetPositions
 
 EXAMPLE = """\
@@ -226,12 +226,7 @@ def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: 
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"cannot read detection file {path}: {error.strerror or error}. Give a .json or .json.gz file."
-        ) from error
+    raw = read_bytes(path, hint="Give a detection file, .json or .json.gz.")
     if not raw:
         raise DataError(f"{path} is empty (0 bytes). A detection file looks like this:\n{EXAMPLE}")
     return raw
@@ -239,12 +234,7 @@ def _bytes(path: Path) -> bytes:
 
 def _parse(path: Path, raw: bytes) -> Any:
     if raw.startswith(_GZIP):
-        try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(
-                f"{path} is a damaged gzip file ({error}); it may be cut off. Copy or write it again."
-            ) from error
+        raw = gunzip(raw, path, hint="Copy or write it again.")
     elif path.suffix == ".gz":
         raise DataError(
             f"{path} is named .gz but does not begin like a gzip file: it is damaged, or plain JSON, which must be "

@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from wtal_bench.arrays import read_npy
 from wtal_bench.data.progress import track
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 from wtal_bench.errors import ConfigError, DataError, listing
 from wtal_bench.extraction.decode import Decoded, FrameReader, VideoFile, probe
 from wtal_bench.extraction.snippets import SnippetGrid, read_snippets
-from wtal_bench.files import JsonError, atomic_write, digest, parse_json, write_json
+from wtal_bench.files import atomic_write, digest, write_json
 from wtal_bench.interfaces import Extractor
+from wtal_bench.reading import read_json
 
 
 @dataclass
@@ -227,7 +229,7 @@ class _Parts:
 
     def read(self, video: VideoFile) -> StoredVideo:
         said = _read_json(self._path(video, ".json"))
-        features = np.load(self._path(video, ".npy"), allow_pickle=False)
+        features = read_npy(self._path(video, ".npy"))
         return StoredVideo(video.id, features, said["seconds"], self.rate, said["frames"], str(video.path))
 
     def remove(self) -> None:
@@ -239,8 +241,8 @@ class _Parts:
 
 def _read_json(path: Path) -> Any:
     try:
-        return parse_json(path.read_bytes())
-    except (OSError, JsonError):
+        return read_json(path)
+    except DataError:
         return None
 
 

@@ -23,6 +23,7 @@ from wtal_bench.leaderboard.record import StoredRecord, load_record, load_record
 from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.leaderboard.validate import BESIDE_DETECTION, duplicate_problems, filing_problems
 from wtal_bench.protocols import Protocol, get_protocol, load_annotations
+from wtal_bench.reading import read_bytes
 from wtal_bench.structures import Detections
 
 _LOG = logging.getLogger("wtal_bench")
@@ -107,7 +108,7 @@ def file_measured(
     folder = record_folder(root, record)
     target = folder / record["detections"]["file"]
     with atomic_write(target, "wb") as stream:
-        stream.write(stored.detections_path.read_bytes())
+        stream.write(read_bytes(stored.detections_path, kind=RecordError))
     write_json(folder / f"{record['id']}.json", record)
     _remove(root, repeated, folder / f"{record['id']}.json")
     return folder / f"{record['id']}.json", verdict

@@ -21,8 +21,10 @@ def canonical(value: Any) -> str:
         RecordError: `value` holds something JSON cannot, or NaN / Infinity.
     """
     try:
-        return canonical_json(value)
-    except (TypeError, ValueError) as error:
+        text = canonical_json(value)
+        text.encode()  # a name from a console in another encoding may hold what is no text
+        return text
+    except (TypeError, ValueError, RecursionError) as error:
         raise RecordError(
             f"a record holds plain JSON values alone (finite numbers, text, lists, mappings): {error}."
         ) from error

@@ -12,6 +12,7 @@ note.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,11 +22,14 @@ from statistics import fmean
 
 from wtal_bench.errors import RecordError, did_you_mean, listing
 from wtal_bench.files import shipped
+from wtal_bench.reading import MIB, read_text
 
 COLUMNS = ("method", "variant", "dataset", "split", "metric", "iou", "value", "table", "quoted_by", "note")
 METRICS = ("mAP", "avg_mAP", "frame_accuracy")
 SUPERVISION = {"fully supervised": "full", "extra weak supervision": "extra_weak"}
 GAIN_COLUMNS = ("host", "variant", "idea", "table", "method", "without", "with", "note")
+_NUMBER = re.compile(r"\d{1,3}(?:\.\d{1,6})?")
+_IOU = re.compile(r"(?:0\.\d{1,2}(?::0\.\d{1,2})?)?")
 HEADLINE = ("", "full method", *SUPERVISION)
 """Variants that belong in the main table; the others are ablations and re-runs."""
 
@@ -206,13 +210,15 @@ def _published_gain(
 
 
 def _lines(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
+    reader = csv.DictReader(io.StringIO(read_text(path, kind=RecordError, limit=64 * MIB)), strict=True)
+    try:
         if tuple(reader.fieldnames or ()) != columns:
             raise RecordError(
                 f"{path}: its columns are {listing(reader.fieldnames or ())}; needed: {listing(columns, 99)}"
             )
         return [(reader.line_num, line) for line in reader]
+    except csv.Error as error:
+        raise RecordError(f"{path}, line {reader.line_num}: it is no CSV table ({error}).") from error
 
 
 def published_for(rows: Iterable[PublishedRow], method: str, dataset: str) -> PublishedRow | None:
@@ -226,11 +232,22 @@ def _check_line(where: str, line: dict[str, str]) -> None:
     _check_width(where, line, COLUMNS)
     if line["metric"] not in METRICS:
         raise RecordError(f"{where}: metric is {line['metric']!r}.{did_you_mean(line['metric'], METRICS)}")
-    try:
-        if not 0 <= float(line["value"]) <= 100:
-            raise ValueError
-    except ValueError:
-        raise RecordError(f"{where}: value is {line['value']!r}; needed: percent, 0 to 100.") from None
+    if not _NUMBER.fullmatch(line["value"]) or not float(line["value"]) <= 100:
+        raise RecordError(f"{where}: value is {line['value']!r:.80}; needed: percent as printed, 0 to 100.")
+    if not _IOU.fullmatch(line["iou"]):
+        raise RecordError(
+            f"{where}: iou is {line['iou']!r:.80}; needed: a threshold such as 0.5, a range such as 0.1:0.7, or "
+            "nothing for frame accuracy."
+        )
+    low, _, high = line["iou"].partition(":")
+    if high and not float(low) < float(high):
+        raise RecordError(f"{where}: iou is {line['iou']!r}; a range goes from the lower to the higher threshold.")
+    for name in ("method", "dataset"):
+        if not line[name].strip():
+            raise RecordError(f"{where}: {name} is empty.")
+    for name, text in line.items():
+        if not text.isprintable():
+            raise RecordError(f"{where}: {name} holds a character that is not printable.")
 
 
 def _check_width(where: str, line: dict[str, str], columns: tuple[str, ...]) -> None:

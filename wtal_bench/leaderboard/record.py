@@ -13,9 +13,18 @@ from typing import Any
 
 from wtal_bench.errors import RecordError
 from wtal_bench.evaluation import write_detections
-from wtal_bench.files import parse_json, write_json
+from wtal_bench.files import write_json
 from wtal_bench.leaderboard.identity import hash_config, record_id
-from wtal_bench.leaderboard.validate import SCHEMA, check_record, duplicate_problems, file_problems, filing_problems
+from wtal_bench.leaderboard.validate import (
+    OWN_KEYS,
+    SCHEMA,
+    check_record,
+    duplicate_problems,
+    file_problems,
+    filing_problems,
+    shape_problems,
+)
+from wtal_bench.reading import MIB, read_json
 from wtal_bench.structures import Detections
 
 SHOWN = 8
@@ -79,15 +88,38 @@ def read_record(path: str | Path) -> dict[str, Any]:
         RecordError: the file is missing or is not a JSON object.
     """
     path = Path(path)
-    try:
-        value = parse_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise RecordError(f"{path}: there is no such record. A run writes its record into its own folder.") from error
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path} cannot be read as a record: {error}.") from error
+    value = read_json(path, kind=RecordError, hint="A run writes its record into its own folder.", limit=64 * MIB)
     if not isinstance(value, dict):
         raise RecordError(f"{path} holds a {type(value).__name__}; a record is one JSON object.")
     return value
+
+
+def protocol_of(record: Mapping[str, Any], where: str | Path) -> str:
+    """The protocol's name in a record that nothing has checked yet.
+
+    Raises:
+        RecordError: it names none.
+    """
+    protocol = record.get("protocol")
+    name = protocol.get("name") if isinstance(protocol, Mapping) else None
+    if not isinstance(name, str):
+        raise RecordError(f"{where}: protocol is {protocol!r:.80}; needed: {{name, hash}}.")
+    return name
+
+
+def check_own(record: Mapping[str, Any], where: str | Path) -> None:
+    """Refuse the record of a run on a data set of one's own, which no leaderboard takes, if no run wrote it so.
+
+    Raises:
+        RecordError: the text names what is wrong.
+    """
+    problems = list(shape_problems(record, OWN_KEYS))
+    block = record.get("detections")
+    name = block.get("file") if isinstance(block, Mapping) else None
+    if not isinstance(name, str) or Path(name).name != name:
+        problems.append("detections.file must be a plain file name beside the record")
+    if problems:
+        raise RecordError(f"{where} is refused:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Any
 from wtal_bench.errors import RecordError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import PRESETS
 from wtal_bench.leaderboard.identity import hash_config, record_id
+from wtal_bench.reading import read_bytes
 
 SCHEMA = 2
 SOURCES = ("measured", "external")
@@ -135,7 +136,7 @@ def file_problems(record: Mapping[str, Any], path: str | Path) -> list[str]:
     stored = path.parent / block["file"]
     if not stored.is_file():
         return [*problems, f"its detections {stored} are missing; without them nobody can score the row again"]
-    sha256 = hashlib.sha256(stored.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(read_bytes(stored, kind=RecordError)).hexdigest()
     if sha256 != block.get("sha256"):
         problems.append(
             f"{stored} has SHA-256 {sha256[:12]}..., the record says {str(block.get('sha256'))[:12]}...: the file was "
@@ -171,6 +172,21 @@ def _fingerprints(record: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         data = (record["features"]["manifest_hash"], record["annotations"]["sha256"])
         prints["the same config and seed"] = (*block, *data, *(record[key] for key in run))
     return prints
+
+
+OWN_KEYS = ("protocol", "method", "variant", "components", "config", "features", "annotations", "seed", "metrics")
+OWN_KEYS += ("detections", "environment", "cost", "git")
+"""What the record of a run on a data set of one's own must hold."""
+
+
+def shape_problems(record: Mapping[str, Any], needed: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each of some keys that is missing or of another type."""
+    for key in needed:
+        types, wanted = _TYPES[key]
+        if key not in record:
+            yield f"{key} is missing; needed: {wanted}"
+        elif not isinstance(record[key], types) or isinstance(record[key], bool):
+            yield f"{key} is {_short(record[key])}; needed: {wanted}"
 
 
 def _shape(record: Mapping[str, Any]) -> Iterator[str]:
@@ -365,7 +381,9 @@ def _bad_means(table: Mapping[str, Any], protocol: Any) -> Iterator[str]:
 
 def _not_mean(what: str, value: float | None, parts: list[float] | None, of: str) -> Iterator[str]:
     expected = sum(parts) / len(parts) if parts else None
-    if (value is None) != (expected is None) or (value is not None and abs(value - expected) > MEAN_TOLERANCE):
+    if not _is_share(value):
+        yield f"{what} is {_short(value)}; needed: a fraction in 0..1, or null where undefined"
+    elif (value is None) != (expected is None) or (value is not None and abs(value - expected) > MEAN_TOLERANCE):
         yield f"{what} is {value}; the mean of its {of} is {expected}. Store what `protocol.score` returned, unrounded"
 
 

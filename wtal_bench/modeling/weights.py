@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.options import check_arguments, within
 
 
 class Constant:
@@ -23,7 +24,9 @@ class Steps:
     """Piecewise constant: `steps=[(0, 0.0), (100, 1.0)]` is 0 before epoch 100 and 1 from there on."""
 
     def __init__(self, steps: list[tuple[int, float]]) -> None:
-        self.steps = sorted((int(epoch), float(value)) for epoch, value in steps)
+        self.steps = sorted(
+            (int(epoch), within("a step's weight", float(value), "[0, 1e30]")) for epoch, value in steps
+        )
         if not self.steps or self.steps[0][0] != 0:
             raise ValueError("steps must be a list of (first epoch, weight) that begins with epoch 0")
 
@@ -36,7 +39,8 @@ class Geometric:
     """0 before epoch `start`; from there `value * factor ** (epoch - start)`, at most `maximum`."""
 
     def __init__(self, value: float, factor: float, start: int = 0, maximum: float = float("inf")) -> None:
-        self.value, self.factor, self.start, self.maximum = float(value), float(factor), int(start), float(maximum)
+        self.value, self.maximum = (within("a weight", float(given), "[0, inf]") for given in (value, maximum))
+        self.factor, self.start = within("factor", float(factor), "(0, 1000]"), int(start)
 
     def at(self, epoch: int) -> float:
         """The weight in `epoch` (0-based)."""
@@ -90,12 +94,13 @@ class LossWeight:
     @staticmethod
     def _parse(value: Any, where: str) -> Constant | Steps | Geometric:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return Constant(value)
+            return Constant(within(where, value, "[0, 1e30]"))
         if isinstance(value, Mapping) and str(value.get("schedule")) in SCHEDULES:
             arguments = {key: item for key, item in value.items() if key != "schedule"}
+            check_arguments(SCHEDULES[value["schedule"]], arguments, where, shown=f"schedule {value['schedule']!r}")
             try:
                 return SCHEDULES[value["schedule"]](**arguments)
-            except (TypeError, ValueError) as error:
+            except (ConfigError, TypeError, ValueError, OverflowError) as error:
                 raise ConfigError(f"{where}: {error}") from error
         raise ConfigError(
             f"{where}: a loss weight is a number, dict(schedule='steps', steps=[(0, 0.0), (100, 1.0)]), "

@@ -25,9 +25,11 @@ from wtal_bench.evaluation.error_analysis import (
     LENGTHS_THUMOS,
     error_analysis,
 )
+from wtal_bench.files import JsonError, parse_json
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
-from wtal_bench.leaderboard.record import load_record, read_record
+from wtal_bench.leaderboard.record import check_own, load_record, protocol_of, read_record
 from wtal_bench.protocols import OWN, Protocol, get_protocol, load_annotations, own_protocol
+from wtal_bench.reading import read_bytes
 
 SHOWN = 60
 """Videos with a time line, where there are more: a third each of the worst, the best and those between."""
@@ -78,8 +80,9 @@ def gather(path: Path, annotations: Path | None = None) -> dict[str, Any]:
     """
     files = find_run(path)
     record = read_record(files.record)
-    own = str(record.get("protocol", {}).get("name", "")).startswith(OWN)
-    if not own:
+    if protocol_of(record, files.record).startswith(OWN):
+        check_own(record, files.record)
+    else:
         record = load_record(files.record).record
     protocol, truth_of = _protocol(record, files.record, annotations)
     found = read_detections(files.record.parent / record["detections"]["file"], protocol.classes)
@@ -271,7 +274,7 @@ def _curves(folder: Path | None) -> dict[str, Any] | None:
     rows: dict[int, dict[str, Any]] = {}
     for file in sorted(folder.glob("*/vis_data/scalars.json")):
         for row in _json_lines(file):
-            if isinstance(row.get("step"), int) and "epoch" in row:
+            if isinstance(row.get("step"), int) and isinstance(row.get("epoch"), (int, float)):
                 rows[row["step"]] = row
     names = [name for name in dict.fromkeys(key for row in rows.values() for key in row) if name not in _TIMES]
     epochs: dict[Any, list[dict[str, Any]]] = {}
@@ -282,17 +285,18 @@ def _curves(folder: Path | None) -> dict[str, Any] | None:
 
 
 def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_bytes(file).decode("utf-8", "replace").splitlines():
         try:
-            row = json.loads(line)
-        except ValueError:  # the last line of a run that was killed
+            row = parse_json(line, nan=True)
+        except JsonError:  # the last line of a run that was killed
             continue
         if isinstance(row, dict):
             yield row
 
 
 def _mean(values: Any) -> float | None:
-    numbers = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    numbers = [value for value in values if isinstance(value, float) or (type(value) is int and abs(value) < 2**63)]
+    numbers = [value for value in numbers if math.isfinite(value)]
     return sum(numbers) / len(numbers) if numbers else None
 
 

@@ -27,16 +27,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.files import MAX_DEPTH
+from wtal_bench.options import check_type, within
+from wtal_bench.reading import read_yaml
 from wtal_bench.recipes import Layers, anchor, find, read_layers
 from wtal_bench.running.config import check_config, load_config
 from wtal_bench.running.ideas import as_tree, settled
 from wtal_bench.running.profiles import with_profile
 from wtal_bench.running.settings import RunConfig
 
-ROW_KEYS = ("name", "paper_row", "published", "base", "against", "instead", "note", "options")
+FILE_KEYS = ("base", "method", "data", "rows", "parts", "note")
+"""Keys of a file; `parts` is a place for anchors that rows share."""
+PUBLISHED_KEYS = ("metric", "value", "host")
+ROW_KEYS: dict[str, Any] = {
+    "name": str,
+    "paper_row": str | None,
+    "published": dict[str, Any] | None,
+    "base": str | None,
+    "against": str | None,
+    "instead": dict[str, str] | None,
+    "note": str | None,
+    "options": dict[str, Any] | None,
+}
+"""Keys of a row, and what each takes."""
+
 DATA = "{data}"
 REFERENCE = re.compile(r"^\{([\w.]+)\}$")
 
@@ -113,11 +128,15 @@ def load_rows(path: str | Path, data: str | None = None) -> list[Row]:
         ConfigError: missing file, unknown keys, doubled names, `data` for a file that has no place for it.
     """
     path = find(path)
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from error
+    tree = read_yaml(path, kind=ConfigError)
     top = tree if isinstance(tree, Mapping) else {"rows": tree}
+    for key, value in top.items():
+        if key not in FILE_KEYS:
+            raise ConfigError(
+                f"{path}: unknown key {key!r:.80}.{did_you_mean(key, FILE_KEYS)} Known: {listing(FILE_KEYS)}."
+            )
+        if key not in ("rows", "parts"):
+            check_type(value, str | None, f"{path}: {key}")
     given, default, own = top.get("rows"), top.get("base"), top.get("data")
     if not (isinstance(given, list) and given and all(isinstance(entry, Mapping) for entry in given)):
         raise ConfigError(
@@ -128,23 +147,52 @@ def load_rows(path: str | Path, data: str | None = None) -> list[Row]:
         raise ConfigError(f"{path} has no {DATA} in its names of configs; choose another config with --base.")
     rows = []
     for number, entry in enumerate(given):
-        where = f"{path}: row {entry.get('name', number)!r}"
+        where = f"{path}: row {entry.get('name', number)!r:.80}"
         for key in entry:
             if key not in ROW_KEYS:
                 raise ConfigError(
                     f"{where}: unknown key {key!r}.{did_you_mean(key, ROW_KEYS)} Known: {listing(ROW_KEYS)}."
                 )
-        if "name" not in entry or (default is None and "base" not in entry):
+        if not entry.get("name") or (default is None and entry.get("base") is None):
             raise ConfigError(f"{where}: a row needs a name and a base config.")
+        for key, value in entry.items():
+            check_type(value, ROW_KEYS[key], f"{where}: {key}")
         options = entry.get("options") or {}
+        _check_options(options, f"{where}: options")
+        _check_published(entry.get("published"), f"{where}: published")
         named = {key: _on_data(entry.get(key), data or own) for key in ("base", "against")}
         named["base"] = named["base"] or default
-        rows.append(Row(**{**entry, **named, "options": options, "file": path, "where": where}))
+        texts = {key: entry.get(key) or "" for key in ("paper_row", "note")}
+        rows.append(Row(**{**entry, **texts, **named, "options": options, "file": path, "where": where}))
     names = [row.name for row in rows]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise ConfigError(f"{path}: rows {listing(doubled)} are named twice.")
     return rows
+
+
+def _check_options(options: Mapping[str, Any], where: str) -> None:
+    for key in options:
+        if not all(key.split(".")) or key.count(".") > MAX_DEPTH:
+            raise ConfigError(f"{where}: {key!r:.80} is no dotted key, such as train.lr.")
+
+
+def _check_published(published: Mapping[str, Any] | None, where: str) -> None:
+    if not published:
+        return
+    for key, hint in (("metric", str), ("value", float)):
+        if key not in published:
+            raise ConfigError(f"{where}: {key!r} is missing.{did_you_mean(key, published)} Give metric and value.")
+        check_type(published[key], hint, f"{where}.{key}")
+    for key, value in published.items():
+        if key not in PUBLISHED_KEYS:
+            raise ConfigError(
+                f"{where}: unknown key {key!r:.80}.{did_you_mean(key, PUBLISHED_KEYS)} Known: "
+                f"{listing(PUBLISHED_KEYS)}."
+            )
+        if key != "metric":
+            check_type(value, float, f"{where}.{key}")
+            within(f"{where}.{key}", value, "[0, 100]")
 
 
 def _on_data(name: str | None, data: str | None) -> str | None:

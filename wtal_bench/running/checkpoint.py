@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import math
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
 from wtal_bench.errors import CheckpointError, listing
 from wtal_bench.files import atomic_write
+from wtal_bench.reading import GIB, open_file
 
 FORMAT = 1
+LIMIT = 64 * GIB
+"""Bytes of the largest checkpoint that is read."""
 
 
 def write_checkpoint(path: str | Path, checkpoint: Mapping[str, Any]) -> None:
@@ -38,22 +45,78 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: missing, damaged, or not plain data.
     """
     path = Path(path)
-    if not path.is_file():
-        near = sorted(str(p.name) for p in path.parent.glob("*.pth")) if path.parent.is_dir() else []
-        raise CheckpointError(f"no checkpoint {path}. Checkpoints there: {listing(near)}.")
+    with open_file(path, kind=CheckpointError, hint=_near(path), limit=LIMIT) as stream:
+        checkpoint = _loaded(stream, path)
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"{path} holds a {type(checkpoint).__name__}, not a checkpoint.")
+    if "meta" in checkpoint:
+        _check_meta(checkpoint["meta"], f"{path}: meta")
+    return checkpoint
+
+
+def _near(path: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        return f"Checkpoints there: {listing(sorted(p.name for p in path.parent.glob('*.pth')))}."
+    return ""
+
+
+def _loaded(stream: BinaryIO, path: Path) -> Any:
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(stream):
+            _refuse_packed(stream, path)
+        stream.seek(0)
+        return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors and plain values and was not loaded, since such a file can run code. "
             "Checkpoints of other programs: load them there and save model.state_dict() alone. "
             f"({_first_line(error)})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # a crafted or damaged pickle can fail in any way at all
         raise CheckpointError(f"{path} is damaged or no checkpoint: {_first_line(error)}") from error
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f"{path} holds a {type(checkpoint).__name__}, not a checkpoint.")
-    return checkpoint
+
+
+def _refuse_packed(stream: BinaryIO, path: Path) -> None:
+    """Refuse an archive whose parts unpack to more than it is large: torch stores them as they are."""
+    with zipfile.ZipFile(stream) as archive:
+        packed = next((part for part in archive.infolist() if part.file_size > part.compress_size), None)
+    if packed is not None:
+        raise CheckpointError(
+            f"{path}: its part {packed.filename!r} unpacks from {packed.compress_size} to {packed.file_size} bytes; "
+            "checkpoints are not compressed, so it is not read. Save it again with torch.save."
+        )
+
+
+def _check_meta(meta: Any, where: str) -> None:
+    """Refuse what a run wrote of itself in another form than it writes.
+
+    Raises:
+        CheckpointError: the text names the key.
+    """
+    if not isinstance(meta, dict):
+        raise CheckpointError(f"{where} is a {type(meta).__name__}, not the run's own notes by name.")
+    for key in ("epoch", "iter", "seed"):
+        value = meta.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+            raise CheckpointError(f"{where}.{key} is {value!r:.80}; needed: a whole number of at least 0.")
+    if not isinstance(meta.get("stopped", False), bool):
+        raise CheckpointError(f"{where}.stopped is {meta['stopped']!r:.80}; needed: True or False.")
+    best = meta.get("best")
+    if best is None:
+        return
+    parts = {"": best} if isinstance(best, dict) and "metric" in best else best
+    if not isinstance(parts, dict) or not all(_is_score(part) for part in parts.values()):
+        raise CheckpointError(f"{where}.best is {best!r:.80}; needed: None, or metric, value and done of the best.")
+
+
+def _is_score(part: Any) -> bool:
+    if not isinstance(part, dict):
+        return False
+    done, value = part.get("done"), part.get("value")
+    numbers = type(done) is int and type(value) in (int, float) and math.isfinite(value)
+    return numbers and isinstance(part.get("metric"), str)
 
 
 def _first_line(error: Exception) -> str:
@@ -77,8 +140,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any], path: str | Path,
     Raises:
         CheckpointError: another model's checkpoint; the text lists what is missing, left over or of another shape.
     """
-    if not isinstance(weights, Mapping):
-        raise CheckpointError(f"{path} holds no weights: its state_dict is a {type(weights).__name__}.")
+    if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
+        raise CheckpointError(f"{path} holds no weights by name: its state_dict is a {type(weights).__name__}.")
     own = model.state_dict()
     shapes = [
         f"{name} {_shape(weights[name])} (here {_shape(own[name])})"
@@ -93,9 +156,114 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any], path: str | Path,
             f"{listing(missing, 5)}. Unknown here: {listing(extra, 5)}. Use the config it was trained with "
             "(config.json beside it)."
         )
-    model.load_state_dict(weights, strict=strict)
+    bad = next((n for n in own if isinstance(value := weights.get(n), torch.Tensor) and not _finite(value)), None)
+    if bad is not None:
+        raise CheckpointError(f"{path}: {bad} holds NaN or infinity, or no plain numbers; take an earlier checkpoint.")
+    try:
+        model.load_state_dict(weights, strict=strict)
+    except Exception as error:  # what components keep besides tensors goes through their own code
+        raise CheckpointError(f"{path} cannot be taken by this model: {_first_line(error)}") from error
+
+
+def _finite(value: torch.Tensor) -> bool:
+    return value.layout is torch.strided and not value.is_quantized and bool(torch.isfinite(value).all())
 
 
 def _shape(value: Any) -> tuple[int, ...] | str:
     """Of a tensor; the extra state of a component has none."""
     return tuple(value.shape) if isinstance(value, torch.Tensor) else "without a shape"
+
+
+def load_optimizer(optimizer: Any, state: Any, path: str | Path) -> None:
+    """Load an optimiser's state, explaining any mismatch: torch would take one that fails at the next step.
+
+    Args:
+        optimizer: mmengine's wrapper of it.
+        state: its `state_dict()` of another time.
+        path: where it came from, for error texts.
+
+    Raises:
+        CheckpointError: of another optimiser or other parameters.
+    """
+    problem = _optimizer_problem(optimizer, state)
+    if not problem:
+        try:
+            return optimizer.load_state_dict(state)
+        except Exception as error:  # every optimiser checks in its own way
+            problem = _first_line(error)
+    raise CheckpointError(f"{path} cannot be resumed, its optimiser differs: {problem}. Start a new run.")
+
+
+def _optimizer_problem(optimizer: Any, state: Any) -> str:
+    fresh = optimizer.state_dict()
+    if not isinstance(state, dict) or not isinstance(state.get("state"), dict):
+        return "it has no state by parameter"
+    groups = state.get("param_groups")
+    if not isinstance(groups, list) or len(groups) != len(fresh["param_groups"]):
+        return f"it has not {len(fresh['param_groups'])} groups of parameters"
+    for group, own in zip(groups, fresh["param_groups"]):
+        if not isinstance(group, dict) or group.keys() < own.keys() or group["params"] != own["params"]:
+            return "its groups hold other settings or parameters"
+        odd = [key for key in own if not _alike(group.get(key), own[key])]
+        if odd:
+            return f"its setting {odd[0]} is {group.get(odd[0])!r:.80}, here {own[odd[0]]!r:.80}"
+    made = _after_a_step(optimizer.optimizer) if state["state"] else {}
+    for key, slots in state["state"].items():
+        if type(key) is not int or key not in made or not isinstance(slots, dict):
+            return f"it has a state of {key!r:.80}, which is no parameter"
+        if slots.keys() != made[key].keys():
+            return f"of parameter {key} it keeps {listing(slots)}, not {listing(made[key])}"
+        odd = [name for name in slots if not _same_kind(slots[name], made[key][name])]
+        if odd:
+            return f"{odd[0]} of parameter {key} is {_told(slots[odd[0]])}, not {_told(made[key][odd[0]])}"
+    return ""
+
+
+def _after_a_step(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """What an optimiser keeps by parameter once it has moved: a copy of it makes a step from nowhere to nowhere."""
+    trial = copy.deepcopy(optimizer)
+    for group in trial.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    trial.step()
+    return trial.state_dict()["state"]
+
+
+def _same_kind(value: Any, own: Any) -> bool:
+    if isinstance(own, torch.Tensor):
+        number = not own.ndim and type(value) in (int, float) and math.isfinite(value)  # a step, as older ones kept it
+        return number or (isinstance(value, torch.Tensor) and value.shape == own.shape and _finite(value))
+    return own is None or _alike(value, own)
+
+
+def _told(value: Any) -> str:
+    return f"a tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r:.80}"
+
+
+def _alike(value: Any, own: Any) -> bool:
+    """Whether a setting is of the kind it is here: a number for a number, as many of them for several."""
+    if isinstance(own, (list, tuple)):
+        sound = isinstance(value, (list, tuple)) and len(value) == len(own)
+        return sound and all(_alike(*pair) for pair in zip(value, own))
+    if isinstance(own, bool) or own is None:
+        return value is own
+    if isinstance(own, (int, float)):
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, type(own))
+
+
+def load_gradients(model: nn.Module, gradients: Any, path: str | Path) -> None:
+    """Put back the gradients that were accumulated when the checkpoint was written.
+
+    Raises:
+        CheckpointError: they belong to other parameters.
+    """
+    if not isinstance(gradients, dict):
+        raise CheckpointError(f"{path}: its gradients are a {type(gradients).__name__}, not tensors by name.")
+    for name, parameter in model.named_parameters():
+        value = gradients.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, torch.Tensor) or value.shape != parameter.shape or not _finite(value):
+            raise CheckpointError(f"{path}: its gradient of {name} does not fit: {_shape(value)}.")
+        parameter.grad = value.to(parameter.device, parameter.dtype)

@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import math
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.files import MAX_DEPTH, unplain
 from wtal_bench.leaderboard.validate import HONEST
-from wtal_bench.options import check_setting, within
+from wtal_bench.options import check_setting, check_type, within
 from wtal_bench.recipes import anchor, read_layers
 from wtal_bench.running.ideas import as_tree, settled
 from wtal_bench.running.profiles import with_profile
@@ -76,7 +75,13 @@ def split_option(option: str) -> tuple[str, Any]:
     key, equals, text = option.partition("=")
     if not equals:
         raise ConfigError(f"--cfg-options {option!r}: write dotted.key=value, e.g. train.lr=1e-4.")
-    return key.strip(), parse_value(text)
+    key, value = key.strip(), parse_value(text)
+    if not all(key.split(".")) or key.count(".") > MAX_DEPTH:
+        raise ConfigError(f"--cfg-options {option!r:.200}: write dotted.key=value, e.g. train.lr=1e-4.")
+    problem = unplain({key: value})
+    if problem:
+        raise ConfigError(f"--cfg-options {problem}.")
+    return key, value
 
 
 def apply_option(tree: dict[str, Any], option: str, where: str) -> None:
@@ -109,9 +114,20 @@ def parse_value(text: str) -> Any:
     if text.strip().lower() in words:
         return words[text.strip().lower()]
     try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
+        return ast.literal_eval(_Dicts().visit(ast.parse(text.strip(), mode="eval")))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+
+
+class _Dicts(ast.NodeTransformer):
+    """Reads `dict(type='RMSprop', alpha=0.9)`, as configs write it, like the literal it stands for."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        plain = isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args
+        if not plain or any(keyword.arg is None for keyword in node.keywords):
+            return node
+        keys = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        return ast.Dict(keys, [self.visit(keyword.value) for keyword in node.keywords])
 
 
 def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
@@ -148,11 +164,13 @@ def check_config(tree: Mapping[str, Any], where: str) -> RunConfig:
         "profile": _profile(tree.get("profile"), sections["train"], where),
     }
     config = RunConfig(where, tree["method"], dict(tree["model"]), **names, **sections, **mix)
-    _check_storable(tree, where, ())
+    problem = unplain(tree)
+    if problem:
+        raise ConfigError(f"{where}: {problem}.")
     _check_train(config.train, f"{where}: train")
     _check_keys(config.test.frame_accuracy, ("threshold",), f"{where}: test.frame_accuracy")
     if config.test.frame_accuracy is not None:
-        _check_type(config.test.frame_accuracy["threshold"], float, f"{where}: test.frame_accuracy.threshold")
+        check_type(config.test.frame_accuracy["threshold"], float, f"{where}: test.frame_accuracy.threshold")
     for name, settings in (("train", config.train), ("test", config.test)):
         try:
             build_sampling(settings.sampling, length=settings.length)
@@ -179,19 +197,6 @@ def _profile(asked: Any, train: Train, where: str) -> str:
     return asked or ""
 
 
-def _check_storable(node: Any, where: str, keys: tuple[str, ...]) -> None:
-    """Refuse what no record can hold: NaN, infinity, and texts of broken characters."""
-    if isinstance(node, float) and not math.isfinite(node):
-        raise ConfigError(f"{where}: {'.'.join(keys)}: expected a finite number, got {node}.")
-    if isinstance(node, str) and any("\ud800" <= letter <= "\udfff" for letter in node):
-        raise ConfigError(
-            f"{where}: {'.'.join(keys)}: {node!r} holds bytes that are no text here; give it in UTF-8 (PYTHONUTF8=1)."
-        )
-    if isinstance(node, (Mapping, list, tuple)):
-        for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
-            _check_storable(value, where, (*keys, str(key)))
-
-
 def _section(cls: type, given: Mapping[str, Any], where: str) -> Any:
     if not isinstance(given, Mapping):
         raise ConfigError(f"{where} must be a dict, got {given!r}.")
@@ -200,7 +205,7 @@ def _section(cls: type, given: Mapping[str, Any], where: str) -> Any:
     for key, value in given.items():
         if key not in fields:
             raise ConfigError(f"{where}.{key}: unknown key.{did_you_mean(key, fields)} Known: {listing(fields)}.")
-        _check_type(value, hints[key], f"{where}.{key}")
+        check_type(value, hints[key], f"{where}.{key}")
         check_setting(fields[key], value, f"{where}.{key}")
     required = [
         n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING and n not in given
@@ -208,23 +213,6 @@ def _section(cls: type, given: Mapping[str, Any], where: str) -> Any:
     if required:
         raise ConfigError(f"{where}: {listing(required)} must be given.")
     return cls(**given)
-
-
-def _check_type(value: Any, hint: Any, where: str) -> None:
-    if hint is Any:
-        return
-    kinds = get_args(hint) if get_origin(hint) is not None else (hint,)
-    kinds = tuple(type(None) if kind is None else kind for kind in kinds)
-    if float in kinds:
-        kinds = (*kinds, int)
-    if tuple in kinds or list in kinds:
-        kinds = (*kinds, tuple, list)
-    if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
-        names = listing("None" if kind is type(None) else kind.__name__ for kind in dict.fromkeys(kinds))
-        hint = ""
-        if isinstance(value, str) and float in kinds and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value):
-            hint = " YAML takes a number without a point for a text: write 1.0e-4, not 1e-4."
-        raise ConfigError(f"{where}: expected {names}, got {value!r}.{hint}")
 
 
 def _check_train(train: Train, where: str) -> None:
@@ -249,7 +237,7 @@ def _check_pairs(train: Train, where: str) -> None:
         )
     if given == "by_class":
         for key in ("distinct", "negatives"):
-            _check_type(pairs[key], bool, f"{where}.{key}")
+            check_type(pairs[key], bool, f"{where}.{key}")
         count = train.pairs["count"]
         if type(count) is not int or not 1 <= count <= train.batch_size // 2:
             raise ConfigError(
@@ -298,7 +286,7 @@ def _check_schedule(train: Train, where: str) -> None:
                 f"{where}.lr_schedule holds pairs (first epoch or iteration, lr), or mmengine's scheduler dicts, got "
                 f"{entry!r}."
             )
-        _check_type(entry[0], int, f"{where}.lr_schedule")
+        check_type(entry[0], int, f"{where}.lr_schedule")
         within(f"{where}.lr_schedule", list(entry), "[0, inf)")
 
 

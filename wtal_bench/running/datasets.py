@@ -11,6 +11,7 @@ from wtal_bench.data.locate import find_annotations, find_features
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError, WtalError, did_you_mean, listing
 from wtal_bench.protocols import OWN, Protocol, get_protocol, own_protocol
+from wtal_bench.reading import MIB, is_file, read_text
 from wtal_bench.running.settings import Data
 
 
@@ -150,11 +151,11 @@ def read_only(data: Data, where: str) -> list[str]:
     """
     places = [Path(data.only).expanduser()]
     places += [Path(data.root).expanduser() / data.only] if data.root is not None else []
-    path = next((place for place in places if place.is_file()), places[0])
+    path = next(filter(is_file, places), places[0])
     try:
-        ids = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{where}: data.only={data.only!r} cannot be read as a text of video ids: {error}.") from error
+        ids = [line.strip() for line in read_text(path, limit=64 * MIB).splitlines() if line.strip()]
+    except DataError as error:
+        raise DataError(f"{where}: data.only={data.only!r} cannot be read as a text of video ids: {error}") from error
     if not ids:
         raise DataError(f"{where}: data.only={data.only!r} names no video; write one id a line.")
     return sorted(set(ids))
@@ -168,7 +169,10 @@ def _synthetic_folder(data: Data, protocol: Protocol | None, where: str) -> Path
             f"{where}: data.synthetic with protocol {data.protocol}: synthetic videos are scored by a synthetic "
             "protocol alone, e.g. synthetic/v1."
         )
-    return ensure_synthetic(data.synthetic.get("profile", "demo"), data.synthetic.get("world", 0))
+    try:
+        return ensure_synthetic(data.synthetic.get("profile", "demo"), data.synthetic.get("world", 0))
+    except DataError as error:
+        raise DataError(f"{where}: data.synthetic: {error}") from error
 
 
 def _find(data: Data, protocol: Protocol | None, where: str) -> tuple[Path, Path]:
@@ -181,9 +185,13 @@ def _find(data: Data, protocol: Protocol | None, where: str) -> tuple[Path, Path
         names = protocol.annotation_names
     look = {"folder": data.root, "synthetic_config": _stand_in_config(where)}
     try:
-        return find_features(dataset, data.features, **look), find_annotations(dataset, names, **look)
+        features = find_features(dataset, data.features, **look)
     except DataError as error:
-        raise DataError(f"{where}: {error}") from error
+        raise DataError(f"{where}: data.features={data.features!r:.200}: {error}") from error
+    try:
+        return features, find_annotations(dataset, names, **look)
+    except DataError as error:
+        raise DataError(f"{where}: data.annotations={data.annotations!r:.200}: {error}") from error
 
 
 def _stand_in_config(where: str) -> str:

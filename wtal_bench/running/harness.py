@@ -15,9 +15,9 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from torch import nn
 
-from wtal_bench.errors import CheckpointError
+from wtal_bench.errors import CheckpointError, WtalError
 from wtal_bench.modeling.model import Model
-from wtal_bench.running.checkpoint import load_weights, read_checkpoint
+from wtal_bench.running.checkpoint import load_gradients, load_optimizer, load_weights, read_checkpoint
 
 # mmengine, torch.jit and their friends speak of things no user of this harness can change
 warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(mmengine|torch|addict|yapf)\b.*")
@@ -70,18 +70,18 @@ class HarnessRunner(Runner):
         if self.checkpoint is None:
             return
         state = read_checkpoint(self.checkpoint)
-        if not {"state_dict", "optimizer", "meta"} <= set(state) or not {"epoch", "iter"} <= set(state["meta"]):
+        if not {"state_dict", "optimizer", "meta"} <= state.keys() or not {"epoch", "iter"} <= state["meta"].keys():
             raise CheckpointError(f"{self.checkpoint} holds weights alone and cannot be resumed; use train.init_from.")
         self._resume = True
-        self.call_hook("after_load_checkpoint", checkpoint=state)
-        load_weights(unwrapped(self.model), state["state_dict"], self.checkpoint)
         try:
-            self.optim_wrapper.load_state_dict(state["optimizer"])
-        except (ValueError, KeyError) as error:
-            raise CheckpointError(f"{self.checkpoint} cannot be resumed, its optimiser differs: {error}.") from error
-        for name, parameter in unwrapped(self.model).named_parameters():
-            if name in state.get("gradients", {}):
-                parameter.grad = state["gradients"][name].to(parameter.device)
+            self.call_hook("after_load_checkpoint", checkpoint=state)
+        except WtalError:
+            raise
+        except Exception as error:  # hooks, ours and strangers', keep in it what they like
+            raise CheckpointError(f"{self.checkpoint} cannot be resumed: {type(error).__name__}: {error}.") from error
+        load_weights(unwrapped(self.model), state["state_dict"], self.checkpoint)
+        load_optimizer(self.optim_wrapper, state["optimizer"], self.checkpoint)
+        load_gradients(unwrapped(self.model), state.get("gradients", {}), self.checkpoint)
         meta = state["meta"]
         self.train_loop.start_from(meta["epoch"], meta["iter"], stopped=meta.get("stopped", False))
 

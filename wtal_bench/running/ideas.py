@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from wtal_bench.errors import ConfigError, WtalError, did_you_mean, listing
-from wtal_bench.options import choose, merged
+from wtal_bench.files import unplain
+from wtal_bench.options import check_type, choose, merged
 from wtal_bench.overlay import REPLACE, overlaid
+from wtal_bench.reading import read_text
 from wtal_bench.recipes import IDEAS, PLUS, Idea, Layers, Tree
 from wtal_bench.registry import check_arguments
 from wtal_bench.running.host import Host
@@ -118,8 +120,8 @@ def _function(idea: Idea) -> Callable[..., dict[str, Any]]:
 def _loaded(path: Path, changed: int) -> Callable[..., dict[str, Any]]:
     names: dict[str, Any] = {"__file__": str(path), "__name__": path.stem}
     try:
-        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)
-    except Exception as error:  # a program may fail in any way
+        exec(compile(read_text(path, kind=ConfigError), str(path), "exec"), names)
+    except (Exception, SystemExit) as error:  # a program may fail in any way
         raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     function = names.get("idea")
     if not isinstance(function, types.FunctionType) or not inspect.signature(function).parameters:
@@ -158,10 +160,16 @@ def _call(idea: Idea, host: Host, switches: Mapping[str, Any], where: str) -> di
     except WtalError as error:
         text = str(error)
         raise type(error)(text if text.startswith(where) else f"{where}: {text}") from error
-    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # a program may fail in any way
         raise ConfigError(f"{where}: {type(error).__name__}: {error}") from error
-    if not isinstance(patch, Mapping) or set(patch) - set(GIVES):
-        raise ConfigError(f"{where}: returns a dict with keys among {listing(GIVES)}; got {patch!r}.")
+    sound = isinstance(patch, Mapping) and not set(patch) - set(GIVES)
+    if not sound or not all(isinstance(section, Mapping) for section in patch.values()):
+        raise ConfigError(f"{where}: returns a dict of dicts with keys among {listing(GIVES)}; got {patch!r:.300}.")
+    problem = unplain(patch)
+    if problem:
+        raise ConfigError(f"{where}: returns {problem}.")
+    for group in (*GROUPS, "backbone", "postprocessor"):
+        check_type(patch.get("model", {}).get(group), Mapping | None, f"{where}: model.{group}")
     return dict(patch)
 
 

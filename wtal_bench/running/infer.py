@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from wtal_bench.arrays import read_npy
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.gather import sample_video
 from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
+from wtal_bench.options import within
 from wtal_bench.protocols import OWN, get_protocol
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
 from wtal_bench.running.device import pick_device
+from wtal_bench.running.model_checks import check_class_counts
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.structures import Detections
 
@@ -47,14 +50,16 @@ def detect(
     Raises:
         WtalError: a file that is no [T,D] array of finite numbers, or does not fit the model.
     """
-    if fps <= 0 or stride <= 0:
-        raise ConfigError(f"--fps and --stride must be positive, got {fps} and {stride}.")
-    if duration is not None and (len(files) > 1 or duration <= 0):
-        raise ConfigError("--duration is a positive number of seconds for a single feature file.")
+    for name, value in (("--fps", fps), ("--stride", stride), ("--duration", duration)):
+        if value is not None:
+            within(name, value, "[1e-3, 1e6]" if name != "--duration" else "(0, 1e7]")
+    if duration is not None and len(files) > 1:
+        raise ConfigError("--duration is that of a single feature file; leave it out for several.")
     stems = [path.stem for path in files]
     if len(set(stems)) != len(stems):
         raise DataError("two feature files have the same name; the name is the video's id, so rename one.")
     classes = class_names(config)
+    check_class_counts(config, len(classes), config.data.protocol)
     device = pick_device(config)
     model = build_model(config.model, config.path)
     load_weights(model, weights_of(read_checkpoint(checkpoint)), checkpoint)
@@ -93,21 +98,18 @@ def read_features(path: Path) -> np.ndarray:
     Raises:
         DataError: anything else.
     """
-    try:
-        features = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise DataError(f"no feature file {path}.") from error
-    except (ValueError, EOFError, OSError) as error:
+    features = read_npy(path)
+    if features.ndim != 2 or not features.size or features.dtype.kind != "f":
         raise DataError(
-            f"{path} is no plain .npy array: {error}. Save it with numpy.save(path, array[T, D])."
-        ) from error
-    if not isinstance(features, np.ndarray) or features.ndim != 2 or not len(features) or features.dtype.kind != "f":
-        shape = getattr(features, "shape", None)
-        raise DataError(f"{path} must hold a float array [T, D] with T >= 1 snippets, got shape {shape}.")
+            f"{path} must hold a float array [T, D] with T >= 1 snippets, got shape {features.shape}, "
+            f"{features.dtype}. Save it with numpy.save(path, array[T, D])."
+        )
+    with np.errstate(over="ignore"):
+        features = features.astype(np.float32)
     if not np.isfinite(features).all():
         row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
         raise DataError(f"{path}: snippet {row} holds NaN or infinity; extract that video again.")
-    return features.astype(np.float32)
+    return features
 
 
 def _batch(features: np.ndarray, meta: VideoMeta, rule: Sampling) -> Batch:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import torch
 
 from wtal_bench.data.dataset import VideoSet
@@ -83,6 +86,31 @@ def probe(model: Model, videos: VideoSet, config: RunConfig) -> None:
         ) from error
     finally:
         model.train(training)
+
+
+def check_class_counts(config: RunConfig, classes: int, protocol: str) -> None:
+    """Refuse a part of the model that is made for another number of classes than the protocol has.
+
+    Every component calls it `num_classes`, decoders and what lies within them too; a decoder of too few would drop
+    classes in silence, one of too many propose the background.
+
+    Raises:
+        ConfigError: the text names the key.
+    """
+    for key, count in _class_counts(config.model, "model"):
+        if count != classes:
+            raise ConfigError(
+                f"{config.path}: {key}={count!r:.80}, but {protocol} has {classes} classes: set num_classes={classes}."
+            )
+
+
+def _class_counts(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+    pairs = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    for name, value in pairs:
+        if name == "num_classes" and value is not None:
+            yield f"{key}.{name}", value
+        else:
+            yield from _class_counts(value, f"{key}.{name}")
 
 
 def _check_classes(outputs: Outputs, classes: int, where: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from wtal_bench.data.annotations import SEGMENTS
 from wtal_bench.errors import ConfigError, listing
 from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
-from wtal_bench.leaderboard.record import store_detections, write_record
+from wtal_bench.leaderboard.record import protocol_of, read_record, store_detections, write_record
 from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.report.curves import draw_video
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
@@ -26,7 +25,7 @@ from wtal_bench.running.device import pick_device
 from wtal_bench.running.loader import Request
 from wtal_bench.running.look import view_of
 from wtal_bench.running.measure import selection_measure
-from wtal_bench.running.model_checks import check_model
+from wtal_bench.running.model_checks import check_class_counts, check_model
 from wtal_bench.running.provenance import component_list, environment, git_state, recorded_config
 from wtal_bench.running.runner import Testing, Training, build_testing, build_training
 from wtal_bench.running.settings import RunConfig
@@ -55,6 +54,7 @@ def train(
     model = check_model(config)
     work_dir.refuse_changes(config.resolved())
     opened = open_data(config.data, pick_device(config).type, config.path)
+    check_class_counts(config, len(opened.protocol.classes), opened.protocol.name)
     build_hooks(config, opened.protocol)  # refused now, not after a parent was trained
     selection_measure(config, opened.protocol)
     out(f"{config.method} on {opened.protocol.name}: features {opened.store.folder}")
@@ -89,7 +89,7 @@ def train(
     record = describe(testing, cost, parent)
     path = keep(testing, record, work_dir.records)
     draw_example(testing, work_dir.path / "example.png")
-    return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir.path)
+    return Result(path, read_record(path), work_dir.path)
 
 
 def keep(testing: Testing, record: dict[str, Any], folder: Path) -> Path:
@@ -173,6 +173,7 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
     model = check_model(config)
     load_weights(model, weights_of(state), checkpoint)
     opened = open_data(config.data, pick_device(config).type, config.path)
+    check_class_counts(config, len(opened.protocol.classes), opened.protocol.name)
     testing = build_testing(config, opened, model)
     testing.run()
     cost = {
@@ -183,7 +184,7 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
     trained_as = state.get("meta", {})
     record["seed"] = trained_as.get("seed", record["seed"])
     path = keep(testing, record, work_dir / "record")
-    return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir)
+    return Result(path, read_record(path), work_dir)
 
 
 def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = print) -> None:
@@ -194,6 +195,7 @@ def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = prin
     """
     model = check_model(config)
     opened = open_data(config.data, pick_device(config).type, config.path)
+    check_class_counts(config, len(opened.protocol.classes), opened.protocol.name)
     if isinstance(config.train.init_from, dict):
         check_model(parent_config(config))
     else:
@@ -295,9 +297,10 @@ def _check_parent(run: Path, protocol: str, where: str) -> None:
     name = _parent_record(run)
     if name is None:
         return
-    record = json.loads((run / "record" / f"{name}.json").read_text(encoding="utf-8"))
-    if record["protocol"]["name"] != protocol:
+    path = run / "record" / f"{name}.json"
+    trained = protocol_of(read_record(path), path)
+    if trained != protocol:
         raise ConfigError(
-            f"{where}: {run} was trained under {record['protocol']['name']}, this run is {protocol}: its test videos "
+            f"{where}: {run} was trained under {trained}, this run is {protocol}: its test videos "
             "may be training videos here. Train the parent under the same protocol."
         )

@@ -60,22 +60,22 @@ class Train:
         drop_last: whether a last, smaller batch is left out.
     """
 
-    lr: float = setting(span="(0, inf)")
+    lr: float = setting(span="(0, 1e6]")
     sampling: Any = "whole"
-    length: int | None = setting(None, span="[1, inf)")
-    batch_size: int = setting(16, span="[1, inf)")
+    length: int | None = setting(None, span="[1, 1e6]")
+    batch_size: int = setting(16, span="[1, 1e6]")
     epochs: int | None = setting(None, span="[1, inf)")
     iterations: int | None = setting(None, span="[1, inf)")
     optimizer: str | dict = "Adam"
     betas: tuple = setting((0.9, 0.999), span="[0, 1)")
-    eps: float = setting(1e-8, span="(0, inf)")
+    eps: float = setting(1e-8, span="(0, 1e6]")
     momentum: float = setting(0.0, span="[0, 1)")
-    weight_decay: float = setting(0.0, span="[0, inf)")
+    weight_decay: float = setting(0.0, span="[0, 1e6]")
     lr_schedule: list = dataclasses.field(default_factory=list)
     grad_reduction: str = setting("mean", choices=("mean", "sum"))
     accumulate: int = setting(1, span="[1, inf)")
     accumulate_reduction: str = setting("mean", choices=("mean", "sum"))
-    clip: float | None = setting(None, span="(0, inf)")
+    clip: float | None = setting(None, span="(0, 1e30]")
     ema: float | None = setting(None, span="(0, 1)")
     pairs: dict | None = None
     init_from: Any = None
@@ -103,8 +103,8 @@ class Test:
     """
 
     sampling: Any = "whole"
-    length: int | None = setting(None, span="[1, inf)")
-    batch_size: int = setting(1, span="[1, inf)")
+    length: int | None = setting(None, span="[1, 1e6]")
+    batch_size: int = setting(1, span="[1, 1e6]")
     frame_accuracy: dict | None = None
     evaluator: str | None = None
 
@@ -163,7 +163,7 @@ class Runtime:
     precision: str = setting("float32", choices=("float32", "bf16"))
     deterministic: bool = True
     compile: bool = False
-    num_workers: int = setting(0, span="[0, inf)")
+    num_workers: int = setting(0, span="[0, 1024]")
     log_interval: float = setting(10.0, span="[0, inf)")
     visualizer: str | dict | list = "files"
     hooks: list = dataclasses.field(default_factory=list)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from wtal_bench.errors import ConfigError, WtalError
 from wtal_bench.files import write_json
+from wtal_bench.reading import read_json
 from wtal_bench.recipes import PLUS
 
 CONFIG, LOCK = "config.json", ".lock"
@@ -62,7 +62,9 @@ class WorkDir:
         path = self.path / CONFIG
         if not (path.is_file() and self.checkpoint.is_file()):
             return
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path, kind=ConfigError, hint="Start a new run.")
+        if not isinstance(before, dict):
+            raise ConfigError(f"{path}: holds no config. Start a new run.")
         differs = [key for key in changes(before, resolved) if key not in MAY_CHANGE]
         if differs:
             raise ConfigError(

@@ -81,9 +81,9 @@ def test_a_table_without_subsets_needs_one(tmp_path):
 
 def test_a_table_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"video\xff\xfe")
-    with pytest.raises(DataError, match="cannot be read as a UTF-8 CSV table"):
+    with pytest.raises(DataError, match="is no UTF-8 text"):
         read_table(tmp_path / "t.csv", version="mine")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="there is no such file"):
         read_table(tmp_path / "none.csv", version="mine")
 
 

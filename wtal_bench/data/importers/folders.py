@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from wtal_bench.errors import DataError, did_you_mean, listing
+from wtal_bench.arrays import read_npy, read_npz
+from wtal_bench.errors import DataError, listing
 from wtal_bench.structures import FeatureSource, RawVideo
 
 
@@ -37,7 +37,7 @@ def npy_folders(folders: Sequence[str | Path], *, transposed: bool = False, stri
 
     def read(at: int) -> RawVideo:
         paths = [files[ids[at]] for files in listings]
-        parts = tuple(_oriented(load_plain(path), transposed, path) for path in paths)
+        parts = tuple(_oriented(read_npy(path), transposed, path) for path in paths)
         return RawVideo(ids[at], parts, " + ".join(map(str, paths)))
 
     names = tuple(folder.name for folder in folders) if len(folders) > 1 else ("features",)
@@ -67,41 +67,10 @@ def npz_folder(
 
     def read(at: int) -> RawVideo:
         path = files[ids[at]]
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                for key in keys:
-                    if key not in archive:
-                        raise DataError(
-                            f"{path}: has no array {key!r}, it holds {listing(archive.files)}."
-                            f"{did_you_mean(key, archive.files)} Name the arrays with --keys."
-                        )
-                parts = tuple(_oriented(archive[key], transposed, path) for key in keys)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise _unreadable(path, error) from error
+        parts = tuple(_oriented(array, transposed, path) for array in read_npz(path, keys))
         return RawVideo(ids[at], parts, str(path))
 
     return FeatureSource(ids, tuple(keys), read)
-
-
-def load_plain(path: Path) -> np.ndarray:
-    """Read an .npy file of plain numbers.
-
-    Raises:
-        DataError: missing, truncated, or an array of Python objects (which only a pickle can hold).
-    """
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    if "Object arrays" in str(error):
-        return DataError(
-            f"{path}: is an array of Python objects, which would have to be unpickled; that can run code, so it is "
-            "refused. Save plain [T,D] arrays; a W-TALC release is read with --format wtalc."
-        )
-    return DataError(f"{path}: cannot be read, it is missing or truncated ({error}). Copy or extract it again.")
 
 
 def _oriented(array: np.ndarray, transposed: bool, path: Path) -> np.ndarray:

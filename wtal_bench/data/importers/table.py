@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.errors import DataError, did_you_mean, listing
+from wtal_bench.reading import GIB, read_text
 
 _REQUIRED = ("video", "label", "duration")
+HEADER_LIMIT = 2000
+"""Characters of the longest first line a table may have."""
 _OPTIONAL = ("start", "end", "subset", "fps", "frames")
 
 
@@ -54,22 +58,32 @@ def read_table(
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    text = read_text(path, hint="Give a UTF-8 CSV table.", limit=GIB)
+    _check_columns(_header(text, path), path)
+    reader = csv.DictReader(io.StringIO(text), strict=True)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            columns = [(name or "").strip() for name in reader.fieldnames or ()]
-            _check_columns(columns, path)
-            reader.fieldnames = columns
-            rows = []
-            for row in reader:
-                if None in row or None in row.values():
-                    raise DataError(f"{path}, line {reader.line_num}: has another number of cells than the header.")
-                rows.append((reader.line_num, {name: cell.strip() for name, cell in row.items()}))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a UTF-8 CSV table ({error}).") from error
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+        rows = []
+        for row in reader:
+            if None in row or None in row.values():
+                raise DataError(f"{path}, line {reader.line_num}: has another number of cells than the header.")
+            rows.append((reader.line_num, {name: cell.strip() for name, cell in row.items()}))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: it is no CSV table ({error}).") from error
     if not rows:
         raise DataError(f"{path}: holds no row below its header.")
     return rows
+
+
+def _header(text: str, path: Path) -> list[str]:
+    """The names of the columns; a first line that is none is refused before its thousands of cells are compared."""
+    first = text.lstrip("\n").partition("\n")[0]
+    if len(first) > HEADER_LIMIT or first.count(",") > HEADER_LIMIT // 20:
+        raise DataError(f"{path}: its first line has {len(first)} characters; it should name the columns of a table.")
+    try:
+        return [name.strip() for name in next(csv.reader([first], strict=True), [])]
+    except csv.Error as error:
+        raise DataError(f"{path}, line 1: it is no CSV table ({error}).") from error
 
 
 def _check_columns(columns: list[str], path: Path) -> None:

@@ -8,14 +8,17 @@ be refused.
 from __future__ import annotations
 
 import codecs
+import math
 import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wtal_bench.data.importers.folders import load_plain
+from wtal_bench.arrays import LIMIT, plain_dtype, read_header, read_npy
 from wtal_bench.errors import DataError
+from wtal_bench.files import MAX_DEPTH
+from wtal_bench.reading import is_file, open_file
 from wtal_bench.structures import FeatureSource, RawVideo
 
 TAG_LISTS = ("labels", "labels_all")
@@ -34,8 +37,10 @@ def wtalc_release(features: str | Path, annotations: str | Path) -> FeatureSourc
         DataError: files that are missing, disagree, or hold anything but arrays.
     """
     path, folder = Path(features), Path(annotations)
-    names = [_text(name) for name in _column(folder / "videoname.npy")]
-    durations = _column(folder / "duration.npy") if (folder / "duration.npy").is_file() else [None] * len(names)
+    named = folder / "videoname.npy"
+    names = [_text(name, f"{named}: entry {at}") for at, name in enumerate(_column(named))]
+    timed = folder / "duration.npy"
+    durations = _column(timed) if is_file(timed) else [None] * len(names)
     arrays = _column(path)
     if not len(names) == len(durations) == len(arrays):
         raise DataError(
@@ -47,7 +52,7 @@ def wtalc_release(features: str | Path, annotations: str | Path) -> FeatureSourc
         array = arrays[at]
         if not isinstance(array, np.ndarray) or array.ndim != 2:
             raise DataError(f"{path}: entry {at} (video {names[at]!r}) is no [T,D] array of features.")
-        duration = None if durations[at] is None else float(np.asarray(durations[at]).reshape(-1)[0])
+        duration = _seconds(durations[at], f"{timed}: entry {at} (video {names[at]!r})") if is_file(timed) else None
         return RawVideo(names[at], (array,), f"{path}, entry {at}", duration)
 
     return FeatureSource(tuple(names), ("features",), read, _tags(folder, names))
@@ -58,46 +63,64 @@ def _tags(folder: Path, names: list[str]) -> dict[str, dict[str, list[str]]]:
     found = {}
     for name in TAG_LISTS:
         path = folder / f"{name}.npy"
-        if not path.is_file():
+        if not is_file(path):
             continue
         rows = _column(path)
         if len(rows) != len(names):
             raise DataError(f"{path} holds {len(rows)} videos, videoname.npy beside it {len(names)}; copy both again.")
-        found[name] = {video: list(dict.fromkeys(map(_text, _texts(row, path)))) for video, row in zip(names, rows)}
+        found[name] = {video: _texts(row, f"{path}: video {video!r}") for video, row in zip(names, rows)}
     return found
 
 
-def _texts(row: Any, path: Path) -> list:
-    """One video's class names: a list or an array of texts."""
-    row = row.array() if isinstance(row, _Array) else row
+def _texts(row: Any, place: str) -> list[str]:
+    """One video's class names, each once: a list or an array of texts."""
     row = row.ravel().tolist() if isinstance(row, np.ndarray) else row
-    if not isinstance(row, (list, tuple)) or not all(isinstance(_scalar(name), (str, bytes)) for name in row):
-        raise DataError(f"{path}: a video's tags are {row!r}; needed: a list of class names.")
-    return [_scalar(name) for name in row]
+    if not isinstance(row, (list, tuple)):
+        raise DataError(f"{place} has the tags {row!r:.80}; needed: a list of class names.")
+    return list(dict.fromkeys(_text(name, place) for name in row))
 
 
-def _scalar(name: Any) -> Any:
-    name = name.array() if isinstance(name, _Array) else name
-    return name.item() if isinstance(name, (np.generic, np.ndarray)) and name.size == 1 else name
+def _text(name: Any, place: str) -> str:
+    name = _lone(name)
+    try:
+        name = name.decode() if isinstance(name, bytes) else name
+    except UnicodeDecodeError:
+        raise DataError(f"{place}: {name!r:.80} is no UTF-8 text.") from None
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise DataError(f"{place}: {name!r:.80} is no name; needed: a printable text.")
+    return name
+
+
+def _seconds(value: Any, place: str) -> float:
+    number = _lone(value)
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 < number < float("inf"):
+        raise DataError(f"{place}: the duration is {number!r:.80}; needed: a number of seconds above 0.")
+    return float(number)
+
+
+def _lone(value: Any) -> Any:
+    """The one thing in an array of a single entry, as Python's own; anything else as it is."""
+    while isinstance(value, (np.generic, np.ndarray)) and value.size == 1:
+        value = value.item()
+    return value
 
 
 def _column(path: Path) -> list:
     """Return an .npy file's entries along its first axis, arrays of objects included."""
-    try:
-        with open(path, "rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, kind = reader(stream)
-            if not kind.hasobject:
-                return list(load_plain(path))
-            array = load_object_array(stream)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read, it is missing or truncated ({error}). Copy it again.") from error
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    if array.shape != shape:
-        raise DataError(f"{path}: its header says shape {shape}, its content has {array.shape}; it is damaged.")
-    return list(array.ravel(order="F" if fortran else "C"))
+    with open_file(path, limit=LIMIT, hint="A W-TALC release has it.") as stream:
+        header = read_header(stream, path.stat().st_size, path)
+        if not header.dtype.hasobject:
+            array = read_npy(path)
+        else:
+            try:
+                array = load_object_array(stream)
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from error
+    if array.shape != header.shape:
+        raise DataError(f"{path}: its header says shape {header.shape}, its content has {array.shape}; it is damaged.")
+    if not array.ndim:
+        raise DataError(f"{path}: holds a single value; needed: one entry a video.")
+    return list(array.ravel(order="F" if header.fortran else "C") if header.dtype.hasobject else array)
 
 
 def load_object_array(stream: Any) -> np.ndarray:
@@ -109,11 +132,11 @@ def load_object_array(stream: Any) -> np.ndarray:
     try:
         value = _ArraysOnly(stream, encoding="latin1").load()
         if isinstance(value, _Array):
-            return value.array()
+            return value.array(MAX_DEPTH)
     except DataError:
         raise
     except Exception as error:  # a crafted or damaged pickle can fail in any way at all
-        raise DataError(f"its pickled content cannot be read ({type(error).__name__}: {error}).") from error
+        raise DataError(f"its pickled content cannot be read ({type(error).__name__}: {error!s:.200}).") from error
     raise DataError(f"its pickled content is a {type(value).__name__}, not an array.")
 
 
@@ -161,7 +184,7 @@ class _MakeScalar(_StandIn):
     __slots__ = ()
 
     def __call__(self, kind: Any, data: Any) -> Any:
-        return np.frombuffer(_bytes(data), dtype=kind.dtype(), count=1)[0]
+        return np.frombuffer(_bytes(data), dtype=_kind_of(kind).dtype(), count=1)[0]
 
 
 class _Encode(_StandIn):
@@ -190,42 +213,74 @@ class _Dtype:
         return self.code in ("O", "O4", "O8", "|O")
 
     def dtype(self) -> np.dtype:
-        kind = np.dtype(self.code)
-        if kind.kind not in "biufSU" or kind.fields is not None or kind.subdtype is not None:
-            raise DataError(f"its pickle holds an array of type {self.code!r}; only numbers and texts are read.")
+        kind = plain_dtype(self.code)
+        if kind is None:
+            raise DataError(f"its pickle holds an array of type {self.code!r:.60}; only numbers and texts are read.")
         return kind.newbyteorder(self.order)
 
 
 class _Array:
     """Stands for numpy.ndarray: shape, type and content as the pickle states them, made an array in plain sight."""
 
-    __slots__ = ("state",)
+    __slots__ = ("made", "state")
+
+    def __init__(self) -> None:
+        self.made: np.ndarray | None = None
 
     def __setstate__(self, state: Any) -> None:
-        self.state = state
+        self.state, self.made = state, None
 
-    def array(self) -> np.ndarray:
-        _, shape, kind, fortran, content = self.state
-        order = "F" if fortran else "C"
-        if not isinstance(kind, _Dtype):
-            raise DataError("its pickle holds an array without a type.")
-        if not kind.is_object:
-            return np.frombuffer(_bytes(content), dtype=kind.dtype()).reshape(shape, order=order)
+    def array(self, depth: int) -> np.ndarray:
+        """Make it, once, however often the pickle refers to it; at most `depth` arrays within one another."""
+        if self.made is None:
+            if not depth:
+                raise DataError("its pickle holds arrays within arrays without end.")
+            _, shape, kind, fortran, content = self.state
+            if not (isinstance(shape, tuple) and all(type(axis) is int and axis >= 0 for axis in shape)):
+                raise DataError(f"its pickle holds an array of shape {shape!r:.80}.")
+            flat = self._objects(content, depth) if _kind_of(kind).is_object else self._numbers(content, kind, shape)
+            self.made = flat.reshape(shape, order="F" if fortran else "C")
+        return self.made
+
+    @staticmethod
+    def _numbers(content: Any, kind: _Dtype, shape: tuple[int, ...]) -> np.ndarray:
+        count = math.prod(shape)
+        return np.frombuffer(_bytes(content), dtype=kind.dtype()) if count else np.zeros(0, kind.dtype())
+
+    @staticmethod
+    def _objects(content: Any, depth: int) -> np.ndarray:
         if not isinstance(content, list):
             raise DataError("its pickle holds an array of objects without their list.")
         flat = np.empty(len(content), dtype=object)
         for at, entry in enumerate(content):
-            flat[at] = entry.array() if isinstance(entry, _Array) else entry
-        return flat.reshape(shape, order=order)
+            flat[at] = _entry(entry, depth)
+        return flat
+
+
+def _entry(entry: Any, depth: int) -> Any:
+    """An entry of an object array: an array, a number, a text, or a list of these."""
+    if isinstance(entry, _Array):
+        return entry.array(depth - 1)
+    if isinstance(entry, (list, tuple)):
+        return [item.array(depth - 1) if isinstance(item, _Array) else item for item in entry]
+    if isinstance(entry, (str, bytes, int, float, np.generic)):
+        return entry
+    raise DataError(f"its pickle holds a {type(entry).__name__} among its arrays.")
+
+
+def _kind_of(kind: Any) -> _Dtype:
+    if not isinstance(kind, _Dtype):
+        raise DataError("its pickle holds an array without a type.")
+    return kind
 
 
 def _bytes(data: Any) -> bytes:
-    return data.encode("latin1") if isinstance(data, str) else bytes(data)
-
-
-def _text(name: Any) -> str:
-    name = name.item() if isinstance(name, np.generic | np.ndarray) else name
-    return name.decode() if isinstance(name, bytes) else str(name)
+    """The content of an array: bytes, or a text of Python 2's; a number would become so many zeros."""
+    if isinstance(data, str):
+        return data.encode("latin1")
+    if not isinstance(data, (bytes, bytearray)):
+        raise DataError(f"its pickle holds an array whose content is a {type(data).__name__}.")
+    return bytes(data)
 
 
 _KNOWN: dict[tuple[str, str], _StandIn] = {

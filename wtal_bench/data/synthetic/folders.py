@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -18,6 +17,7 @@ from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import DataError
 from wtal_bench.files import move_into_place, sibling
+from wtal_bench.reading import TEXT_LIMIT, read_bytes, read_json
 
 _LOG = logging.getLogger("wtal_bench")
 
@@ -39,11 +39,9 @@ def problem_with(folder: Path, generator: Mapping[str, Any]) -> str | None:
         if store.manifest.get("generator") != dict(generator):
             return f"it was generated as {store.manifest.get('generator')}, not as {dict(generator)}"
         store.verify()
-        content = (folder / ANNOTATIONS).read_bytes()
+        content = read_bytes(folder / ANNOTATIONS)
     except DataError as error:
         return str(error)
-    except OSError as error:
-        return f"{folder / ANNOTATIONS} cannot be read ({error.strerror or error})"
     if hashlib.sha256(content).hexdigest() != store.manifest.get("annotations_sha256"):
         return f"{folder / ANNOTATIONS} is not the one its features were made with"
     return None
@@ -88,8 +86,8 @@ def make_folder(
 def _is_ours(folder: Path, generator: Mapping[str, Any]) -> bool:
     """Whether a folder, damaged as it may be, says that it is the data set of `generator`."""
     try:
-        manifest = json.loads((folder / FEATURES / "manifest.json").read_bytes())
-    except (OSError, ValueError):
+        manifest = read_json(folder / FEATURES / "manifest.json", limit=TEXT_LIMIT)
+    except DataError:
         return False
     return isinstance(manifest, dict) and manifest.get("generator") == dict(generator)
 

@@ -122,9 +122,10 @@ def get_profile(profile: str | Profile) -> Profile:
     """
     if isinstance(profile, Profile):
         return profile
-    if profile not in PROFILES:
+    if not isinstance(profile, str) or profile not in PROFILES:
         raise DataError(
-            f"no synthetic profile {profile!r}; there are {listing(PROFILES)}.{did_you_mean(str(profile), PROFILES)}"
+            f"no synthetic profile {profile!r:.80}; there are {listing(PROFILES)}."
+            f"{did_you_mean(str(profile), PROFILES)}"
         )
     return PROFILES[profile]
 
@@ -135,8 +136,8 @@ def check_world(world: int) -> int:
     Raises:
         DataError: it is no whole number of at least 0.
     """
-    if isinstance(world, bool) or not isinstance(world, int | np.integer) or world < 0:
-        raise DataError(f"the world of synthetic data must be a whole number of at least 0, got {world!r}.")
+    if isinstance(world, bool) or not isinstance(world, int | np.integer) or not 0 <= world < 2**63:
+        raise DataError(f"the world of synthetic data must be a whole number from 0 to 2**63 - 1, got {world!r:.80}.")
     return int(world)
 
 

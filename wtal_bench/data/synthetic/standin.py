@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from wtal_bench.data.synthetic.profiles import (
 from wtal_bench.data.synthetic.timeline import TimeLine
 from wtal_bench.errors import DataError
 from wtal_bench.files import atomic_write, write_json
+from wtal_bench.reading import decode_json, read_bytes
 
 CLAIMS = {
     "claimed": ["durations, frame rates, tags and time lines of the annotation file named here"],
@@ -105,12 +105,18 @@ def stand_in(
     return make_folder(Path(folder), generator, write)
 
 
+LARGEST_DIM, LONGEST = 65_536, 1_000_000
+"""Columns of a stream and snippets of a video that are made at most (a million snippets last a week)."""
+
+
 def _check(dim: int, fps: float | None, limit: int | None) -> None:
     for name, value in (("dim", dim), ("limit", 1 if limit is None else limit)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise DataError(f"{name} of stand-in features must be a whole number of at least 1, got {value!r}.")
-    if fps is not None and not 0 < fps < float("inf"):
-        raise DataError(f"fps of stand-in features must be a number above 0, or None, got {fps!r}.")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
+            raise DataError(f"{name} of stand-in features must be a whole number of at least 1, got {value!r:.80}.")
+    if dim > LARGEST_DIM:
+        raise DataError(f"dim of stand-in features must be at most {LARGEST_DIM} columns a stream, got {dim}.")
+    if fps is not None and not 0.01 <= fps <= 1000:
+        raise DataError(f"fps of stand-in features must be a number from 0.01 to 1000, or None, got {fps!r}.")
 
 
 def _first_videos(annotations: Annotations, limit: int | None) -> list[str]:
@@ -122,14 +128,14 @@ def _first_videos(annotations: Annotations, limit: int | None) -> list[str]:
 
 
 def _write_annotations(target: Path, source: Path, chosen: list[str], annotations: Annotations) -> None:
-    content = source.read_bytes()
+    content = read_bytes(source)
     if hashlib.sha256(content).hexdigest() != annotations.sha256:
         raise DataError(f"{source} changed while it was read; try again.")
     if len(chosen) == len(annotations.videos):
         with atomic_write(target, "wb") as stream:
             stream.write(content)
         return
-    value = json.loads(content)
+    value = decode_json(content, source)
     kept = set(chosen)
     value["version"] += f" (first {len(chosen)} of {len(annotations.videos)} videos)"
     value["videos"] = {name: entry for name, entry in value["videos"].items() if name in kept}
@@ -163,6 +169,11 @@ def _videos(
         rng = generator_for(world, STAND_IN, int.from_bytes(digest[:8], "big"))
         rate = fps or video.fps or FPS
         frames = max(1, round(video.duration * rate)) if fps or not video.frames else video.frames
+        if frames // STRIDE > LONGEST:
+            raise DataError(
+                f"{annotations.path}: video {name!r} lasts {video.duration:g} s, {frames // STRIDE} snippets at "
+                f"{rate:g} frames a second; stand-ins have at most {LONGEST}. Is its duration right?"
+            )
         line = _time_line(rng, video, annotations.tags(name), len(annotations.classes), max(1, frames // STRIDE))
         yield StoredVideo(name, prototypes.render(rng, line, STRIDE / rate), video.duration, rate, frames)
 

@@ -1,0 +1,97 @@
+"""The index of a feature store, checked column by column whenever the store is opened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wtal_bench.errors import DataError, listing
+
+SMALLEST, LARGEST = 1e-3, 1e7
+"""Seconds of the shortest and the longest video (four months), and frames a second beyond those of any camera."""
+COLUMNS = ("ids", "lengths", "offsets", "durations", "fps", "frames", "sha256")
+
+
+def check_index(index: Any, videos: int, rows: int, path: Path) -> None:
+    """Refuse an index that no import wrote.
+
+    Args:
+        index: the content of index.json.
+        videos, rows: how many the manifest says there are.
+        path: the file, for error texts.
+
+    Raises:
+        DataError: the text names the column and the first video that is wrong.
+    """
+    if not isinstance(index, dict) or any(not isinstance(index.get(name), list) for name in COLUMNS):
+        raise _damaged(path, f"must hold the columns {listing(COLUMNS)}")
+    if {len(index[name]) for name in COLUMNS} != {videos}:
+        raise _damaged(path, f"its columns do not all hold the {videos} videos of the manifest")
+    ids = index["ids"]
+    _check_ids(ids, path)
+
+    def check(name: str, needed: str, kinds: set[type], sound: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        values = index[name]
+        if set(map(type, values)) <= kinds:
+            column = _floats(values) if float in kinds else _whole(values)
+            wrong = ~sound(column)
+        else:
+            wrong = np.array([type(value) not in kinds for value in values])
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise _damaged(path, f"{name} of video {ids[at]!r} is {values[at]!r:.80}, but must be {needed}")
+        return column
+
+    lengths = check("lengths", f"a whole number from 1 to {rows}", {int}, lambda x: (x >= 1) & (x <= rows))
+    starts = np.cumsum(lengths) - lengths
+    check("offsets", "the sum of the lengths before it", {int}, lambda x: x == starts)
+    if int(lengths.sum()) != rows:
+        raise _damaged(path, f"its lengths add up to {int(lengths.sum())} rows, the manifest says {rows}")
+    for name in ("durations", "fps"):
+        check(name, f"a number from {SMALLEST:g} to {LARGEST:g}", {int, float}, _is_sound)
+    check("frames", "a whole number of at least 1, or null", {int, type(None)}, lambda x: x >= 0)
+    if 0 in index["frames"]:
+        raise _damaged(path, "its column frames holds 0; needed: whole numbers of at least 1, or null")
+    hashes = index["sha256"]
+    sound = set(map(type, hashes)) == {str} and set(map(len, hashes)) == {64}
+    if not (sound and set("".join(hashes)) <= set("0123456789abcdef")):
+        raise _damaged(path, "its column sha256 must hold 64 hex digits a video")
+
+
+def _is_sound(values: np.ndarray) -> np.ndarray:
+    return (values >= SMALLEST) & (values <= LARGEST)
+
+
+def _floats(values: list[int | float]) -> np.ndarray:
+    """[N] float64; a whole number beyond every float becomes infinite."""
+    try:
+        return np.array(values, dtype=np.float64)
+    except OverflowError:
+        return np.array([value if abs(value) < 10**300 else math.inf for value in values], dtype=np.float64)
+
+
+def _whole(values: list[int | None]) -> np.ndarray:
+    """[N] int64; None becomes 0, what is beyond any count of frames or rows stays beyond."""
+    try:
+        return np.array(values, dtype=np.int64)
+    except (TypeError, OverflowError):
+        return np.array([0 if value is None else max(-1, min(value, 2**62)) for value in values], dtype=np.int64)
+
+
+def _check_ids(ids: list[Any], path: Path) -> None:
+    if set(map(type, ids)) == {str} and all(map(str.isprintable, ids)) and all(ids) and "/" not in "".join(ids):
+        if len(set(ids)) == len(ids):
+            return
+        seen: set[str] = set()
+        twice = next(video for video in ids if video in seen or seen.add(video))
+        raise _damaged(path, f"holds the id {twice!r} twice")
+    bad = next(v for v in ids if not (isinstance(v, str) and v and v.isprintable() and "/" not in v))
+    raise _damaged(path, f"holds the id {bad!r:.80}; an id is a printable name without '/'")
+
+
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(f"{path}: {what}. The store is damaged: copy it again or import the features anew.")
