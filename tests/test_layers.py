@@ -24,10 +24,11 @@ except ImportError:  # Python 3.10, where pytest brings it
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
-VOCABULARY = {"errors", "files", "text", "options", "structures", "interfaces"}
+VOCABULARY = {"errors", "files", "names", "text", "options", "structures", "interfaces"}
 COMPONENTS = VOCABULARY | {"registry", "plugins"}
 MAY_IMPORT = {
-    "errors": set(),
+    "names": set(),
+    "errors": {"names"},
     "files": {"errors"},
     "options": {"errors"},
     "overlay": {"errors", "options"},
@@ -45,7 +46,9 @@ MAY_IMPORT = {
     "testing": COMPONENTS | {"modeling", "data", "running"},
     "protocols": VOCABULARY | {"data", "evaluation", "plugins"},
     "report": VOCABULARY,
-    "leaderboard": VOCABULARY | {"evaluation", "protocols", "data.annotations", "data.progress"},
+    "leaderboard": VOCABULARY
+    | {"evaluation", "protocols"}
+    | {f"data.{name}" for name in ("annotations", "coverage", "detection_notes", "note", "notes", "progress")},
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard", "report"},
     "commands": COMPONENTS | {"recipes", "data", "evaluation", "protocols", "leaderboard", "report", "running"},
@@ -71,7 +74,7 @@ PLUGINS_MAY_IMPORT = {
 }
 TORCH_FREE = ("errors", "files", "text", "options", "overlay", "recipes", "structures", "interfaces", "registry")
 TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
-TORCH_FREE += ("data.annotations",)
+TORCH_FREE += ("names", "data.annotations", "data.coverage", "data.notes")
 
 
 @functools.cache

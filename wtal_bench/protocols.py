@@ -13,7 +13,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +87,7 @@ class Protocol:
 
     def __reduce__(self) -> tuple:
         # a protocol is its name: workers get the one their own code defines, with its hash
-        return get_protocol, (self.name,)
+        return (_own, (self.name, self.classes)) if self.own else (get_protocol, (self.name,))
 
     @property
     def dataset(self) -> str:
@@ -105,8 +106,8 @@ class Protocol:
 
     @property
     def own(self) -> bool:
-        """Whether it is somebody's own data set (`own_protocol`), which no leaderboard ranks."""
-        return self.dataset == OWN
+        """Whether it is somebody's own data set (`own_protocol`), which no leaderboard but their own ranks."""
+        return is_own(self.name)
 
     @property
     def headline(self) -> str:
@@ -235,7 +236,8 @@ def get_protocol(name: str) -> Protocol:
     if name in strangers:
         return _stranger(strangers[name])
     names = [*PROTOCOLS, *sorted(strangers)]
-    raise WtalError(f"no protocol {name!r}; there are {listing(names)}.{did_you_mean(name, names)}")
+    own = f" Your own data: {OWN}, with --annotations." if is_own(name) else ""
+    raise WtalError(f"no protocol {name!r}; there are {listing(names)}.{did_you_mean(name, names)}{own}")
 
 
 @functools.cache
@@ -266,24 +268,85 @@ def _stranger(info: ComponentInfo) -> Protocol:
 
 
 OWN = "own"
-"""What a config calls the protocol of a data set of one's own."""
+"""What a config, or `--protocol`, calls the protocol of a data set of one's own."""
 
 
 def own_protocol(annotations: Annotations) -> Protocol:
     """The protocol of a data set of one's own: its classes, train and test subsets, tIoU 0.1 to 0.7.
 
-    It is named after the annotations and frozen by nothing, so its numbers are for their owner: the leaderboard does
-    not know the name and refuses them.
+    It is named after the annotations' version and hash ("own/mine-1-47911843f9d2"), so rows of other annotations never
+    share a table with it; its numbers are for their owner, on a leaderboard of their own.
     """
+    version = re.sub(r"[^a-z0-9.]+", "-", annotations.version.lower()).strip("-.")[:40]
+    sha256 = (annotations.sha256 or digest(annotations.version))[:12]
+    return _own(f"{OWN}/{version}-{sha256}" if version else f"{OWN}/{sha256}", annotations.classes)
+
+
+def _own(name: str, classes: Iterable[str]) -> Protocol:
     return Protocol(
-        name=f"{OWN}/{(annotations.sha256 or annotations.version)[:12]}",
+        name=name,
         subset="test",
         train_subset="train",
-        classes=tuple(annotations.classes),
+        classes=tuple(classes),
         tious=_SEVEN,
         averages=_SEVEN_AVERAGES,
         variants=("activitynet",),
     )
+
+
+def is_own(name: Any) -> bool:
+    """Whether a protocol's name is that of somebody's own data."""
+    return isinstance(name, str) and name.partition("/")[0] == OWN
+
+
+def recorded_protocol(block: Mapping[str, Any]) -> Protocol:
+    """The protocol a record's `protocol` names; one's own is made from the classes the record holds.
+
+    Raises:
+        WtalError: as `get_protocol`, or one's own without its classes.
+    """
+    name = block.get("name")
+    if not is_own(name):
+        return get_protocol(name)
+    classes = block.get("classes")
+    named = isinstance(classes, list) and all(isinstance(label, str) for label in classes)
+    if not (named and classes and len(set(classes)) == len(classes)) or name == OWN:
+        raise WtalError(
+            f"{name} is a data set of one's own: protocol.name must say which, and protocol.classes list its class "
+            "names. Write the record again with `wtal-bench train` or `test`."
+        )
+    return _own(name, classes)
+
+
+def protocol_block(protocol: Protocol) -> dict[str, Any]:
+    """What a record says of its protocol; `recorded_protocol` reads it."""
+    own = {"classes": list(protocol.classes)} if protocol.own else {}
+    return {"name": protocol.name, "hash": protocol.hash, **own}
+
+
+def open_protocol(name: str, path: str | Path | None = None) -> tuple[Protocol, Annotations]:
+    """The protocol a command was asked for, with its annotations; "own" takes both from the annotation file.
+
+    Args:
+        name: as given, "thumos14/v1", "own" or the whole name of one's own.
+        path: annotation file or its folder; needed for one's own.
+
+    Raises:
+        WtalError: no such protocol. DataError: no annotations, or one's own of another name.
+    """
+    if not is_own(name):
+        protocol = get_protocol(name)
+        return protocol, load_annotations(protocol, path)
+    if path is None:
+        raise DataError(
+            f"--protocol {name}: the annotation file of your own data says what is scored; name it with --annotations."
+        )
+    path = Path(path).expanduser()
+    annotations = Annotations.load(find_annotations(OWN, folder=path) if path.is_dir() else path)
+    protocol = own_protocol(annotations)
+    if name not in (OWN, protocol.name):
+        raise DataError(f"{annotations.path} makes protocol {protocol.name}, asked for was {name}: other annotations.")
+    return protocol, annotations
 
 
 def locate_annotations(protocol: Protocol, path: str | Path | None = None) -> Path | Annotations:

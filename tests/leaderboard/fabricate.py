@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.coverage import TEST, TRAIN, VALIDATION, cover
 from wtal_bench.evaluation import DetectionTable
 from wtal_bench.leaderboard.filing import bootstrap_block
 from wtal_bench.leaderboard.identity import record_folder
@@ -18,7 +20,7 @@ from wtal_bench.protocols import get_protocol
 from wtal_bench.structures import Detections
 
 REAL, SYNTHETIC = "thumos14/v1", "synthetic_tiny/v1"
-VIDEOS = 6
+VIDEOS, TRAINING = 6, 4
 
 
 def sha(text: str) -> str:
@@ -40,6 +42,10 @@ class World:
                 {"label": classes[(index + k) % 3], "start": 10.0 * k + 1, "end": 10.0 * k + 6.4} for k in range(3)
             ]
             videos[f"v{index}"] = {"subset": self.protocol.subset, "duration": 60.0, "fps": 25.0, "segments": segments}
+        for index in range(TRAINING):
+            segments = [{"label": classes[index % 3], "start": 1.0, "end": 6.4}]
+            entry = {"subset": self.protocol.train_subset, "duration": 30.0, "fps": 25.0, "segments": segments}
+            videos[f"t{index}"] = entry
         folder.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps({"version": "small", "classes": list(classes), "videos": videos}))
         self.annotations = Annotations.load(self.path)
@@ -48,7 +54,8 @@ class World:
         """Ground truth widened by about `noise` seconds, with two false positives a video."""
         random = np.random.default_rng(seed)
         found = {}
-        for name, video in self.annotations.videos.items():
+        for name in self.annotations.subset(self.protocol.subset):
+            video = self.annotations.videos[name]
             rows = [
                 (
                     s.label,
@@ -61,6 +68,21 @@ class World:
             rows += [(k, 45.0 + k, 47.0 + k, 0.5 * random.random()) for k in range(2)]
             found[name] = Detections.from_rows(rows)
         return found
+
+    def data(
+        self, tested: Collection[str] | None = None, trained: Collection[str] | None = None, held_out: int = 0
+    ) -> dict[str, Any]:
+        """A record's `data`: all videos used, or those given; some held out of training."""
+        split, test = self.protocol.train_subset, self.protocol.subset
+        train, all_tested = self.annotations.subset(split), self.annotations.subset(test)
+        there = train if trained is None else trained
+        held, used = train[:held_out], [video for video in there if video not in train[:held_out]]
+        found = [cover(TRAIN, split, self.annotations, train, used, there=there, held_out=held)]
+        if held_out:
+            found.append(cover(VALIDATION, split, self.annotations, held, held, there=there, alone=True))
+        there = all_tested if tested is None else tested
+        found.append(cover(TEST, test, self.annotations, all_tested, there, there=there))
+        return {"splits": {part.split: part.as_dict() for part in found}, "notes": []}
 
     def record(self, seed: int = 0, noise: float = 1.0, **changes: Any) -> tuple[dict[str, Any], dict[str, Detections]]:
         """A measured record without what `write_record` fills in, and its detections."""
@@ -82,6 +104,7 @@ class World:
             "cost": {"train_seconds": 1.5},
             "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
             "created": "2025-01-31T12:00:00+00:00",
+            "data": self.data(held_out=int(changes.get("selection") == "val_holdout")),
             **changes,
         }
         return record, videos

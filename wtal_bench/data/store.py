@@ -27,6 +27,7 @@ import numpy as np
 
 from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.files import JsonError, move_into_place, parse_json, sibling, write_json
+from wtal_bench.names import composed
 from wtal_bench.structures import VideoMeta
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ class FeatureStore:
         self.manifest = manifest
         self.manifest_hash = manifest_hash(manifest)
         self.resident = resident
-        self.ids: tuple[str, ...] = tuple(index["ids"])
+        # features written before names were composed keep two spellings of one name apart, if they hold both
+        names = tuple(map(composed, index["ids"]))
+        self.ids: tuple[str, ...] = names if len(set(names)) == len(names) else tuple(index["ids"])
         self.lengths = np.asarray(index["lengths"], dtype=np.int64)
         self._offsets = np.asarray(index["offsets"], dtype=np.int64)
         self._index = index

@@ -25,7 +25,7 @@ import io
 import json
 import zlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -34,8 +34,9 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.errors import DataError, did_you_mean, listing
-from wtal_bench.evaluation.tables import AnnotationsLike, DetectionTable
+from wtal_bench.evaluation.tables import DetectionTable
 from wtal_bench.files import JsonError, atomic_write, parse_json
+from wtal_bench.names import composed
 from wtal_bench.structures import Detections, SnippetPositions
 
 EXAMPLE = """\
@@ -85,73 +86,6 @@ class DetectionFile:
         """The detections as columns."""
         return DetectionTable.from_videos(self.videos)
 
-    def strangers(self, annotations: AnnotationsLike, subset: str, exclude: Collection[str] = ()) -> list[str]:
-        """Videos of the file that are not in the subset (nor left out on purpose by `exclude`)."""
-        known = annotations.videos
-        return [
-            name for name in self.videos if name not in exclude and (name not in known or known[name].subset != subset)
-        ]
-
-    def review(self, annotations: AnnotationsLike, subset: str, exclude: Collection[str] = ()) -> list[str]:
-        """Sentences on what scores, but is probably not meant; empty when nothing is odd.
-
-        Videos the subset does not know, times that look like frames, repeated rows, unknown classes, nothing at all.
-        """
-        notes = [self._unknown_note(), *self._video_notes(annotations, subset, exclude), self._time_note(annotations)]
-        if self.duplicates:
-            notes.append(
-                f"{self.duplicates} of {self.count} detections repeat an earlier row exactly; at most one of each can "
-                "be right, the others are false positives. Was the NMS left out?"
-            )
-        return [note for note in notes if note]
-
-    def _unknown_note(self) -> str:
-        if not self.unknown_labels:
-            return ""
-        name = max(self.unknown_labels, key=self.unknown_labels.get)
-        return (
-            f"{sum(self.unknown_labels.values())} detections have a class that is not in the class list and are "
-            f"ignored: {listing(f'{key!r} ({rows})' for key, rows in self.unknown_labels.items())}."
-            f"{did_you_mean(name, self.classes)}"
-        )
-
-    def _video_notes(self, annotations: AnnotationsLike, subset: str, exclude: Collection[str]) -> list[str]:
-        if not self.count:
-            return ["there is no detection at all, so every average precision is 0."]
-        notes, known = [], annotations.videos
-        strangers = self.strangers(annotations, subset, exclude)
-        rows = sum(len(self.videos[name]) for name in strangers)
-        if strangers:
-            prefixed = [name for name in strangers if name.startswith("v_") and name[2:] in known]
-            elsewhere = Counter(known[name].subset for name in strangers if name in known)
-            hint = f" {len(prefixed)} are known without their leading 'v_': remove it." if prefixed else ""
-            hint += "".join(f" {count} belong to subset {name!r}." for name, count in elsewhere.items())
-            notes.append(
-                f"{len(strangers)} videos are not among those of subset {subset!r}: {listing(strangers, 5)}; the "
-                f"official rule counts their {rows} detections as false positives.{hint}"
-            )
-        wanted = [name for name, video in known.items() if video.subset == subset and name not in exclude]
-        missing = [name for name in wanted if not len(self.videos.get(name, ()))]
-        if missing:
-            notes.append(f"{len(missing)} of {len(wanted)} videos have no detection: {listing(missing, 5)}.")
-        return notes
-
-    def _time_note(self, annotations: AnnotationsLike) -> str:
-        timed = [(annotations.videos[name].duration, found.end) for name, found in self.videos.items()
-                 if name in annotations.videos and len(found)]  # fmt: skip
-        if not timed:
-            return ""
-        end = np.concatenate([ends for _, ends in timed])
-        duration = np.repeat([length for length, _ in timed], [len(ends) for _, ends in timed])
-        late = end > duration
-        if late.mean() <= 0.5:
-            return ""
-        return (
-            f"{np.count_nonzero(late)} of {len(end)} detections end after their video does (the median at "
-            f"{np.median(end / duration):.1f} times its length): are the times frames or snippets? Seconds are "
-            "needed; divide frames by the frame rate of each video."
-        )
-
 
 def read_detections(
     path: str | Path, classes: Sequence[str], *, strict: bool = False, allow_invalid: bool = False
@@ -172,6 +106,7 @@ def read_detections(
     raw = _bytes(path)
     value = _parse(path, raw)
     layout, videos = _videos(path, value)
+    videos = _composed(path, layout, videos)
     columns = _Columns.read(path, layout, videos, _grids(path, value, layout, videos))
     return columns.sort_out(path, tuple(classes), value, layout, hashlib.sha256(raw).hexdigest(), strict, allow_invalid)
 
@@ -283,6 +218,18 @@ def _videos(path: Path, value: Any) -> tuple[str, dict[str, list]]:
     return given[0], videos
 
 
+def _composed(path: Path, layout: str, videos: dict[str, list]) -> dict[str, list]:
+    """The rows by video under composed names (`wtal_bench.names`)."""
+    if all(map(str.isascii, videos)):
+        return videos
+    found: dict[str, list] = {}
+    for name, rows in videos.items():
+        if composed(name) in found:
+            raise DataError(f"{path}: {layout} holds video {composed(name)!r} twice, in two Unicode forms; keep one.")
+        found[composed(name)] = rows
+    return found
+
+
 def _grids(path: Path, value: Mapping[str, Any], layout: str, videos: Mapping[str, list]) -> dict[str, float]:
     """Snippets a second of the videos whose rows carry positions on the grid."""
     form = value.get("format", 1) if layout == "videos" else 1
@@ -294,6 +241,7 @@ def _grids(path: Path, value: Mapping[str, Any], layout: str, videos: Mapping[st
     grids = value.get("grids", {}) if form > 1 else {}
     if not isinstance(grids, dict):
         raise _wrong(path, '"grids"', "an object of video id -> snippets a second", grids)
+    grids = {composed(name): rate for name, rate in grids.items()}
     for name, rate in grids.items():
         if name not in videos:
             raise DataError(
@@ -358,7 +306,8 @@ class _Columns:
     ) -> DetectionFile:
         """Check the values, look the classes up, leave unknown ones out."""
         number = {name: index for index, name in enumerate(classes)}
-        label = np.array([number.get(name, -1) for name in self.label], dtype=np.int32)
+        names = {name: number.get(composed(name), -1) for name in set(self.label)}
+        label = np.array([names[name] for name in self.label], dtype=np.int32)
         video = np.repeat(np.arange(len(self.names)), self.sizes)
         rate = np.array([self.grids.get(name, np.nan) for name in self.names]) if self.grids else None
         columns = (label, self.start, self.end, self.score)

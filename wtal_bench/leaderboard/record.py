@@ -1,4 +1,34 @@
-"""Writing and reading records: one JSON a run, with its detections compressed beside it."""
+"""Writing and reading records: one JSON a run, with its detections compressed beside it.
+
+Which videos a run saw is its section `data` (`wtal_bench.data.coverage` makes it, `leaderboard.coverage` holds it to
+its rules):
+
+    "data": {
+      "splits": {
+        "train": {
+          "subset": "train",         the annotations' name of the subset
+          "annotated": 200,          videos there are to use: used + held_out + missing + left out
+          "with_features": 150,      of them, those that have features
+          "used": 100,
+          "held_out": 20,            of them, those of the validation split; 0 elsewhere
+          "instances": 3007,         annotated instances of all of them
+          "instances_lost": 1503,    of those, in videos that are missing or left out
+          "ids_hash": "...",         SHA-256 of the sorted ids, joined by newlines
+          "ids": [...],              the videos used
+          "missing": [...],          annotated videos without features (external: not in the detection file)
+          "left_out": [...],         left out on purpose (`data.only`)
+          "bare": [...],             videos of the subset without a tag (train) or an instance (test)
+          "preset": "..."            if these are the videos of a published evaluator, its name
+        },
+        "validation": {...},         where training videos are held out to choose a checkpoint by
+        "test": {...}
+      },
+      "notes": [{"code": "rate", "text": "..."}, ...]     what `data.notes` said of the data, its summary first
+    }
+
+A split's `ids`, `missing`, `left_out` and `bare` (and the validation split's ids) are its subset's videos, each once.
+An external row has `test` alone. A record without the section is "coverage not recorded": shown, not ranked.
+"""
 
 from __future__ import annotations
 

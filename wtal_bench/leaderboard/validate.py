@@ -1,8 +1,9 @@
 """The rules of a record. Every rule says what is wrong, where in the record, and what would be right.
 
-A record that breaks a rule is refused (`check_record`). Two things are no fault of the record and only keep it out of
+A record that breaks a rule is refused (`check_record`). Some things are no fault of the record and only keep it out of
 the ranking (`unranked_reason`): a checkpoint picked on the test set, and code that nobody else can check out
-(uncommitted changes, or no known commit). Such rows stay visible, shaded, with the reason beside them.
+(uncommitted changes, or no known commit). So do videos that a run left out (`leaderboard.coverage`). Such rows stay
+visible, shaded, with the reason beside them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from wtal_bench.errors import RecordError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import PRESETS
+from wtal_bench.leaderboard.coverage import data_problems, incomplete_reason
 from wtal_bench.leaderboard.identity import hash_config, record_id
 
 SCHEMA = 2
@@ -62,6 +64,7 @@ _OPTIONAL: dict[str, tuple[tuple[type, ...], str]] = {
     "url": ((str,), "an http(s) address"),
     "profile": ((str,), "the profile of the recipe, such as 'published'"),
     "bootstrap": ((dict,), "the replicates made when the record was filed"),
+    "data": ((dict,), "{splits, notes}: which videos it saw"),
 }
 
 
@@ -78,13 +81,12 @@ def unranked_reason(record: Mapping[str, Any]) -> str:
         return "checkpoint picked on the test set"
     if record.get("profile") == PUBLISHED:
         return "the authors' own settings of scoring and picking"
-    if record["source"] == "external":
-        return ""
-    if record["git"].get("dirty"):
-        return "made with uncommitted changes"
-    if not record["git"].get("commit"):
-        return "made by code of an unknown commit"
-    return ""
+    if record["source"] != "external":
+        if record["git"].get("dirty"):
+            return "made with uncommitted changes"
+        if not record["git"].get("commit"):
+            return "made by code of an unknown commit"
+    return incomplete_reason(record)
 
 
 def record_problems(record: Mapping[str, Any]) -> list[str]:
@@ -95,7 +97,7 @@ def record_problems(record: Mapping[str, Any]) -> list[str]:
     problems += _not_finite(record)
     if problems:
         return problems
-    for rule in (_words, _hashes, _provenance, _protocol):
+    for rule in (_words, _hashes, _provenance, _protocol, data_problems):
         problems += rule(record)
     if not problems and record["id"] != (expected := record_id(record)):
         problems.append(
@@ -107,10 +109,12 @@ def record_problems(record: Mapping[str, Any]) -> list[str]:
 
 def filing_problems(record: Mapping[str, Any]) -> list[str]:
     """Return why a valid record may lie in its run's folder but not on the leaderboard."""
-    from wtal_bench.protocols import get_protocol
+    from wtal_bench.protocols import recorded_protocol
 
-    protocol = get_protocol(record["protocol"]["name"])
+    protocol = recorded_protocol(record["protocol"])
     synthetic = record["features"].get("synthetic")
+    if protocol.own:
+        return []
     if synthetic is True and not protocol.synthetic:
         return [
             f"synthetic features in {protocol.name}, a real benchmark; generated data belong to synthetic protocols"
@@ -263,10 +267,10 @@ def _provenance(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
-    from wtal_bench.protocols import get_protocol
+    from wtal_bench.protocols import recorded_protocol
 
     try:
-        protocol = get_protocol(record["protocol"].get("name"))
+        protocol = recorded_protocol(record["protocol"])
     except WtalError as error:
         yield f"protocol.name: {error}"
         return

@@ -63,6 +63,12 @@ def weights_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     return checkpoint.get("state_dict", checkpoint)
 
 
+def meta_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a checkpoint says of itself; a bare state dict, or one of another program, says nothing."""
+    meta = checkpoint.get("meta")
+    return meta if isinstance(meta, Mapping) else {}
+
+
 def load_weights(model: nn.Module, weights: Mapping[str, Any], path: str | Path, strict: bool = True) -> None:
     """Load weights into `model`, explaining any mismatch.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,18 @@ from typing import Any
 from mmengine.dist import barrier, is_main_process
 
 from wtal_bench.data.annotations import SEGMENTS
+from wtal_bench.data.coverage import Coverage
+from wtal_bench.data.detection_notes import score_notes
+from wtal_bench.data.note import Note
+from wtal_bench.data.notes import as_recorded, printed
 from wtal_bench.errors import ConfigError, listing
 from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
 from wtal_bench.leaderboard.record import store_detections, write_record
 from wtal_bench.leaderboard.validate import HONEST
+from wtal_bench.protocols import protocol_block
 from wtal_bench.report.curves import draw_video
-from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
+from wtal_bench.running.checkpoint import load_weights, meta_of, read_checkpoint, weights_of
 from wtal_bench.running.config import load_config
 from wtal_bench.running.configured_hooks import build_hooks
 from wtal_bench.running.datasets import Opened, open_data
@@ -65,10 +70,9 @@ def train(
         config, opened, model, work_dir.path, checkpoint=work_dir.checkpoint if resume else None, out=out
     )
     work_dir.begin(config.resolved())
-    for note in opened.notes():
-        out(f"note: {note}")
-    for warning in (*training.videos.warnings, *testing.videos.warnings)[:5]:
-        out(f"note: {warning}")
+    coverage = [*training.coverage, opened.test_coverage(testing.videos)]
+    notes = opened.notes(coverage, (training.videos, testing.videos))
+    out("\n".join(printed(notes)))
     training.runner.train()
     trained = time.monotonic() - began
     barrier()  # the first process writes the checkpoints
@@ -85,20 +89,29 @@ def train(
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": training.runner.iter,
     }
-    record = describe(testing, cost, parent)
+    record = describe(testing, cost, parent, data_block(coverage, notes, testing))
     path = keep(testing, record, work_dir.records)
     draw_example(testing, work_dir.path / "example.png")
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir.path)
 
 
 def keep(testing: Testing, record: dict[str, Any], folder: Path) -> Path:
-    """Write the record with its detections. A data set of one's own gets the same file without the board's rules."""
+    """Write the record with its detections.
+
+    Of one's own data without any annotated test video there is nothing to score: `result.json` is no record then.
+    """
     protocol, detections = testing.opened.protocol, testing.metric.detections
-    if not protocol.own:
+    if record["metrics"]["variants"] or not protocol.own:
         return write_record(folder, record, detections, protocol.classes)
     stored = store_detections(folder, detections, protocol.classes, protocol.name)
     write_json(folder / "result.json", {**record, "detections": stored})
     return folder / "result.json"
+
+
+def data_block(coverage: Sequence[Coverage], notes: Sequence[Note], testing: Testing) -> dict[str, Any]:
+    """A record's `data`: which videos the run saw, and what was said of them and of its score."""
+    whole = [*notes, *score_notes(testing.metric.report)]
+    return {"splits": {split.split: split.as_dict() for split in coverage}, "notes": as_recorded(whole)}
 
 
 def draw_example(testing: Testing, path: Path) -> None:
@@ -112,12 +125,14 @@ def draw_example(testing: Testing, path: Path) -> None:
     draw_video(path, outputs, meta, found[video], opened.protocol.classes, truth)
 
 
-def describe(testing: Testing, cost: dict[str, Any], parent: str | None) -> dict[str, Any]:
+def describe(
+    testing: Testing, cost: dict[str, Any], parent: str | None, data: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The record of a finished run, but for what `write_record` fills in."""
     config, opened = testing.config, testing.opened
     return {
         "source": "measured",
-        "protocol": {"name": opened.protocol.name, "hash": opened.protocol.hash},
+        "protocol": protocol_block(opened.protocol),
         "method": config.method,
         "variant": config.variant,
         "supervision": "weak",
@@ -137,6 +152,7 @@ def describe(testing: Testing, cost: dict[str, Any], parent: str | None) -> dict
         "git": git_state(),
         "parent": parent,
         "profile": config.profile,
+        **({} if data is None else {"data": data}),
     }
 
 
@@ -173,16 +189,27 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
     load_weights(model, weights_of(state), checkpoint)
     opened = open_data(config.data, pick_device(config).type, config.path)
     testing = build_testing(config, opened, model)
+    meta = meta_of(state)
+    coverage = [*_trained_on(meta), opened.test_coverage(testing.videos)]
+    notes = opened.notes(coverage, (testing.videos,), meta.get("features"))
+    out("\n".join(printed(notes)))
     testing.run()
     cost = {
         "test_seconds": round(time.monotonic() - began, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    record = describe(testing, cost, _parent_record(checkpoint.parent))
-    trained_as = state.get("meta", {})
-    record["seed"] = trained_as.get("seed", record["seed"])
+    record = describe(testing, cost, _parent_record(checkpoint.parent), data_block(coverage, notes, testing))
+    record["seed"] = meta.get("seed", record["seed"])
     path = keep(testing, record, work_dir / "record")
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir)
+
+
+def _trained_on(meta: Mapping[str, Any]) -> list[Coverage]:
+    """The training videos a checkpoint was made with, as it says; none where it says nothing."""
+    try:
+        return [Coverage.from_dict(name, split) for name, split in meta.get("data", {}).items()]
+    except (AttributeError, KeyError, TypeError):
+        return []
 
 
 def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = print) -> None:

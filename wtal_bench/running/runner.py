@@ -17,7 +17,9 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import EMAHook
 from torch.utils.data import DataLoader
 
+from wtal_bench.data.coverage import Coverage
 from wtal_bench.data.dataset import VideoSet
+from wtal_bench.data.feature_notes import feature_facts
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Outputs, TrainingPass
@@ -64,9 +66,11 @@ class Training(Session):
 
     Attributes:
         runner: mmengine's.
+        coverage: what became of the training videos.
     """
 
     runner: HarnessRunner
+    coverage: list[Coverage]
 
 
 @dataclass
@@ -121,6 +125,7 @@ def build_training(
     selecting = _selecting(config, opened, model)
     model.grad_reduction = t.grad_reduction
     videos, holdout = _training_videos(config, opened)
+    coverage = opened.training_coverage(videos, holdout)
     probe(model, videos, config)
     _compile(model, config)
     gather = Gather(videos, build_sampling(t.sampling, length=t.length), seed)
@@ -160,7 +165,7 @@ def build_training(
             StepSeed(seed, rank),
             LearningRate(t),
             FiniteLoss(),
-            _checkpoints(Path(work_dir), selecting, config, opened),
+            _checkpoints(Path(work_dir), selecting, config, _about(config, opened, coverage)),
             Progress(config.runtime.log_interval, out),
             *([EMAHook(momentum=t.ema)] if t.ema is not None else []),
             *hooks,
@@ -174,7 +179,7 @@ def build_training(
         default_scope="mmengine",
         cfg=PlainConfig(_shown(config, backends, str(work_dir))),
     )
-    return Training(config, opened, model, videos, gather, device, runner)
+    return Training(config, opened, model, videos, gather, device, runner, coverage)
 
 
 def build_testing(config: RunConfig, opened: Opened, model: Model) -> Testing:
@@ -246,9 +251,11 @@ def _shown(config: RunConfig, backends: list[dict[str, Any]], work_dir: str) -> 
     return {"run": run, "work_dir": work_dir}
 
 
-def _about(config: RunConfig, opened: Opened) -> dict[str, Any]:
+def _about(config: RunConfig, opened: Opened, coverage: list[Coverage]) -> dict[str, Any]:
     """What a checkpoint says of itself."""
     return {
+        "features": feature_facts(opened.store),
+        "data": {split.split: split.as_dict() for split in coverage},
         "method": config.method,
         "protocol": opened.protocol.name,
         "seed": config.runtime.seed,
@@ -280,8 +287,8 @@ def _selecting(config: RunConfig, opened: Opened, model: Model) -> dict[str, str
     return names
 
 
-def _checkpoints(folder: Path, selecting: dict[str, str], config: RunConfig, opened: Opened) -> Checkpoints:
-    interval, about = config.train.checkpoint_interval, _about(config, opened)
+def _checkpoints(folder: Path, selecting: dict[str, str], config: RunConfig, about: dict[str, Any]) -> Checkpoints:
+    interval = config.train.checkpoint_interval
     if set(selecting) - {""}:
         return StreamCheckpoints(folder, interval, selecting, about)
     return Checkpoints(folder, interval, selecting.get(""), about)

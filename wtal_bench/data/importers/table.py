@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wtal_bench.data.annotation_notes import duration_notes
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.errors import DataError, did_you_mean, listing
+from wtal_bench.names import composed
 
 _REQUIRED = ("video", "label", "duration")
 _OPTIONAL = ("start", "end", "subset", "fps", "frames")
@@ -48,8 +50,11 @@ def read_table(
             video["labels"].append(row["label"])
     if classes is None:
         classes = sorted({row["label"] for _, row in rows if row["label"]})
-    value = {"version": version, "classes": list(classes), "videos": videos}
-    Annotations.from_dict(value, str(path))
+    value = {"version": version, "classes": [composed(name) for name in classes], "videos": videos}
+    read = Annotations.from_dict(value, str(path))
+    for note in duration_notes(read.videos.values()):
+        if note.level == "error":
+            raise DataError(f"{path}: {note.text} Nothing was written.")
     return value
 
 
@@ -64,7 +69,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             for row in reader:
                 if None in row or None in row.values():
                     raise DataError(f"{path}, line {reader.line_num}: has another number of cells than the header.")
-                rows.append((reader.line_num, {name: cell.strip() for name, cell in row.items()}))
+                rows.append((reader.line_num, {name: composed(cell.strip()) for name, cell in row.items()}))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a UTF-8 CSV table ({error}).") from error
     if not rows:
