@@ -72,7 +72,8 @@ def train(
     work_dir.begin(config.resolved())
     coverage = [*training.coverage, opened.test_coverage(testing.videos)]
     notes = opened.notes(coverage, (training.videos, testing.videos))
-    out("\n".join(printed(notes)))
+    for line in printed(notes):
+        out(line)
     training.runner.train()
     trained = time.monotonic() - began
     barrier()  # the first process writes the checkpoints
@@ -192,7 +193,8 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
     meta = meta_of(state)
     coverage = [*_trained_on(meta), opened.test_coverage(testing.videos)]
     notes = opened.notes(coverage, (testing.videos,), meta.get("features"))
-    out("\n".join(printed(notes)))
+    for line in printed(notes):
+        out(line)
     testing.run()
     cost = {
         "test_seconds": round(time.monotonic() - began, 3),
