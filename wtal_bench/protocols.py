@@ -15,7 +15,7 @@ import hashlib
 import importlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -46,11 +46,32 @@ class Split:
     Attributes:
         videos: how many; instances: their annotated instances.
         sha256: of the sorted ids, joined by newlines.
+        content: of what the annotations say of them (`split_content`); "" where no one file is the protocol's.
     """
 
     videos: int
     instances: int
     sha256: str
+    content: str = ""
+
+    @property
+    def videos_alone(self) -> dict[str, Any]:
+        """What the protocol's hash covers: which videos, not which file says what happens in them."""
+        return {"videos": self.videos, "instances": self.instances, "sha256": self.sha256}
+
+
+def split_content(annotations: Annotations, subset: str) -> str:
+    """SHA-256 (hex) of what annotations say of a subset: ids, instances, ambiguous spans and tags, in any order."""
+    found = {
+        name: [
+            sorted([annotations.classes[part.label], part.start, part.end] for part in video.segments),
+            sorted(map(list, video.ambiguous)),
+            sorted(annotations.classes[label] for label in annotations.tags(name)),
+        ]
+        for name, video in annotations.videos.items()
+        if video.subset == subset
+    }
+    return digest(found)
 
 
 @dataclass(frozen=True)
@@ -140,7 +161,7 @@ class Protocol:
             "tious": self.tious,
             "averages": dict(self.averages),
             "ranked_by": [self.main, self.presets[0].hash, self.headline],
-            "splits": {name: asdict(split) for name, split in self.splits.items()},
+            "splits": {name: split.videos_alone for name, split in self.splits.items()},
             "generated": [self.profile, self.world, self.generator],
         }
         return digest(content)
@@ -160,6 +181,10 @@ class Protocol:
                 "that list, so the numbers would be of other classes. Give the annotation file of this protocol."
             )
         return GroundTruth.from_annotations(annotations, self.subset)
+
+    def contents(self, annotations: Annotations) -> dict[str, str]:
+        """By subset trained or scored on, the hash of what the annotations say of it (`split_content`)."""
+        return {name: split_content(annotations, name) for name in (self.train_subset, self.subset)}
 
     def split_notes(self, annotations: Annotations) -> list[str]:
         """Sentences on where the annotations depart from the frozen videos; numbers are then not comparable."""
@@ -488,8 +513,18 @@ _ALL = (
         annotation_file="thumos14.json",
         splits=MappingProxyType(
             {
-                "train": Split(200, 3007, "8ec515dd8039cd7cca0ca260bd2c756b9395f52dda665e5d4cdbb571b9edf13a"),
-                "test": Split(213, 3358, "3beac3218b854af44f88c41ee5f11e9aeaacb7f7df05c23af308ac6bcd2b454c"),
+                "train": Split(
+                    200,
+                    3007,
+                    "8ec515dd8039cd7cca0ca260bd2c756b9395f52dda665e5d4cdbb571b9edf13a",
+                    "2685ae9a4ead66f25411aafd4cbb2bf2d03a26cfd666dafad6a3c67be901df9c",
+                ),
+                "test": Split(
+                    213,
+                    3358,
+                    "3beac3218b854af44f88c41ee5f11e9aeaacb7f7df05c23af308ac6bcd2b454c",
+                    "abc2001395d1057deaf54efb4d941e2507d45341639a1a554db5072dd4b6846f",
+                ),
             }
         ),
     ),
@@ -504,8 +539,18 @@ _ALL = (
         annotation_file="activitynet1.2.json",
         splits=MappingProxyType(
             {
-                "train": Split(4441, 6588, "0f68c86297a4bab67327e8625362005a7ba40007433a1871c97334c8c49a988e"),
-                "val": Split(2198, 3281, "c945e50428da8c286d922c35af07ee14733e6ee90bb185ddf7d0be9af06c91a9"),
+                "train": Split(
+                    4441,
+                    6588,
+                    "0f68c86297a4bab67327e8625362005a7ba40007433a1871c97334c8c49a988e",
+                    "910e7faa87d14a3021b7f99b3a9d8077af7dc261c9806910452f5f8963d779f1",
+                ),
+                "val": Split(
+                    2198,
+                    3281,
+                    "c945e50428da8c286d922c35af07ee14733e6ee90bb185ddf7d0be9af06c91a9",
+                    "5422391ae7a16c98fc38e04a48d75504d69f9e1d985fecae4b674bef59225f4a",
+                ),
             }
         ),
     ),
@@ -520,8 +565,18 @@ _ALL = (
         annotation_file="activitynet1.3.json",
         splits=MappingProxyType(
             {
-                "train": Split(9649, 14859, "b9487130be2f195d015f27b42c0ff685e64daf6baa1d2a46efee3defccad6c44"),
-                "val": Split(4728, 7293, "e31aec79d36210ef27bf1589a602f344baf3796b6b29cf7ea81b179cb5fcad6a"),
+                "train": Split(
+                    9649,
+                    14859,
+                    "b9487130be2f195d015f27b42c0ff685e64daf6baa1d2a46efee3defccad6c44",
+                    "cee6da3b5901d066260ee92ca8c4a3a0eba35115463d43f5950ad2ef18767c1c",
+                ),
+                "val": Split(
+                    4728,
+                    7293,
+                    "e31aec79d36210ef27bf1589a602f344baf3796b6b29cf7ea81b179cb5fcad6a",
+                    "2183048a99d1a3dbbb23c80d68cb3a7f18b8a4f73981aec351a056f05451f30b",
+                ),
             }
         ),
     ),
@@ -530,32 +585,72 @@ _ALL = (
         "synthetic/v1",
         _SEVEN,
         _SEVEN_AVERAGES,
-        Split(100, 899, "b98679dda33a4b5c69a83f523befc817bc1bca1d2c12451de2417d10b1cada66"),
-        Split(100, 1148, "05d1a37efa1a4c785b2559a6ce08889a3eebdbbe109c559489a7cd8c52d91494"),
+        Split(
+            100,
+            899,
+            "b98679dda33a4b5c69a83f523befc817bc1bca1d2c12451de2417d10b1cada66",
+            "168cabfdb8796afacd2423909378963185cc4b8399418b5de4f4ba93e61ebfc9",
+        ),
+        Split(
+            100,
+            1148,
+            "05d1a37efa1a4c785b2559a6ce08889a3eebdbbe109c559489a7cd8c52d91494",
+            "c8bb52aa869bbad5f18b978f5daca572010074498d0342d76c82b0407b7bddc2",
+        ),
     ),
     _synthetic(
         "tiny",
         "synthetic_tiny/v1",
         _SEVEN,
         _SEVEN_AVERAGES,
-        Split(10, 64, "49338fba3276f914dbc40b9270895e239a99ddb3a84e6e1f2542728a94a804a2"),
-        Split(10, 45, "25b28aa0482e660f45d86140ce310e2cefa78d23ac6b6c50fbfa09f14c3d2bc5"),
+        Split(
+            10,
+            64,
+            "49338fba3276f914dbc40b9270895e239a99ddb3a84e6e1f2542728a94a804a2",
+            "fde60dfb9be72a5a84ead18ef9799537dc36c842d044ece0d3791ee27b14b9b6",
+        ),
+        Split(
+            10,
+            45,
+            "25b28aa0482e660f45d86140ce310e2cefa78d23ac6b6c50fbfa09f14c3d2bc5",
+            "974f753702041238588ae44d83b1ac9d48efcd120e4d7b6f105df26310273067",
+        ),
     ),
     _synthetic(
         "full",
         "synthetic_full/v1",
         _SEVEN,
         _SEVEN_AVERAGES,
-        Split(200, 2675, "12f43eab0f87100a5e044dc2d990aa150321b82fed4e605206e0de75febc4597"),
-        Split(212, 3417, "a7e555eba9c42f09f01717fd99472fe7c9beca29500b874d78d6da2615c20a95"),
+        Split(
+            200,
+            2675,
+            "12f43eab0f87100a5e044dc2d990aa150321b82fed4e605206e0de75febc4597",
+            "131104a79371433a6d1dfd4f6a23367f2071015e115f445d7c3da4dc2247098e",
+        ),
+        Split(
+            212,
+            3417,
+            "a7e555eba9c42f09f01717fd99472fe7c9beca29500b874d78d6da2615c20a95",
+            "45197b4b9f8d658592edaff23f0c6e71545cb61fffac1e3a6b006dd09eee058d",
+        ),
     ),
     _synthetic(
         "anet",
         "synthetic_anet/v1",
         _TEN,
         _TEN_AVERAGES,
-        Split(400, 626, "c8426cbc4a6e4bc68febae2856192a44ebd9f041f7db9a05225e000d1cc1cc21"),
-        Split(200, 284, "7e09afc4c1724480db683e6a38864e07f1c27cecf1aea8f8cd5b3b94f0ad18e2"),
+        Split(
+            400,
+            626,
+            "c8426cbc4a6e4bc68febae2856192a44ebd9f041f7db9a05225e000d1cc1cc21",
+            "4cc80e016a2acb66b33b928f4e7737d6d9e873f2f0204b9842a4618d099a83a1",
+        ),
+        Split(
+            200,
+            284,
+            "7e09afc4c1724480db683e6a38864e07f1c27cecf1aea8f8cd5b3b94f0ad18e2",
+            "b719c2a130a384138f4577d78baa1c33c00c9721cbaecba6dd18b8fd4b41be30",
+        ),
     ),
 )
 

@@ -13,14 +13,34 @@ import numpy as np
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.coverage import TEST, TRAIN, VALIDATION, cover
 from wtal_bench.evaluation import DetectionTable
-from wtal_bench.leaderboard.filing import bootstrap_block
 from wtal_bench.leaderboard.identity import record_folder
 from wtal_bench.leaderboard.record import write_record
-from wtal_bench.protocols import get_protocol
+from wtal_bench.leaderboard.rescore import bootstrap_block
+from wtal_bench.protocols import get_protocol, load_annotations
 from wtal_bench.structures import Detections
 
 REAL, SYNTHETIC = "thumos14/v1", "synthetic_tiny/v1"
 VIDEOS, TRAINING = 6, 4
+
+
+CREATED = "2026-11-22T12:00:00+00:00"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def harness(**changes: Any) -> dict[str, Any]:
+    """The harness's own distribution, from a clean checkout."""
+    row = {"name": "wtal-bench", "version": "0.1.0", "plugins": ["core", "ecm"], "commit": COMMIT, "dirty": False}
+    return {**row, "sources": None, **changes}
+
+
+def settings(record: dict[str, Any]) -> dict[str, Any]:
+    """What a record's config says of it too."""
+    return {
+        "method": record["method"],
+        "variant": record.get("variant", ""),
+        "train": {"epochs": 4, "selection": record["selection"]},
+        "data": {"protocol": record["protocol"]["name"]},
+    }
 
 
 def sha(text: str) -> str:
@@ -48,7 +68,10 @@ class World:
             videos[f"t{index}"] = entry
         folder.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps({"version": "small", "classes": list(classes), "videos": videos}))
-        self.annotations = Annotations.load(self.path)
+        if self.protocol.synthetic:  # its own annotations, made anew wherever a record is scored
+            self.annotations = load_annotations(self.protocol)
+        else:
+            self.annotations = Annotations.load(self.path)
 
     def detections(self, seed: int = 0, noise: float = 1.0) -> dict[str, Detections]:
         """Ground truth widened by about `noise` seconds, with two false positives a video."""
@@ -94,19 +117,30 @@ class World:
             "method": "ecm",
             "supervision": "weak",
             "components": [{"kind": "head", "name": "ecm.Post", "plugin": "ecm", "version": "0.1.0"}],
+            "distributions": [harness()],
             "config": {"model": {"width": 8}},
             "features": {"manifest_hash": sha("i3d"), "extractor": "I3D", "synthetic": self.protocol.synthetic},
-            "annotations": {"sha256": self.annotations.sha256},
+            "annotations": {
+                "sha256": self.annotations.sha256,
+                "splits": self.protocol.contents(self.annotations),
+            },
             "seed": seed,
+            "trained": {"epochs": 4},
             "selection": "last",
             "metrics": self.protocol.report(results),
-            "environment": {"device": "cpu", "packages": {"torch": "2.13.0"}},
+            "environment": {
+                "device": "cpu",
+                "packages": {"torch": "2.13.0", "numpy": "2.4.6"},
+                "python": "3.12.1",
+                "threads": 1,
+                "wtal_bench": "0.1.0",
+            },
             "cost": {"train_seconds": 1.5},
-            "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
-            "created": "2025-01-31T12:00:00+00:00",
+            "created": CREATED,
             "data": self.data(held_out=int(changes.get("selection") == "val_holdout")),
             **changes,
         }
+        record["config"] = {**settings(record), **record["config"]}
         return record, videos
 
     def write(self, folder: Path, seed: int = 0, noise: float = 1.0, **changes: Any) -> Path:
@@ -118,5 +152,5 @@ class World:
         """Write a record with its bootstrap straight into a leaderboard's `records` folder."""
         record, videos = self.record(seed, noise, **changes)
         results = self.protocol.evaluate(DetectionTable.from_videos(videos), self.annotations)
-        record["bootstrap"] = bootstrap_block(self.protocol, results, resamples=200)
+        record["bootstrap"] = bootstrap_block(self.protocol, results)
         return write_record(record_folder(root, record), record, videos, self.protocol.classes)

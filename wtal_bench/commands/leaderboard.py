@@ -9,6 +9,8 @@ from pathlib import Path
 
 from wtal_bench.errors import RecordError, listing
 from wtal_bench.leaderboard.build import build, find_folder, stale
+from wtal_bench.leaderboard.record import load_records
+from wtal_bench.leaderboard.shelf import astray, recover
 from wtal_bench.leaderboard.validate import SELECTIONS, SUPERVISIONS, unranked_reason
 
 SUMMARY = "File rows on the leaderboard, rebuild its tables, check and re-score them."
@@ -58,13 +60,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; 1 when a check failed."""
     folder = find_folder(args.folder)
+    recover(folder / "records")
     if args.action == "add":
         return _add(folder, args)
     if args.action is None and not (args.check or args.verify):
         raise RecordError("nothing to do: give add or build, or --check and --verify (see --help).")
     failed = False
     if args.check:
-        failed |= _check(folder)
+        failed |= _check(folder, args.annotations)
     elif args.action == "build":
         print("\n".join(f"wrote {path}" for path in build(folder, args.annotations)))
     if args.verify:
@@ -129,7 +132,7 @@ def _file_measured(folder: Path, path: str | Path, annotations: str | Path | Non
             "scored and whose they are: --protocol thumos14/v1 --method NAME."
         )
     filed, verdict = file_measured(folder / "records", path, annotations, replace=replace)
-    reason = unranked_reason(read_record(filed))
+    reason = unranked_reason(read_record(filed)) or ("" if verdict.state == "same" else "not scored again")
     lines = [f"filed {filed}"]
     lines.append("its detections give its numbers" if verdict.state == "same" else f"{verdict.state}: {verdict.why}")
     return "\n".join(lines + ([f"shown, but not ranked: {reason}"] if reason else []))
@@ -158,15 +161,16 @@ def _file_external(folder: Path, path: str | Path, args: argparse.Namespace, ann
     return "\n".join([f"filed {filed}", *(f"note: {note}" for note in notes)])
 
 
-def _check(folder: Path) -> bool:
-    complaints = stale(folder)
-    for complaint in complaints:
+def _check(folder: Path, annotations: list[str]) -> bool:
+    strays = astray(folder / "records", load_records(folder / "records"))
+    complaints = stale(folder, annotations)
+    for complaint in [*strays, *complaints]:
         print(complaint, file=sys.stderr)
     if complaints:
         print(f"run `wtal-bench leaderboard build --folder {folder}` and commit the result", file=sys.stderr)
-    else:
+    elif not strays:
         print(f"{folder} is current")
-    return bool(complaints)
+    return bool(complaints or strays)
 
 
 def _verify(folder: Path, annotations: list[str]) -> bool:

@@ -130,7 +130,7 @@ class Annotations:
                 "layout of wtal_bench.data.annotations; `wtal-bench import-annotations` makes one from a CSV table."
             ) from error
         annotations = cls._parse(content, str(path), path)
-        for name, file in _lists_beside(path).items():
+        for name, file in lists_beside(path).items():
             if name in annotations.tag_lists:
                 raise DataError(f"{path}: the tag list {name!r} is in it and in {file} too; remove one of them.")
             annotations.tag_lists[name] = _Reader(str(file)).list_beside(file, annotations)
@@ -293,7 +293,7 @@ def beside(annotations: Path, name: str) -> Path:
     return annotations.with_name(f"{annotations.stem}_tags_{name}.json")
 
 
-def _lists_beside(path: Path) -> dict[str, Path]:
+def lists_beside(path: Path) -> dict[str, Path]:
     """The tag lists beside an annotation file: name -> file."""
     first = "*" if path.name == ANNOTATIONS else glob.escape(path.stem)
     found: dict[str, Path] = {}

@@ -3,6 +3,7 @@
 Plain numpy on column tables; no torch. Numbers are fractions 0..1 and unrounded.
 """
 
+from wtal_bench.evaluation.beside import Beside, ToldSnippets
 from wtal_bench.evaluation.bootstrap import (
     BootstrapDifference,
     Interval,
@@ -28,7 +29,7 @@ from wtal_bench.evaluation.error_analysis import (
     error_analysis,
     sensitivity,
 )
-from wtal_bench.evaluation.frames import frame_accuracy, frame_counts, snippet_labels
+from wtal_bench.evaluation.frames import frame_accuracy, frame_counts, snippet_labels, told_classes
 from wtal_bench.evaluation.matching import Counts, Matches, Rules, match
 from wtal_bench.evaluation.metric import PRESETS, EvaluationResult, Preset, evaluate, get_preset, summarize
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth, TableError
@@ -40,6 +41,7 @@ __all__ = [
     "LENGTHS_ACTIVITYNET",
     "LENGTHS_THUMOS",
     "PRESETS",
+    "Beside",
     "BootstrapDifference",
     "Bucket",
     "Counts",
@@ -54,6 +56,7 @@ __all__ = [
     "Resample",
     "Rules",
     "TableError",
+    "ToldSnippets",
     "bootstrap_ap",
     "bootstrap_difference",
     "bootstrap_gain",
@@ -73,6 +76,7 @@ __all__ = [
     "sensitivity",
     "snippet_labels",
     "summarize",
+    "told_classes",
     "video_influence",
     "write_detections",
 ]

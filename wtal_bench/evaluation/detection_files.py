@@ -15,6 +15,8 @@ evaluators on that grid read; a file that has them says so:
 
     {"format": 2, "grids": {video id: snippets a second, ...},
      "videos": {video id: [{"label": ..., "start": s, "end": s, "score": number, "snippets": [start, end]}, ...]}}
+
+A run's file may hold more: what is scored beside its detections (`wtal_bench.evaluation.beside`).
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.errors import DataError, did_you_mean, listing
+from wtal_bench.evaluation.beside import KEYS as BESIDE
+from wtal_bench.evaluation.beside import Beside
 from wtal_bench.evaluation.tables import DetectionTable
 from wtal_bench.files import JsonError, atomic_write, parse_json
 from wtal_bench.names import composed
@@ -66,6 +70,7 @@ class DetectionFile:
         duplicates: rows that repeat an earlier row of their video exactly (kept: only the first can be right).
         sha256: hex digest of the file's bytes.
         path: where it was read from.
+        kept: what else the file holds at its top, read by `beside` alone.
     """
 
     videos: dict[str, Detections] = field(repr=False)
@@ -76,6 +81,7 @@ class DetectionFile:
     duplicates: int
     sha256: str
     path: Path
+    kept: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def count(self) -> int:
@@ -85,6 +91,21 @@ class DetectionFile:
     def table(self) -> DetectionTable:
         """The detections as columns."""
         return DetectionTable.from_videos(self.videos)
+
+    def beside(self) -> Beside:
+        """What a run's file holds to be scored beside its detections; nothing for any other file.
+
+        Raises:
+            DataError: it is not as a run writes it, or of other videos than the detections.
+        """
+        found = Beside.from_json(self.kept, self.classes, str(self.path))
+        for key, part in (("video_scores", found.video_scores), ("snippets", found.snippets)):
+            if part and set(part) != set(self.videos):
+                odd = sorted(set(part) ^ set(self.videos))
+                raise DataError(
+                    f"{self.path}: {key} and videos must name the same videos; they differ in {listing(odd, 5)}."
+                )
+        return found
 
 
 def read_detections(
@@ -111,16 +132,22 @@ def read_detections(
     return columns.sort_out(path, tuple(classes), value, layout, hashlib.sha256(raw).hexdigest(), strict, allow_invalid)
 
 
-def write_detections(path: str | Path, videos: Mapping[str, Detections], classes: Sequence[str], version: str) -> None:
+def write_detections(
+    path: str | Path,
+    videos: Mapping[str, Detections],
+    classes: Sequence[str],
+    version: str,
+    beside: Beside | None = None,
+) -> None:
     """Write our layout, one video a line, atomically; compressed when the name ends in `.gz`.
 
     Floats keep every bit, videos and rows their order; equal input gives equal bytes. Positions on a snippet grid are
-    written where there are any.
+    written where there are any, and so is what `beside` holds.
 
     Raises:
         DataError: a label outside `classes`, or a number that is not finite; nothing is written.
     """
-    text = "".join(_lines(videos, tuple(classes), version)).encode()
+    text = "".join(_lines(videos, tuple(classes), version, beside or Beside())).encode()
     if Path(path).suffix == ".gz":
         buffer = io.BytesIO()
         # no name and no time stamp, so that the bytes depend on the detections alone
@@ -131,7 +158,7 @@ def write_detections(path: str | Path, videos: Mapping[str, Detections], classes
         stream.write(text)
 
 
-def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: str) -> list[str]:
+def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: str, beside: Beside) -> list[str]:
     lines, grids = [], {}
     for name, found in videos.items():
         outside = (found.label < 0) | (found.label >= len(classes))
@@ -157,7 +184,8 @@ def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: 
     head = f'{{"version": {json.dumps(version)}, '
     if grids:
         head += f'"format": {FORMAT}, "grids": {json.dumps(grids)},\n'
-    return [head + '"videos": {\n', ",\n".join(lines), "\n}}\n"]
+    more = [f",\n{json.dumps(key)}: {json.dumps(part)}" for key, part in beside.to_json(classes).items()]
+    return [head + '"videos": {\n', ",\n".join(lines), "\n}", *more, "}\n"]
 
 
 def _bytes(path: Path) -> bytes:
@@ -334,7 +362,9 @@ class _Columns:
             for name, a, b in zip(self.names, cuts, cuts[1:])
         }
         version = value.get("version", "")
-        return DetectionFile(videos, classes, str(version), layout, unknown, _repeated_rows(known), sha256, path)
+        kept = {key: part for key, part in value.items() if key in BESIDE} if layout == "videos" else {}
+        repeated = _repeated_rows(known)
+        return DetectionFile(videos, classes, str(version), layout, unknown, repeated, sha256, path, kept)
 
 
 def _repeated_rows(table: DetectionTable) -> int:

@@ -43,7 +43,7 @@ def coverage_cell(record: Mapping[str, Any], split: str) -> str:
     return "?" if block is None else f"{block['used'] + block['held_out']}/{block['annotated']}"
 
 
-def data_problems(record: Mapping[str, Any]) -> Iterator[str]:
+def coverage_problems(record: Mapping[str, Any]) -> Iterator[str]:
     """Say where a record's `data` disagrees with itself or with what stands beside it; nothing when there is none."""
     if "data" not in record:
         return
@@ -64,7 +64,7 @@ def annotation_problems(record: Mapping[str, Any], annotations: Annotations, vid
     """Say where a record's `data` disagrees with the annotations it was scored on and with its detections.
 
     Args:
-        record: keeps `data_problems`.
+        record: keeps `coverage_problems`.
         annotations: the file whose hash it names.
         videos: ids in its detections file.
     """

@@ -19,6 +19,7 @@ from typing import Any
 from wtal_bench.leaderboard.published import PublishedRow, normal_name
 from wtal_bench.leaderboard.rows import Row, Section
 from wtal_bench.leaderboard.tables import LEGEND, Cell, Chapter, Document, Line, Part, Table
+from wtal_bench.leaderboard.validate import harness_commit
 from wtal_bench.text import spread
 
 _FILTERS = (("protocol", "Protocol"), ("supervision", "Supervision"), ("selection", "Checkpoint"), ("source", "Source"))
@@ -216,8 +217,9 @@ def _record(record: dict[str, Any], section: Section) -> str:
         parts.append(f"torch {packages['torch']}")
     if "device" in record["environment"]:
         parts.append(str(record["environment"]["device"]))
-    if record["git"].get("commit"):
-        parts.append(f"commit {record['git']['commit'][:10]}{' + changes' if record['git'].get('dirty') else ''}")
+    commit, dirty = harness_commit(record)
+    if commit:
+        parts.append(f"commit {commit[:10]}{' + changes' if dirty else ''}")
     return ", ".join([*parts, *([record["url"]] if "url" in record else [])])
 
 

@@ -18,9 +18,12 @@ import numpy as np
 from wtal_bench.leaderboard.columns import shown
 from wtal_bench.leaderboard.identity import digest
 from wtal_bench.leaderboard.record import StoredRecord
-from wtal_bench.leaderboard.validate import SOURCES, unranked_reason
+from wtal_bench.leaderboard.validate import SOURCES
 
 CONFIDENCE = 0.95
+
+DIGITS = 9
+"""Rows whose averages agree to so many digits share a rank: what is beyond them is how a machine adds."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ class Section:
 
 def build_sections(records: Iterable[StoredRecord]) -> list[Section]:
     """Sort records into sections, blocks and rows; real benchmarks first, then by protocol name."""
-    groups = _grouped((shown(item.record) for item in records), _protocol_key)
+    groups = _grouped(({**shown(item.record), "unranked": item.reason} for item in records), _protocol_key)
     return sorted(
         map(_section, groups.values()), key=lambda section: (section.synthetic, section.protocol, section.hash)
     )
@@ -281,7 +284,7 @@ def _rows(records: list[dict[str, Any]], main: str, span: str) -> tuple[Row, ...
         Row(tuple(sorted(seeds, key=lambda record: (record["seed"] is None, record["seed"], record["id"]))), key[0])
         for key, seeds in _grouped(records, _row_key).items()
     ]
-    rows.sort(key=lambda row: (bool(row.reason), -(row.average(main, span).mean or 0), row.name, row.key))
+    rows.sort(key=lambda row: (bool(row.reason), -round(row.average(main, span).mean or 0, DIGITS), row.name, row.key))
     return tuple(replace(row, rank=_rank(row, rows, main, span)) for row in rows)
 
 
@@ -290,7 +293,7 @@ def _rank(row: Row, rows: list[Row], main: str, span: str) -> int | None:
     if row.reason or mean is None:
         return None
     rivals = (other for other in rows if not other.reason and other.supervision == row.supervision)
-    return 1 + sum((other.average(main, span).mean or 0) > mean for other in rivals)
+    return 1 + sum(round((other.average(main, span).mean or 0) - mean, DIGITS) > 0 for other in rivals)
 
 
 def _grouped(items: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
@@ -313,7 +316,7 @@ def _row_key(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """What seeds of one row share; an external record is a row by itself."""
     names = tuple(record[key] for key in ("method", "variant", "supervision", "selection", "config_hash"))
     alone = record["id"] if record["source"] == "external" else digest(record["components"])
-    return (unranked_reason(record), *names, alone)
+    return (record["unranked"], *names, alone)
 
 
 def span_order(span: str) -> tuple[float, float]:

@@ -30,7 +30,8 @@ LEGEND = (
     "print; their evaluators, features and video sets differ, so these numbers carry no rank and stand apart.",
     "A table holds one version of one protocol, one set of features and one annotation file. Rows are ranked by the "
     "last average under the first evaluator.",
-    "Not ranked (shaded, below the others): a checkpoint picked on the test set, or code nobody else can check out.",
+    "Not ranked (shaded, below the others): a checkpoint picked on the test set, code nobody else can check out, a row "
+    "whose stored detections were not scored again here, and an old record, which does not say what it was made by.",
     "'vs first' is a paired bootstrap over the evaluated videos (means over seeds, 95 % interval). 'not "
     "distinguishable' means that the interval holds zero: on these videos the order of the two rows is not shown. "
     "It does not cover the spread between seeds, which stands beside each value.",

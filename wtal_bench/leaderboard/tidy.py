@@ -32,6 +32,7 @@ from wtal_bench.leaderboard.gains import Gain, find_gains
 from wtal_bench.leaderboard.published import PublishedRow
 from wtal_bench.leaderboard.rows import Block, Row, Score, Section
 from wtal_bench.leaderboard.tables import all_rows
+from wtal_bench.leaderboard.validate import harness_commit
 from wtal_bench.text import exact_percent
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _lines(section: Section, row: Row) -> Iterator[dict[str, Any]]:
             "seed": record["seed"],
             "record": record["id"],
             "config_hash": record["config_hash"],
-            "commit": record["git"].get("commit") or "",
+            "commit": harness_commit(record)[0],
             "created": record["created"],
         }
         for evaluator in section.evaluators:

@@ -21,8 +21,10 @@ from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
 from wtal_bench.leaderboard.record import store_detections, write_record
 from wtal_bench.leaderboard.validate import HONEST
+from wtal_bench.modeling.model import Model
 from wtal_bench.protocols import protocol_block
 from wtal_bench.report.curves import draw_video
+from wtal_bench.running.checkouts import distributions, unrepeatable
 from wtal_bench.running.checkpoint import load_weights, meta_of, read_checkpoint, weights_of
 from wtal_bench.running.config import load_config
 from wtal_bench.running.configured_hooks import build_hooks
@@ -31,7 +33,7 @@ from wtal_bench.running.device import pick_device
 from wtal_bench.running.loader import Request
 from wtal_bench.running.measure import selection_measure
 from wtal_bench.running.model_checks import check_model
-from wtal_bench.running.provenance import component_list, environment, git_state, recorded_config
+from wtal_bench.running.provenance import component_list, environment, recorded_config
 from wtal_bench.running.runner import Testing, Training, build_testing, build_training
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.workdir import CONFIG, WorkDir
@@ -74,13 +76,16 @@ def train(
     notes = opened.notes(coverage, (training.videos, testing.videos))
     for line in printed(notes):
         out(line)
+    for note in unrepeatable(_suppliers(model, config, opened)):
+        out(f"note: {note}")
     training.runner.train()
     trained = time.monotonic() - began
     barrier()  # the first process writes the checkpoints
     chosen = work_dir.path / ("last.pth" if config.train.selection == "last" else "best.pth")
-    out(_kept(chosen, config))
+    kept = read_checkpoint(chosen)
+    out(_kept(kept["meta"], config))
     # what is scored is what the checkpoint holds: with train.ema those are not the weights trained last
-    load_weights(model, weights_of(read_checkpoint(chosen)), chosen)
+    load_weights(model, weights_of(kept), chosen)
     testing.run()
     if not is_main_process():
         return None
@@ -90,7 +95,7 @@ def train(
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": training.runner.iter,
     }
-    record = describe(testing, cost, parent, data_block(coverage, notes, testing))
+    record = describe(testing, cost, parent, kept["meta"], data_block(coverage, notes, testing))
     path = keep(testing, record, work_dir.records)
     draw_example(testing, work_dir.path / "example.png")
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir.path)
@@ -101,10 +106,10 @@ def keep(testing: Testing, record: dict[str, Any], folder: Path) -> Path:
 
     Of one's own data without any annotated test video there is nothing to score: `result.json` is no record then.
     """
-    protocol, detections = testing.opened.protocol, testing.metric.detections
+    protocol, detections, beside = testing.opened.protocol, testing.metric.detections, testing.metric.beside
     if record["metrics"]["variants"] or not protocol.own:
-        return write_record(folder, record, detections, protocol.classes)
-    stored = store_detections(folder, detections, protocol.classes, protocol.name)
+        return write_record(folder, record, detections, protocol.classes, beside)
+    stored = store_detections(folder, detections, protocol.classes, protocol.name, beside)
     write_json(folder / "result.json", {**record, "detections": stored})
     return folder / "result.json"
 
@@ -127,9 +132,17 @@ def draw_example(testing: Testing, path: Path) -> None:
 
 
 def describe(
-    testing: Testing, cost: dict[str, Any], parent: str | None, data: dict[str, Any] | None = None
+    testing: Testing, cost: dict[str, Any], parent: str | None, trained_as: Mapping[str, Any], data: dict[str, Any]
 ) -> dict[str, Any]:
-    """The record of a finished run, but for what `write_record` fills in."""
+    """The record of a finished run, but for what `write_record` fills in.
+
+    Args:
+        testing: what was scored.
+        cost: seconds, parameters, steps.
+        parent: id of the record whose weights it began from.
+        trained_as: `meta` of the scored checkpoint.
+        data: `data_block`.
+    """
     config, opened = testing.config, testing.opened
     return {
         "source": "measured",
@@ -137,24 +150,43 @@ def describe(
         "method": config.method,
         "variant": config.variant,
         "supervision": "weak",
-        "components": component_list(testing.model.components(), [hook["type"] for hook in config.runtime.hooks]),
+        "components": _components(testing.model, config),
+        "distributions": _suppliers(testing.model, config, opened),
         "config": recorded_config(config),
         "features": {
             "manifest_hash": opened.store.manifest_hash,
             "extractor": opened.store.manifest["extractor"],
             "synthetic": opened.store.synthetic,
         },
-        "annotations": {"sha256": opened.annotations.sha256, **_tags(opened)},
-        "seed": config.runtime.seed,
+        "annotations": {
+            "sha256": opened.annotations.sha256,
+            "splits": opened.protocol.contents(opened.annotations),
+            **_tags(opened),
+        },
+        "seed": trained_as.get("seed", config.runtime.seed),
+        "trained": _trained(config, trained_as),
         "selection": config.train.selection,
         "metrics": testing.metric.report,
         "environment": environment(testing.device),
         "cost": cost,
-        "git": git_state(),
         "parent": parent,
         "profile": config.profile,
-        **({} if data is None else {"data": data}),
+        "data": data,
     }
+
+
+def _components(model: Model, config: RunConfig) -> list[dict[str, str]]:
+    return component_list(model.components(), [hook["type"] for hook in config.runtime.hooks])
+
+
+def _suppliers(model: Model, config: RunConfig, opened: Opened) -> list[dict[str, Any]]:
+    return distributions(_components(model, config), opened.protocol)
+
+
+def _trained(config: RunConfig, trained_as: Mapping[str, Any]) -> dict[str, int] | None:
+    """How long the scored weights were trained; None for weights that came without saying."""
+    unit, key = ("epochs", "epoch") if config.train.epochs is not None else ("iterations", "iter")
+    return {unit: trained_as[key]} if trained_as.get(key) else None
 
 
 def _tags(opened: Opened) -> dict[str, str]:
@@ -164,10 +196,10 @@ def _tags(opened: Opened) -> dict[str, str]:
     return {"tags": opened.tags, "tags_sha256": opened.annotations.tag_hash(opened.tags)}
 
 
-def _kept(checkpoint: Path, config: RunConfig) -> str:
+def _kept(trained_as: Mapping[str, Any], config: RunConfig) -> str:
     """Which epoch is scored, and by what it was picked."""
     unit = "epoch" if config.train.epochs is not None else "iteration"
-    best = read_checkpoint(checkpoint)["meta"].get("best")
+    best = trained_as.get("best")
     if config.train.selection == "last" or best is None:
         return f"kept the last {unit}"
     parts = {"": best} if "metric" in best else best
@@ -200,8 +232,7 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
         "test_seconds": round(time.monotonic() - began, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    record = describe(testing, cost, _parent_record(checkpoint.parent), data_block(coverage, notes, testing))
-    record["seed"] = meta.get("seed", record["seed"])
+    record = describe(testing, cost, _parent_record(checkpoint.parent), meta, data_block(coverage, notes, testing))
     path = keep(testing, record, work_dir / "record")
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir)
 
