@@ -6,16 +6,16 @@ import argparse
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.files import write_json
-from wtal_bench.leaderboard.compare import as_json, common_protocol, compare, find_side, refuse_other_annotations
+from wtal_bench.leaderboard.compare import as_json, common_truth, compare, find_side, refuse_other_annotations
 from wtal_bench.leaderboard.comparison import report
-from wtal_bench.protocols import load_annotations
 
 SUMMARY = "Compare two methods per tIoU, class and video, with a bootstrap over videos and, given several runs, seeds."
 EXAMPLE = """\
 wtal-bench compare ecm-s0-1a2b3c4d gaufuse-s0-5e6f7a8b
   wtal-bench compare work_dirs/ecm work_dirs/mine          # folders of `train --seeds 0 1 2 --work-dir ...`
   wtal-bench compare --a ecm-s0-1a2b3c4d ecm-s1-2b3c4d5e ecm-s2-3c4d5e6f --b mine/seed*/record/*.json
-  wtal-bench compare mine.json.gz theirs.json.gz --protocol thumos14/v1 --evaluator thumos_snippet"""
+  wtal-bench compare mine.json.gz theirs.json.gz --protocol thumos14/v1 --evaluator thumos_snippet
+  wtal-bench compare runA/record runB/record               # of your own data: the annotations are found by the runs"""
 
 RUN = "record id, record file, folder of a run or of one run a seed, or detection file (with --protocol)"
 
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sides", nargs="*", metavar="A B", help=f"two of: {RUN}; differences are A minus B")
     parser.add_argument("--a", nargs="+", default=[], metavar="RUN", help="the runs of A, one a seed, each as above")
     parser.add_argument("--b", nargs="+", default=[], metavar="RUN", help="the runs of B")
-    parser.add_argument("--protocol", help="scores detection files that have no record, such as thumos14/v1")
+    parser.add_argument("--protocol", help="scores detection files that have no record, such as thumos14/v1, or own")
     parser.add_argument("--evaluator", help="one of the protocol's evaluators (default: its main one)")
     parser.add_argument("--annotations", metavar="FILE", help="annotation file (default: found as `evaluate` finds it)")
     parser.add_argument("--folder", help="leaderboard folder that record ids are looked up in")
@@ -39,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the comparison."""
     sides = tuple(find_side(words, args.folder) for words in _words(args))
     runs = [run for side in sides for run in side]
-    protocol = common_protocol(runs, args.protocol)
-    truth = load_annotations(protocol, args.annotations)
+    protocol, truth = common_truth(runs, args.protocol, args.annotations)
     refuse_other_annotations(runs, truth)
     compared = compare(sides, protocol, truth, args.evaluator, args.resamples, args.seed)
     print(report(compared, protocol, args.top))

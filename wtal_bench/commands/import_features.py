@@ -12,6 +12,7 @@ from wtal_bench.data.importers.features import import_features
 from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.files import write_json
+from wtal_bench.names import alike_hint
 from wtal_bench.plugins import registry
 from wtal_bench.structures import FeatureSource
 
@@ -91,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
         (result.missing, "annotated videos without features"),
     ):
         if videos:
-            print(f"{len(videos)} {what}: {listing(videos, 5)}", file=sys.stderr)
+            hint = alike_hint(videos, annotations.videos) if videos is result.left_out else ""
+            print(f"{len(videos)} {what}: {listing(videos, 5)}.{hint}", file=sys.stderr)
     for path in _write_tags(source, args, annotations):
         print(f"{path}: a list of tags; data.tags takes it by its name")
     checked = f" --annotations {args.annotations}" if args.annotations else ""

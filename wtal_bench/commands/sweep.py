@@ -120,13 +120,11 @@ def _folder(name: str, args: argparse.Namespace) -> str:
 
 def _entry(row: Row, args: argparse.Namespace, default: str) -> Entry:
     """Check what a row will be compared by."""
-    from wtal_bench.protocols import OWN, get_protocol
+    from wtal_bench.running.datasets import protocol_of
     from wtal_bench.running.measure import evaluator_of, read_measure, recorded
 
     config = row.config(args.base, args.profile)
-    if config.data.protocol == OWN:
-        raise ConfigError(f"{config.path}: a sweep compares with published numbers; data of one's own has none.")
-    protocol = get_protocol(config.data.protocol)
+    protocol = protocol_of(config.data, config.path)
     printed = row.published["metric"] if row.published else default
     where = f"{row.where}: published.metric" if row.published else f"{row.where}: the file's metric"
     wanted, where = (printed, where) if args.metric is None else (args.metric, "--metric")

@@ -52,7 +52,7 @@ def length_oddity(meta: VideoMeta, window: float | None = None) -> str | None:
         return None
     return (
         f"video {meta.id!r}: {meta.num_snippets} snippets x {meta.stride:g} frames / {meta.fps:g} fps span "
-        f"{spanned:.1f} s, its annotation says {meta.duration:.1f} s; check fps and stride"
+        f"{spanned:.1f} s, its duration is given as {meta.duration:.1f} s; check fps and stride"
     )
 
 
@@ -94,7 +94,8 @@ def _spans(metas: Sequence[VideoMeta], features: Mapping[str, Any], wrong: bool,
     notes = []
     if len(odd) > len(metas) / 2:
         ratio = float(np.median([meta.num_snippets * meta.snippet_seconds / meta.duration for meta in metas]))
-        cause = "the fps or stride of the manifest is wrong"
+        of = " of the manifest" if "name" in features else ", or the duration given,"
+        cause = f"the fps or stride{of} is wrong"
         if wrong:
             cause = "but the segments lie past the end of the videos, so it is the annotated durations that are wrong"
         notes.append(

@@ -10,19 +10,24 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.note import Note
+from wtal_bench.data.notes import as_recorded
 from wtal_bench.errors import RecordError, did_you_mean, listing
 from wtal_bench.evaluation import (
     BootstrapDifference,
-    DetectionTable,
+    DetectionFile,
     EvaluationResult,
     Interval,
+    Preset,
     bootstrap_difference,
     read_detections,
     video_influence,
 )
 from wtal_bench.leaderboard.build import find_folder
+from wtal_bench.leaderboard.own import own_annotations
 from wtal_bench.leaderboard.record import StoredRecord, load_record, read_record
-from wtal_bench.protocols import Protocol, get_protocol
+from wtal_bench.leaderboard.side_notes import Shared, on_shared_videos, side_notes
+from wtal_bench.protocols import OWN, Protocol, is_own, open_protocol, recorded_protocol
 
 RUNS = ("record/*.json", "seed*/record/*.json")
 """Where a run's folder, and one that holds a run a seed, keep their records."""
@@ -52,6 +57,8 @@ class Compared:
         difference: with intervals over videos, and over runs where a side has several.
         moved: what a video adds to the average mAP of A less what it adds to that of B.
         notes: what a reader must know of the sides.
+        data: what is to be said of their data: of A, of B, and of every run of it (`data.notes`).
+        shared: the difference on the videos both sides have, where one lacks some.
     """
 
     sides: tuple[tuple[Run, ...], tuple[Run, ...]]
@@ -61,6 +68,8 @@ class Compared:
     difference: BootstrapDifference
     moved: dict[str, float]
     notes: tuple[str, ...] = ()
+    data: tuple[tuple[list[Note], ...], ...] = ()
+    shared: Shared | None = None
 
 
 def find_side(words: Sequence[str], folder: str | None = None) -> tuple[Run, ...]:
@@ -91,7 +100,7 @@ def _find(word: str, folder: str | None) -> list[Run]:
     if path.is_file():
         if path.suffix == ".gz" or {"videos", "results"} & set(read_record(path)):
             return [Run(path.name, path, None)]
-        return [_run(load_record(path))]
+        return [_from_file(path)]
     records = sorted((find_folder(folder) / "records").rglob("*.json"))
     found = [record for record in records if record.stem == word]
     if not found:
@@ -102,6 +111,21 @@ def _find(word: str, folder: str | None) -> list[Run]:
     return [_run(load_record(found[0]))]
 
 
+def _from_file(path: Path) -> Run:
+    """A run by its record; of one that is none (a run of one's own before those were), its detections."""
+    value = read_record(path)
+    if "schema" in value or "metrics" not in value:
+        return _run(load_record(path))
+    name = (value.get("detections") or {}).get("file")
+    found = path.parent / name if isinstance(name, str) and Path(name).name == name else None
+    if found is None or not found.is_file():
+        raise RecordError(
+            f"{path} is no record (it has no schema: nothing was scored, or an older version wrote it), and its "
+            f"detections {name!r} are not beside it. Compare detection files, or train or test again."
+        )
+    return Run(path.parent.parent.name or path.name, found, None)
+
+
 def _in_folder(path: Path) -> list[Run]:
     found = [sorted(path.glob(pattern)) for pattern in RUNS]
     records = next((files for files in found if files), [])
@@ -110,25 +134,30 @@ def _in_folder(path: Path) -> list[Run]:
             f"{path} holds no finished run: no record lies in {listing(str(path / pattern) for pattern in RUNS)}. Name "
             "the --work-dir of a `train`, or a record."
         )
-    return sorted((_run(load_record(record)) for record in records), key=lambda run: (run.seed, run.name))
+    return sorted(map(_from_file, records), key=lambda run: (run.seed is not None, run.seed, run.name))
 
 
 def _run(stored: StoredRecord) -> Run:
     return Run(stored.record["id"], stored.detections_path, stored)
 
 
-def common_protocol(runs: Sequence[Run], asked: str | None) -> Protocol:
-    """The one protocol all runs were, or are to be, scored by.
+def common_truth(
+    runs: Sequence[Run], asked: str | None, path: str | Path | None = None
+) -> tuple[Protocol, Annotations]:
+    """The one protocol all runs were, or are to be, scored by, and its annotations.
 
     Args:
         runs: of both sides; one without a record leaves the choice to `asked`.
-        asked: a protocol's name, or None.
+        asked: a protocol's name ("own": that of `path`), or None.
+        path: annotation file; of one's own data, found beside a run or on its leaderboard where it is not given.
 
     Raises:
         RecordError: nobody names a protocol, or two are named.
+        DataError: no annotations.
     """
-    named = {run.stored.record["protocol"]["name"] for run in runs if run.stored}
-    named |= {asked} if asked else set()
+    stored = {run.stored.record["protocol"]["name"]: run.stored for run in runs if run.stored}
+    named = set(stored)
+    named |= {asked} if asked and not (asked == OWN and named and all(map(is_own, named))) else set()
     if not named:
         raise RecordError("detection files do not say by which protocol they are scored: add --protocol thumos14/v1.")
     if len(named) > 1:
@@ -136,7 +165,10 @@ def common_protocol(runs: Sequence[Run], asked: str | None) -> Protocol:
             f"{' and '.join(sorted(named))} cannot be compared: numbers of two protocols are on two scales. Score the "
             "detections of both by one (give the .json.gz files and --protocol)."
         )
-    return get_protocol(named.pop())
+    name = named.pop()
+    if is_own(name) and path is None and name in stored:
+        path = own_annotations(stored[name].path.parent, recorded_protocol(stored[name].record["protocol"]))
+    return open_protocol(name, path)
 
 
 def refuse_other_annotations(runs: Sequence[Run], truth: Annotations) -> None:
@@ -173,12 +205,19 @@ def compare(
         raise RecordError(
             f"{protocol.name} has no evaluator {name!r}; it has {known}.{did_you_mean(name, protocol.variants)}"
         )
-    results = tuple(tuple(_result(run, protocol, truth, name) for run in side) for side in sides)
+    preset = next(preset for preset in protocol.presets if preset.name == name)
+    files = [[read_detections(run.detections, protocol.classes) for run in side] for side in sides]
+    results = tuple(tuple(_result(file, preset, protocol, truth) for file in side) for side in files)
+    data = tuple(
+        tuple(side_notes(*run, protocol, truth) for run in zip(read, scored, (run.stored for run in side)))
+        for side, read, scored in zip(sides, files, results)
+    )
+    shared = on_shared_videos(files, preset, protocol, truth, resamples, seed)
     difference = bootstrap_difference(*results, resamples=resamples, seed=seed, averages=protocol.averages)
     first, second = ([video_influence(result) for result in side] for side in results)
     moved = {video: _mean(first, video) - _mean(second, video) for video in first[0]}
     both = (tuple(sides[0]), tuple(sides[1]))
-    return Compared(both, protocol.name, name, results, difference, moved, tuple(_notes(both)))
+    return Compared(both, protocol.name, name, results, difference, moved, tuple(_notes(both)), data, shared)
 
 
 def _mean(influences: Sequence[dict[str, float]], video: str) -> float:
@@ -227,15 +266,17 @@ def gain(
         WtalError: detections that cannot be scored, or runs that were scored on other annotations.
     """
     refuse_other_annotations((*ours, *theirs), truth)
-    scored = ([_result(run, protocol, truth, evaluator or protocol.main) for run in runs] for runs in (ours, theirs))
+    preset = next(preset for preset in protocol.presets if preset.name == (evaluator or protocol.main))
+    scored = (
+        [_result(read_detections(run.detections, protocol.classes), preset, protocol, truth) for run in runs]
+        for runs in (ours, theirs)
+    )
     wanted = protocol.averages[protocol.headline] if tious is None else tious
     return bootstrap_difference(*scored, resamples=resamples, seed=seed, averages={"": wanted}).averages[""]
 
 
-def _result(run: Run, protocol: Protocol, truth: Annotations, evaluator: str) -> EvaluationResult:
-    found = read_detections(run.detections, protocol.classes)
-    preset = next(preset for preset in protocol.presets if preset.name == evaluator)
-    return preset.evaluate(DetectionTable.from_videos(found.videos), protocol.ground_truth(truth), protocol.tious)
+def _result(file: DetectionFile, preset: Preset, protocol: Protocol, truth: Annotations) -> EvaluationResult:
+    return preset.evaluate(file.table(), protocol.ground_truth(truth), protocol.tious)
 
 
 def as_json(compared: Compared) -> dict[str, Any]:
@@ -265,6 +306,23 @@ def as_json(compared: Compared) -> dict[str, Any]:
         "classes": {name: _interval(item) for name, item in found.per_class.items()},
         "videos": compared.moved,
         "notes": list(compared.notes),
+        "data": {
+            letter: [as_recorded(notes) for notes in side] for letter, side in zip("ab", compared.data, strict=False)
+        },
+        "shared": _shared(compared.shared),
+    }
+
+
+def _shared(shared: Shared | None) -> dict[str, Any] | None:
+    if shared is None:
+        return None
+    averages = {} if shared.difference is None else shared.difference.averages
+    return {
+        "videos": shared.videos,
+        "of": shared.of,
+        "a": shared.counts[0],
+        "b": shared.counts[1],
+        "averages": {name: _interval(item) for name, item in averages.items()},
     }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from wtal_bench.errors import listing
 from wtal_bench.evaluation import BootstrapDifference, EvaluationResult, Interval
+from wtal_bench.leaderboard import side_notes
 from wtal_bench.leaderboard.compare import Compared, Run
 from wtal_bench.leaderboard.rows import Score
 from wtal_bench.protocols import Protocol
@@ -29,6 +30,7 @@ def report(compared: Compared, protocol: Protocol, top: int = 10) -> str:
     several = " (mean ± sample standard deviation over the runs)" if max(found.runs) > 1 else ""
     lines = [
         *(_names(letter, side) for letter, side in zip("AB", compared.sides)),
+        *(line for letter, runs in zip("AB", compared.data) for line in side_notes.lines(letter, runs)),
         f"{compared.protocol}, {compared.evaluator}: {counts.videos} videos, {counts.instances} instances{several}",
         f"A - B in percent points, 95 % interval and two-sided p: {covered(found)}, {found.resamples} resamples",
         *(f"note: {note}" for note in compared.notes),
@@ -37,9 +39,24 @@ def report(compared: Compared, protocol: Protocol, top: int = 10) -> str:
         "",
         *_class_lines(compared, top),
         *_video_lines(compared, top),
-        verdict(found, protocol.headline),
+        *_verdict(compared, protocol.headline),
     ]
     return "\n".join(lines)
+
+
+def _verdict(compared: Compared, name: str) -> list[str]:
+    """The verdict; of sides that have not the same videos, on those that both have."""
+    shared = compared.shared
+    if shared is None:
+        return [verdict(compared.difference, name)]
+    whole = compared.difference.averages[name].difference
+    head = (
+        f"A has {shared.counts[0]} of the {shared.of} videos, B {shared.counts[1]}: what a side lacks counts as missed "
+        f"above (A - B = {signed(whole)}), which says nothing of the methods."
+    )
+    if shared.difference is None:
+        return [head, "No video is in both: nothing to compare."]
+    return [head, f"On the {shared.videos} videos that both have: {verdict(shared.difference, name)}"]
 
 
 def covered(found: BootstrapDifference) -> str:

@@ -43,6 +43,14 @@ def coverage_cell(record: Mapping[str, Any], split: str) -> str:
     return "?" if block is None else f"{block['used'] + block['held_out']}/{block['annotated']}"
 
 
+def coverage_text(record: Mapping[str, Any]) -> str:
+    """`train 100/200, test 212/212` of a record that left videos out, or does not say; empty where none was."""
+    if not incomplete_reason(record):
+        return ""
+    names = (TEST,) if record["source"] == "external" else (TRAIN, TEST)
+    return ", ".join(f"{name} {coverage_cell(record, name)}" for name in names)
+
+
 def coverage_problems(record: Mapping[str, Any]) -> Iterator[str]:
     """Say where a record's `data` disagrees with itself or with what stands beside it; nothing when there is none."""
     if "data" not in record:

@@ -21,6 +21,7 @@ from wtal_bench.leaderboard import shelf
 from wtal_bench.leaderboard.columns import lacking, with_columns
 from wtal_bench.leaderboard.duplicates import duplicate_problems, look_alike_problems
 from wtal_bench.leaderboard.identity import record_folder
+from wtal_bench.leaderboard.own import keep_annotations
 from wtal_bench.leaderboard.record import StoredRecord, load_record, load_records, write_record
 from wtal_bench.leaderboard.rescore import (
     DIFFERS,
@@ -58,7 +59,8 @@ def file_measured(
     stored = load_record(path)
     if problems := filing_problems(stored.record):
         raise RecordError(f"{path} stays in its run's folder: {problems[0]}.")
-    verdict, scored = score_again(stored, truth_for(stored, annotations))
+    truth = truth_for(stored, annotations)
+    verdict, scored = score_again(stored, truth)
     if verdict.state == DIFFERS:
         raise RecordError(f"{path} is refused: {verdict.why}. File what the detections give, not what was edited.")
     record = stored.record if scored is None else with_columns(stored.record, scored.variants, scored.bootstrap)
@@ -68,7 +70,10 @@ def file_measured(
         write_json(folder / f"{record['id']}.json", record)
         return folder / f"{record['id']}.json"
 
-    return _shelve(root, record, write, replace), verdict
+    filed = _shelve(root, record, write, replace)
+    if isinstance(truth, Truth) and truth.protocol.own and verdict.state == SAME:
+        keep_annotations(root.parent, truth.annotations)
+    return filed, verdict
 
 
 def file_external(

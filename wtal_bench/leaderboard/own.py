@@ -1,7 +1,7 @@
 """Annotations of somebody's own data: found again from a record, and kept on a leaderboard of one's own.
 
-A run's folder says in its config where its annotations lie; a leaderboard keeps a copy under their hash, so its rows can
-be scored again when the data set has moved. Either file counts only if it makes the very protocol the record names.
+A run's folder says in its config where its annotations lie; a leaderboard keeps a copy under their hash, so its rows
+can be scored again when the data set has moved. Either file counts only if it makes the very protocol the record names.
 """
 
 from __future__ import annotations

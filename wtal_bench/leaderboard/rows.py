@@ -19,6 +19,7 @@ from wtal_bench.leaderboard.columns import shown
 from wtal_bench.leaderboard.identity import digest
 from wtal_bench.leaderboard.record import StoredRecord
 from wtal_bench.leaderboard.validate import SOURCES
+from wtal_bench.protocols import is_own
 
 CONFIDENCE = 0.95
 
@@ -102,6 +103,11 @@ class Row:
     def name(self) -> str:
         """Method, and variant in brackets."""
         return row_name(self.method, self.variant)
+
+    @property
+    def videos(self) -> str:
+        """Videos used of those annotated, "train 100/200, test 212/212"; empty where all were, as in a ranked row."""
+        return coverage_text(self.records[0])
 
     @property
     def key(self) -> str:
@@ -228,8 +234,8 @@ class Section:
 
     @property
     def dataset(self) -> str:
-        """The protocol's name without its version."""
-        return self.protocol.split("/")[0]
+        """The protocol's name without its version; data of one's own are told apart by the whole name."""
+        return self.protocol if is_own(self.protocol) else self.protocol.split("/")[0]
 
 
 def build_sections(records: Iterable[StoredRecord]) -> list[Section]:
@@ -316,7 +322,7 @@ def _row_key(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """What seeds of one row share; an external record is a row by itself."""
     names = tuple(record[key] for key in ("method", "variant", "supervision", "selection", "config_hash"))
     alone = record["id"] if record["source"] == "external" else digest(record["components"])
-    return (record["unranked"], *names, alone)
+    return (record["unranked"], *names, coverage_text(record), alone)
 
 
 def span_order(span: str) -> tuple[float, float]:

@@ -31,7 +31,8 @@ LEGEND = (
     "A table holds one version of one protocol, one set of features and one annotation file. Rows are ranked by the "
     "last average under the first evaluator.",
     "Not ranked (shaded, below the others): a checkpoint picked on the test set, code nobody else can check out, a row "
-    "whose stored detections were not scored again here, and an old record, which does not say what it was made by.",
+    "whose stored detections were not scored again here, videos that a run left out (its table then shows how many it "
+    "used of those annotated), and an old record, which does not say what it was made by.",
     "'vs first' is a paired bootstrap over the evaluated videos (means over seeds, 95 % interval). 'not "
     "distinguishable' means that the interval holds zero: on these videos the order of the two rows is not shown. "
     "It does not cover the spread between seeds, which stands beside each value.",
@@ -235,10 +236,11 @@ def _external(section: Section, block: Block) -> Part:
 
 def _overview(section: Section, block: Block, published: list[PublishedRow]) -> Table:
     """The main average under every evaluator side by side, and what the paper prints."""
-    heads = [*_NAMES, *section.evaluators, *(["published"] if published else []), "vs first", *_TERMS]
+    videos = _lacking(block.rows)
+    heads = [*_NAMES, *videos, *section.evaluators, *(["published"] if published else []), "vs first", *_TERMS]
     lines = []
     for row in block.rows:
-        cells = [*_names(row)]
+        cells = [*_names(row), *_covered(row, videos)]
         cells += [_score(row.average(evaluator, section.span)) for evaluator in section.evaluators]
         if published:
             cells.append(_printed_average(row, published, section.span))
@@ -249,18 +251,19 @@ def _overview(section: Section, block: Block, published: list[PublishedRow]) -> 
 
 
 def _scores(section: Section, rows: Sequence[Row], evaluator: str, first: Row | None = None) -> Table:
-    videos, instances = section.counts[evaluator]
-    heads = [*_NAMES, *(f"{tiou:g}" for tiou in section.tious), *section.spans]
+    count, instances = section.counts[evaluator]
+    videos = _lacking(rows)
+    heads = [*_NAMES, *videos, *(f"{tiou:g}" for tiou in section.tious), *section.spans]
     heads += [*(["vs first"] if first else []), *_TERMS]
     lines = []
     for row in rows:
-        cells = [*_names(row), *map(_score, row.per_tiou(evaluator))]
+        cells = [*_names(row), *_covered(row, videos), *map(_score, row.per_tiou(evaluator))]
         cells += [_score(row.average(evaluator, span)) for span in section.spans]
         if first is not None:
             cells.append(_versus(row, first, section, evaluator))
         cells += _terms(row)
         lines.append(_line(row, cells))
-    caption = f"mAP by {evaluator}: {videos} videos, {instances} instances"
+    caption = f"mAP by {evaluator}: {count} videos, {instances} instances"
     return Table(tuple(heads), tuple(lines), evaluator, caption)
 
 
@@ -292,6 +295,15 @@ def _names(row: Row) -> list[Cell]:
         Cell(name, row.name.lower()),
         Cell(str(len(row.records)), len(row.records)),
     ]
+
+
+def _lacking(rows: Sequence[Row]) -> list[str]:
+    """The column of videos used, where a row left some out or does not say."""
+    return ["videos"] if any(row.videos for row in rows) else []
+
+
+def _covered(row: Row, column: list[str]) -> list[Cell]:
+    return [Cell(row.videos or "all") for _ in column]
 
 
 def _terms(row: Row) -> list[Cell]:

@@ -3,8 +3,8 @@
 A record that breaks a rule is refused (`check_record`). Some things are no fault of the record and only keep it out of
 the ranking (`unranked_reason`): a checkpoint picked on the test set, code that nobody else can check out, weights of
 which nobody knows how long they were trained, videos that were left out, and a record of an older schema. Such rows
-stay visible, shaded, with the reason beside them. That the numbers follow from the stored detections is no rule of this file: `rescore` tries it, and
-a row for which that was not done is not ranked either.
+stay visible, shaded, with the reason beside them. That the numbers follow from the stored detections is no rule of this
+file: `rescore` tries it, and a row for which that was not done is not ranked either.
 
 Schema 3, key by key:
 

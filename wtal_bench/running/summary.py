@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from wtal_bench import text
+from wtal_bench.data.detection_notes import score_notes
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
-from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.leaderboard.validate import HONEST
-from wtal_bench.protocols import OWN, get_protocol
+from wtal_bench.protocols import get_protocol, is_own
 from wtal_bench.running.run import Result
 from wtal_bench.text import percent, signed
 
@@ -18,18 +18,18 @@ def summary(result: Result) -> str:
     """Text for a person: mAP per tIoU in percent, record, detections, published value, and any alarm."""
     record = result.record
     scored = record["metrics"]["variants"]
-    own = record["protocol"]["name"].startswith(OWN)
+    own = is_own(record["protocol"]["name"])
     lines = ["", *(_scores(record) if scored else ["the test videos have no annotated instance: nothing to score"])]
-    if scored and not own:
-        lines += _alarms(record)
+    lines += [f"warning: {note.text}" for note in score_notes(record["metrics"])]
     places = {
         "record": result.record_path,
         "detections": result.record_path.parent / record["detections"]["file"],
         "picture": result.work_dir / "example.png",
     }
     lines += [f"{name:11} {path}" for name, path in places.items() if path.is_file()]
-    if not own:
-        lines.append(f"file it     wtal-bench leaderboard add {result.record_path}")
+    if scored:
+        board = " --folder my_leaderboard" if own else ""
+        lines.append(f"file it     wtal-bench leaderboard add {result.record_path}{board}")
     return "\n".join(lines)
 
 
@@ -77,25 +77,13 @@ def table(metrics: dict[str, Any], printed: tuple[str, dict[str, str]] | None = 
     return "\n".join(["mAP (%) at tIoU", *text.table(["", *columns], body)])
 
 
-def _alarms(record: dict[str, Any]) -> list[str]:
-    metrics = record["metrics"]
-    main = metrics["variants"][metrics["main"]]
-    average = main["averages"][max(main["averages"], key=span_order)]
-    if metrics.get("classification_mAP", 0) > 0.7 and (average or 0) < 0.02:
-        return [
-            "warning: videos are classified well and localised hardly at all. Usual causes: thresholds that do not fit "
-            "the curve, a wrong fps or stride in the manifest, or training that ended too early or collapsed."
-        ]
-    return []
-
-
 def published_beside(record: dict[str, Any]) -> tuple[str, dict[str, str]] | None:
     """The evaluator a method's published values were made with, and those values as printed, by column of the table.
 
     None for a variant, generated data, or a method whose paper prints no number on these data.
     """
     name = record["protocol"]["name"]
-    if name.startswith(OWN) or record["variant"] or get_protocol(name).synthetic:
+    if is_own(name) or record["variant"] or get_protocol(name).synthetic:
         return None
     metrics, file = record["metrics"], published_file(find_folder())
     row = published_for(read_published(file), record["method"], get_protocol(name).dataset) if file.is_file() else None
