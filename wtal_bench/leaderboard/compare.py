@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.detection_notes import refusal
 from wtal_bench.data.note import Note
 from wtal_bench.data.notes import as_recorded
 from wtal_bench.errors import RecordError, did_you_mean, listing
@@ -59,6 +60,7 @@ class Compared:
         notes: what a reader must know of the sides.
         data: what is to be said of their data: of A, of B, and of every run of it (`data.notes`).
         shared: the difference on the videos both sides have, where one lacks some.
+        unscored: why nothing of A, or of B, counts; there is no verdict then.
     """
 
     sides: tuple[tuple[Run, ...], tuple[Run, ...]]
@@ -70,6 +72,7 @@ class Compared:
     notes: tuple[str, ...] = ()
     data: tuple[tuple[list[Note], ...], ...] = ()
     shared: Shared | None = None
+    unscored: tuple[str, ...] = ()
 
 
 def find_side(words: Sequence[str], folder: str | None = None) -> tuple[Run, ...]:
@@ -217,7 +220,16 @@ def compare(
     first, second = ([video_influence(result) for result in side] for side in results)
     moved = {video: _mean(first, video) - _mean(second, video) for video in first[0]}
     both = (tuple(sides[0]), tuple(sides[1]))
-    return Compared(both, protocol.name, name, results, difference, moved, tuple(_notes(both)), data, shared)
+    unscored = tuple(_unscored(files, protocol, truth))
+    return Compared(both, protocol.name, name, results, difference, moved, tuple(_notes(both)), data, shared, unscored)
+
+
+def _unscored(files: Sequence[Sequence[DetectionFile]], protocol: Protocol, truth: Annotations) -> Iterator[str]:
+    """Sides of which no row counts: names that fit nothing, not a bad method."""
+    for letter, side in zip("AB", files):
+        reasons = [refusal(file, truth, protocol.subset) for file in side]
+        if all(reasons):
+            yield f"of {letter} nothing counts: {reasons[0].partition(':')[0]}"
 
 
 def _mean(influences: Sequence[dict[str, float]], video: str) -> float:
@@ -310,6 +322,7 @@ def as_json(compared: Compared) -> dict[str, Any]:
             letter: [as_recorded(notes) for notes in side] for letter, side in zip("ab", compared.data, strict=False)
         },
         "shared": _shared(compared.shared),
+        "unscored": list(compared.unscored),
     }
 
 

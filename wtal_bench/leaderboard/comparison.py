@@ -47,6 +47,8 @@ def report(compared: Compared, protocol: Protocol, top: int = 10) -> str:
 def _verdict(compared: Compared, name: str) -> list[str]:
     """The verdict; of sides that have not the same videos, on those that both have."""
     shared = compared.shared
+    if compared.unscored:
+        return [f"No verdict: {'; '.join(compared.unscored)} (see the notes above)."]
     if shared is None:
         return [verdict(compared.difference, name)]
     whole = compared.difference.averages[name].difference

@@ -43,7 +43,7 @@ def coverage_cell(record: Mapping[str, Any], split: str) -> str:
     return "?" if block is None else f"{block['used'] + block['held_out']}/{block['annotated']}"
 
 
-def coverage_text(record: Mapping[str, Any]) -> str:
+def coverage_summary(record: Mapping[str, Any]) -> str:
     """`train 100/200, test 212/212` of a record that left videos out, or does not say; empty where none was."""
     if not incomplete_reason(record):
         return ""

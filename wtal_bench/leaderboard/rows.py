@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.leaderboard.columns import shown
+from wtal_bench.leaderboard.coverage import coverage_summary
 from wtal_bench.leaderboard.identity import digest
 from wtal_bench.leaderboard.record import StoredRecord
 from wtal_bench.leaderboard.validate import SOURCES
@@ -107,7 +108,7 @@ class Row:
     @property
     def videos(self) -> str:
         """Videos used of those annotated, "train 100/200, test 212/212"; empty where all were, as in a ranked row."""
-        return coverage_text(self.records[0])
+        return coverage_summary(self.records[0])
 
     @property
     def key(self) -> str:
@@ -322,7 +323,7 @@ def _row_key(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """What seeds of one row share; an external record is a row by itself."""
     names = tuple(record[key] for key in ("method", "variant", "supervision", "selection", "config_hash"))
     alone = record["id"] if record["source"] == "external" else digest(record["components"])
-    return (record["unranked"], *names, coverage_text(record), alone)
+    return (record["unranked"], *names, coverage_summary(record), alone)
 
 
 def span_order(span: str) -> tuple[float, float]:
