@@ -21,6 +21,7 @@ from wtal_bench.evaluation import (
 )
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.record import StoredRecord, load_record, read_record
+from wtal_bench.leaderboard.rescore import Truth
 from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.protocols import Protocol, get_protocol
 from wtal_bench.text import percent, signed, table
@@ -98,12 +99,12 @@ def refuse_other_annotations(sides: Sequence[Side], truth: Annotations) -> None:
     Raises:
         RecordError: the text names both.
     """
-    for side in sides:
-        wanted = side.stored.record["annotations"]["sha256"] if side.stored else truth.sha256
-        if wanted != truth.sha256:
+    for side in (side for side in sides if side.stored):
+        why = Truth(truth, get_protocol(side.stored.record["protocol"]["name"])).refuses(side.stored.record)
+        if why:
             raise RecordError(
-                f"{side.name} was scored on annotations {wanted[:12]}, here is {truth.sha256[:12]} ({truth.path}). "
-                "Give the right file with --annotations, or compare the detection files themselves."
+                f"{side.name} was {why}. Give the right file with --annotations, or compare the detection files "
+                "themselves."
             )
 
 

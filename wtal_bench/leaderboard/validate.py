@@ -162,7 +162,7 @@ def filing_problems(record: Mapping[str, Any]) -> list[str]:
         return [
             f"real features in {protocol.name}, which is scored on generated videos; state features.synthetic = true"
         ]
-    if record["schema"] == OLD_SCHEMA:
+    if record.get("schema") == OLD_SCHEMA:
         return []
     return [
         f"its annotations of subset {name!r} are not those of {protocol.name}: numbers on other videos or instances "
