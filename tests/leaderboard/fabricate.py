@@ -29,8 +29,20 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 def harness(**changes: Any) -> dict[str, Any]:
     """The harness's own distribution, from a clean checkout."""
-    row = {"name": "wtal-bench", "version": "0.1.0", "plugins": ["core", "ecm"], "commit": COMMIT, "dirty": False}
+    row = {"name": "wtal-bench", "version": "0.1.0", "plugins": ["core"], "commit": COMMIT, "dirty": False}
     return {**row, "sources": None, **changes}
+
+
+def suppliers(components: list[dict[str, str]], **changes: Any) -> list[dict[str, Any]]:
+    """The harness, and a distribution for every plugin; `changes` are the harness's."""
+    plugins = {part["plugin"]: part["version"] for part in components}
+    rows = [harness(name=f"wtal-{name}", version=version, plugins=[name]) for name, version in plugins.items()]
+    return [harness(**changes), *rows]
+
+
+ECM = {"kind": "head", "name": "ecm.Post", "plugin": "ecm", "version": "0.1.0"}
+UNCLEAN = suppliers([ECM], dirty=True)
+"""Distributions of a run made with uncommitted changes."""
 
 
 def settings(record: dict[str, Any]) -> dict[str, Any]:
@@ -116,8 +128,7 @@ class World:
             "protocol": {"name": self.protocol.name, "hash": self.protocol.hash},
             "method": "ecm",
             "supervision": "weak",
-            "components": [{"kind": "head", "name": "ecm.Post", "plugin": "ecm", "version": "0.1.0"}],
-            "distributions": [harness()],
+            "components": [ECM],
             "config": {"model": {"width": 8}},
             "features": {"manifest_hash": sha("i3d"), "extractor": "I3D", "synthetic": self.protocol.synthetic},
             "annotations": {
@@ -140,6 +151,16 @@ class World:
             "data": self.data(held_out=int(changes.get("selection") == "val_holdout")),
             **changes,
         }
+        if record["source"] == "external":
+            return {
+                **record,
+                "config": {},
+                "components": [],
+                "distributions": [],
+                "seed": None,
+                "trained": None,
+            }, videos
+        record.setdefault("distributions", suppliers(record["components"]))
         record["config"] = {**settings(record), **record["config"]}
         return record, videos
 

@@ -145,9 +145,9 @@ def test_two_protocols_or_other_annotations_cannot_be_compared(world, synthetic,
     real, made = world.write(tmp_path / "a"), synthetic.write(tmp_path / "b")
     assert run(world, real, made) == 2
     assert "two protocols" in capsys.readouterr().err
-    other = world.write(tmp_path / "c", annotations={"sha256": sha("x")})
+    other = world.write(tmp_path / "c", annotations={"sha256": sha("x"), "splits": {"test": sha("y")}})
     assert run(world, real, other) == 2
-    assert "was scored on annotations" in capsys.readouterr().err
+    assert "was scored on other annotations" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["compare", "leaderboard"])

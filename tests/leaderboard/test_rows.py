@@ -6,10 +6,11 @@ import statistics
 
 import pytest
 
-from tests.leaderboard.fabricate import sha
+from tests.leaderboard.fabricate import UNCLEAN, sha
 from wtal_bench.leaderboard.identity import record_folder
 from wtal_bench.leaderboard.published import Cell, PublishedRow
 from wtal_bench.leaderboard.record import load_records, write_record
+from wtal_bench.leaderboard.rescore import rescored
 from wtal_bench.leaderboard.rows import build_sections, compare_rows, span_order
 from wtal_bench.leaderboard.tables import build_document
 from wtal_bench.protocols import PROTOCOLS
@@ -19,7 +20,7 @@ MAIN, SPAN = "thumos_seconds_212", "0.1:0.7"
 
 
 def sections(root):
-    return build_sections(load_records(root))
+    return build_sections(rescored(load_records(root)))
 
 
 def test_seeds_become_one_row_with_mean_and_sample_deviation(world, board):
@@ -51,7 +52,7 @@ def test_other_settings_and_other_plugin_versions_are_other_rows(world, board):
 def test_a_checkpoint_picked_on_the_test_set_never_ranks_above_an_honest_one(world, board):
     world.file(board, seed=0, noise=3.0, method="honest")
     world.file(board, seed=1, noise=0.1, method="lucky", selection="best_on_test")
-    world.file(board, seed=2, noise=0.1, method="unclean", git={"commit": "0123456", "dirty": True})
+    world.file(board, seed=2, noise=0.1, method="unclean", distributions=UNCLEAN)
     world.file(board, seed=3, noise=2.0, method="held out", selection="val_holdout")
     rows = sections(board)[0].blocks[0].rows
     best = {row.method: row.average(MAIN, SPAN).mean for row in rows}
@@ -62,25 +63,26 @@ def test_a_checkpoint_picked_on_the_test_set_never_ranks_above_an_honest_one(wor
 
 def test_an_unclean_seed_does_not_enter_the_mean_of_the_clean_ones(world, board):
     world.file(board, seed=0)
-    world.file(board, seed=1, git={"commit": "0123456", "dirty": True})
+    world.file(board, seed=1, distributions=UNCLEAN)
     assert [row.seeds for row in sections(board)[0].blocks[0].rows] == [(0,), (1,)]
 
 
 def test_equal_scores_share_a_rank(world, board):
     world.file(board, method="a")
     record, videos = world.record(method="b")
-    softer = {name: Detections(d.start, d.end, d.label, d.score / 2) for name, d in videos.items()}
-    write_record(record_folder(board, record), record, softer, world.protocol.classes)
+    wider = {name: Detections(d.start, d.end + 0.002, d.label, d.score) for name, d in videos.items()}
+    record["metrics"] = world.protocol.score(wider, world.annotations)
+    write_record(record_folder(board, record), record, wider, world.protocol.classes)
     rows = sections(board)[0].blocks[0].rows
     assert [(row.method, row.rank) for row in rows] == [("a", 1), ("b", 1)]
 
 
-def test_other_features_or_annotations_are_another_block(world, board, tmp_path):
+def test_other_features_are_another_block_and_another_file_of_the_same_annotations_is_none(world, board, tmp_path):
     world.file(board, seed=0)
     world.file(board, seed=1, features={"manifest_hash": sha("tsn"), "extractor": "TSN", "synthetic": False})
-    world.file(board, seed=2, annotations={"sha256": sha("edited")})
+    world.file(board, seed=2, annotations={**world.record()[0]["annotations"], "sha256": sha("spaced otherwise")})
     blocks = sections(board)[0].blocks
-    assert [len(block.rows) for block in blocks] == [1, 1, 1]
+    assert sorted(len(block.rows[0].records) for block in blocks) == [1, 2]
     assert {row.rank for block in blocks for row in block.rows} == {1}
 
 
@@ -90,8 +92,6 @@ def test_external_rows_stand_apart(world, board):
         board,
         seed=1,
         source="external",
-        components=[],
-        config={},
         features={"manifest_hash": None, "extractor": "", "synthetic": False},
     )
     (section,) = sections(board)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.leaderboard.fabricate import sha
+from tests.leaderboard.fabricate import ECM, UNCLEAN, sha, suppliers
 from wtal_bench.errors import RecordError
 from wtal_bench.leaderboard.filing import file_measured
 from wtal_bench.leaderboard.record import load_record, load_records, write_record
@@ -40,7 +40,7 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 MAIN = "metrics/variants/thumos_seconds_212"
 
 BROKEN = {
-    "schema of the future": (change("schema", 3), "schema is 3"),
+    "schema of the future": (change("schema", 4), "schema is 4"),
     "schema of the past": (change("schema", 1), "schema is 1"),
     "missing key": (change("seed", ...), "seed is missing"),
     "unknown key": (change("selektion", "last"), "Did you mean 'selection'"),
@@ -66,8 +66,12 @@ BROKEN = {
     "no seed": (change("seed", None), "seed is null"),
     "no components": (change("components", []), "components is empty"),
     "component without version": (change("components/0/version", ...), "components\\[0\\]"),
-    "commit": (change("git/commit", "HEAD"), "git.commit is 'HEAD'"),
-    "dirty unsaid": (change("git/dirty", "no"), "git.dirty is 'no'"),
+    "commit": (change("distributions/0/commit", "HEAD"), "distributions\\[0\\].commit is 'HEAD'"),
+    "dirty unsaid": (change("distributions/0/dirty", "no"), "dirty is 'no'"),
+    "neither commit nor sources": (change("distributions/1/commit", None), "neither a commit nor a SHA-256"),
+    "no harness": (change("distributions/0", ...), "wtal-bench itself is missing"),
+    "a plugin nobody supplied": (change("distributions/1", ...), "which no distribution supplies"),
+    "a component left unsaid": (change("config/model/head", {"type": "x.Head"}), "config.model uses x.Head"),
     "NaN": (change(f"{MAIN}/mAP/0", float("nan")), "mAP\\[0\\] is nan"),
     "infinity in cost": (change("cost/train_seconds", float("inf")), "cost.train_seconds is inf"),
     "percent for a fraction": (change(f"{MAIN}/mAP/0", 42.0), "not percent"),
@@ -87,7 +91,8 @@ BROKEN = {
     "other main evaluator": (change("metrics/main", "wtalc"), "leads with 'thumos_seconds_212'"),
     "unknown metric": (change("metrics/accuracy", 0.9), "metrics holds accuracy"),
     "classification mAP": (change("metrics/classification_mAP", 96.0), "null or within 0..1"),
-    "bootstrap of another length": (change("bootstrap/resamples", 7), "`resamples` values"),
+    "bootstrap of another length": (change("bootstrap/values/wtalc/0", ...), "`resamples` values"),
+    "fewer replicates": (change("bootstrap/resamples", 7), "bootstrap.resamples is 7; a filed record has 1000"),
     "bootstrap of another evaluator": (change("bootstrap/draw/wtalc", ...), "draw and values for each"),
     "edited identity": (change("seed", 7), "the record was edited"),
 }
@@ -174,8 +179,9 @@ def test_the_same_detections_under_two_names_are_refused(world, tmp_path):
         ({}, ""),
         ({"selection": "val_holdout"}, ""),
         ({"selection": "best_on_test"}, "picked on the test set"),
-        ({"git": {"commit": "0123456", "dirty": True}}, "uncommitted changes"),
-        ({"git": {"commit": None, "dirty": None}}, "unknown commit"),
+        ({"distributions": UNCLEAN}, "wtal-bench: uncommitted changes"),
+        ({"distributions": suppliers([ECM], commit=None, sources="0" * 64)}, "wtal-bench: code of no known commit"),
+        ({"trained": None}, "weights of unknown training"),
     ],
 )
 def test_what_is_valid_but_not_ranked_says_why(world, tmp_path, changes, reason):

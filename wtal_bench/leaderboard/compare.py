@@ -27,6 +27,7 @@ from wtal_bench.evaluation import (
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.own import own_annotations
 from wtal_bench.leaderboard.record import StoredRecord, load_record, read_record
+from wtal_bench.leaderboard.rescore import Truth
 from wtal_bench.leaderboard.side_notes import Shared, on_shared_videos, side_notes
 from wtal_bench.protocols import OWN, Protocol, is_own, open_protocol, recorded_protocol
 
@@ -180,12 +181,12 @@ def refuse_other_annotations(runs: Sequence[Run], truth: Annotations) -> None:
     Raises:
         RecordError: the text names both.
     """
-    for run in runs:
-        wanted = run.stored.record["annotations"]["sha256"] if run.stored else truth.sha256
-        if wanted != truth.sha256:
+    for run in (run for run in runs if run.stored):
+        why = Truth(truth, recorded_protocol(run.stored.record["protocol"])).refuses(run.stored.record)
+        if why:
             raise RecordError(
-                f"{run.name} was scored on annotations {wanted[:12]}, here is {truth.sha256[:12]} ({truth.path}). "
-                "Give the right file with --annotations, or compare the detection files themselves."
+                f"{run.name} was {why}. Give the right file with --annotations, or compare the detection files "
+                "themselves."
             )
 
 

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wtal_bench.leaderboard.identity import annotation_key
+
 Placed = tuple[str, Mapping[str, Any]]
 """Where a record lies, and the record."""
 
@@ -82,6 +84,6 @@ def _fingerprints(record: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         prints["the same detections file"] = (*block, found["sha256"])
     if record["source"] == "measured":
         run = ("method", "variant", "config_hash", "seed", "selection")
-        data = (record["features"]["manifest_hash"], record["annotations"]["sha256"])
+        data = (record["features"]["manifest_hash"], annotation_key(record))
         prints["the same config and seed"] = (*block, *data, *(record[key] for key in run))
     return prints

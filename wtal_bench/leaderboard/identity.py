@@ -70,6 +70,12 @@ def hash_rows(videos: Mapping[str, Detections], classes: Sequence[str]) -> str:
     return content.hexdigest()
 
 
+def annotation_key(record: Mapping[str, Any]) -> str:
+    """What a record was trained and scored on, whatever file said it: records of equal ones may be compared."""
+    splits = record["annotations"].get("splits")
+    return digest(splits) if splits else record["annotations"]["sha256"]
+
+
 def slug(text: str) -> str:
     """Turn a name into lower-case letters, digits, `_`, `.` and `-` that any file system can hold."""
     return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-._")[:60] or "unnamed"

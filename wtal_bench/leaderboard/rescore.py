@@ -12,7 +12,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from wtal_bench.evaluation import (
     Beside,
     DetectionTable,
     EvaluationResult,
+    Resample,
     bootstrap_map,
     read_detections,
     resample_videos,
@@ -185,10 +186,15 @@ def bootstrap_block(protocol: Protocol, results: Mapping[str, EvaluationResult])
     columns = [protocol.tious.index(tiou) for tiou in protocol.averages[span]]
     draw, values = {}, {}
     for name, result in results.items():
-        resample = resample_videos(result.matches.videos[: result.matches.evaluated], RESAMPLES)
+        resample = _draw(tuple(result.matches.videos[: result.matches.evaluated]))
         draw[name] = resample.draw
         values[name] = [round(value, 6) for value in bootstrap_map(result, resample)[:, columns].mean(axis=1).tolist()]
     return {"resamples": RESAMPLES, "draw": draw, "values": values}
+
+
+@lru_cache(maxsize=8)
+def _draw(videos: tuple[str, ...]) -> Resample:
+    return resample_videos(videos, RESAMPLES)
 
 
 def rescored(

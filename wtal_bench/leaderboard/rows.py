@@ -17,7 +17,7 @@ import numpy as np
 
 from wtal_bench.leaderboard.columns import shown
 from wtal_bench.leaderboard.coverage import coverage_summary
-from wtal_bench.leaderboard.identity import digest
+from wtal_bench.leaderboard.identity import annotation_key, digest
 from wtal_bench.leaderboard.record import StoredRecord
 from wtal_bench.leaderboard.validate import SOURCES
 from wtal_bench.protocols import is_own
@@ -316,7 +316,7 @@ def _protocol_key(record: Mapping[str, Any]) -> tuple[str, str]:
 
 def _block_key(record: Mapping[str, Any]) -> tuple[str, str]:
     features = record["features"]["manifest_hash"] if record["source"] == "measured" else ""
-    return features, record["annotations"]["sha256"]
+    return features, annotation_key(record)
 
 
 def _row_key(record: Mapping[str, Any]) -> tuple[Any, ...]:
