@@ -26,13 +26,10 @@ from wtal_bench.evaluation import (
 )
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.own import own_annotations
-from wtal_bench.leaderboard.record import StoredRecord, load_record, read_record
+from wtal_bench.leaderboard.record import StoredRecord, load_record, newest_record, read_record
 from wtal_bench.leaderboard.rescore import Truth
 from wtal_bench.leaderboard.side_notes import Shared, on_shared_videos, side_notes
 from wtal_bench.protocols import OWN, Protocol, is_own, open_protocol, recorded_protocol
-
-RUNS = ("record/*.json", "seed*/record/*.json")
-"""Where a run's folder, and one that holds a run a seed, keep their records."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +128,11 @@ def _from_file(path: Path) -> Run:
 
 
 def _in_folder(path: Path) -> list[Run]:
-    found = [sorted(path.glob(pattern)) for pattern in RUNS]
-    records = next((files for files in found if files), [])
+    runs = [run for run in (path, *sorted(path.glob("seed*"))) if run.is_dir()]
+    records = [record for run in runs if (record := newest_record(run)) is not None]
     if not records:
         raise RecordError(
-            f"{path} holds no finished run: no record lies in {listing(str(path / pattern) for pattern in RUNS)}. Name "
+            f"{path} holds no finished run: no record lies in {path / 'record'} or {path / 'seed*' / 'record'}. Name "
             "the --work-dir of a `train`, or a record."
         )
     return sorted(map(_from_file, records), key=lambda run: (run.seed is not None, run.seed, run.name))

@@ -7,7 +7,7 @@ knows their segments, unless the run scores the test videos while it trains.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from wtal_bench.running.metrics import ProtocolMetric, TagMetric
 from wtal_bench.running.model_checks import probe
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
 from wtal_bench.running.provenance import config_hash
+from wtal_bench.running.resuming import distinct, machine
 from wtal_bench.running.schedule import LearningRate
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.visualizers import build_backends
@@ -103,6 +104,8 @@ def build_training(
     work_dir: str | Path,
     *,
     checkpoint: Path | None = None,
+    made_from: Mapping[str, str] | None = None,
+    machines: Sequence[Mapping[str, Any]] = (),
     out: Callable[[str], None] = print,
 ) -> Training:
     """Assemble a training run.
@@ -113,6 +116,8 @@ def build_training(
         model: from `check_model(config)`; with the weights training starts from.
         work_dir: the run's folder.
         checkpoint: resume from here.
+        made_from: of `resuming.made_from`, for the checkpoints.
+        machines: those it was trained on before.
         out: writes progress lines.
 
     Raises:
@@ -135,6 +140,9 @@ def build_training(
         raise ConfigError(
             f"{config.path}: train.drop_last leaves no batch: {plan.items} items, batch_size {t.batch_size}."
         )
+    about = _about(config, opened, coverage)
+    about |= {"made_from": dict(made_from or {}), "machines": distinct(machines, machine(device))}
+    about |= {"steps_per_epoch": len(plan)}
     runner = HarnessRunner(
         device=device,
         checkpoint=checkpoint,
@@ -165,7 +173,7 @@ def build_training(
             StepSeed(seed, rank),
             LearningRate(t),
             FiniteLoss(),
-            _checkpoints(Path(work_dir), selecting, config, _about(config, opened, coverage)),
+            _checkpoints(Path(work_dir), selecting, config, about),
             Progress(config.runtime.log_interval, out),
             *([EMAHook(momentum=t.ema)] if t.ema is not None else []),
             *hooks,
