@@ -36,8 +36,7 @@ def duration_notes(videos: Iterable[VideoAnnotation]) -> list[Note]:
     duration = np.array([video.duration for video in timed])
     past = last > duration * 1.02 + 1
     if past.mean() > 0.5:
-        lengths = [video.segments[-1].end - video.segments[-1].start for video in timed]
-        own = np.isclose(duration, lengths, rtol=0.01, atol=0.02).mean() > 0.5
+        own = np.mean([_is_a_segments(video) for video in timed]) > 0.5
         cause = (
             "`duration` holds the length of a segment, and must hold that of the whole video in seconds"
             if own
@@ -61,6 +60,12 @@ def duration_notes(videos: Iterable[VideoAnnotation]) -> list[Note]:
             )
         ]
     return []
+
+
+def _is_a_segments(video: VideoAnnotation) -> bool:
+    """Whether the duration is the length of one of the video's segments."""
+    lengths = [segment.end - segment.start for segment in video.segments]
+    return bool(np.isclose(video.duration, lengths, rtol=0.01, atol=0.02).any())
 
 
 def name_notes(oddities: Iterable[Oddity]) -> list[Note]:

@@ -97,7 +97,7 @@ def _spans(metas: Sequence[VideoMeta], features: Mapping[str, Any], wrong: bool,
         of = " of the manifest" if "name" in features else ", or the duration given,"
         cause = f"the fps or stride{of} is wrong"
         if wrong:
-            cause = "but the segments lie past the end of the videos, so it is the annotated durations that are wrong"
+            cause = "the segments too lie past the end of the videos, so it is the annotated durations that are wrong"
         notes.append(
             Note(
                 "rate",
