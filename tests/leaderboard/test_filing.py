@@ -129,7 +129,7 @@ def test_an_external_row_is_scored_here(world, board, submission):
     assert path.parent.name == "p-mil-base"
     assert stored.record["metrics"] == world.protocol.score(world.detections(7), world.annotations)
     assert stored.record["source"] == "external"
-    assert any("not comparable" in note for note in notes)  # six videos are not the frozen test set
+    assert any("not comparable" in note.text for note in notes)  # six videos are not the frozen test set
     assert [item.state for item in verify(board / "records", [world.path])] == ["same"]
     with pytest.raises(RecordError, match="repeats"):
         file_external(board / "records", submission, world.protocol, {**TERMS, "method": "copy"}, world.path)
