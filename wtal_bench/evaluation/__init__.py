@@ -13,7 +13,16 @@ from wtal_bench.evaluation.bootstrap import (
 )
 from wtal_bench.evaluation.classification import classification_ap, classification_map, exact_match_accuracy
 from wtal_bench.evaluation.detection_files import DetectionFile, read_detections, write_detections
-from wtal_bench.evaluation.difference import BootstrapDifference, Interval, bootstrap_difference
+from wtal_bench.evaluation.difference import (
+    BootstrapDifference,
+    Interval,
+    Sample,
+    bootstrap_difference,
+    draw_runs,
+    interval,
+    run_name,
+    t_over_z,
+)
 from wtal_bench.evaluation.error_analysis import (
     COUNTS_ACTIVITYNET,
     COUNTS_THUMOS,
@@ -52,6 +61,7 @@ __all__ = [
     "Preset",
     "Resample",
     "Rules",
+    "Sample",
     "TableError",
     "ToldSnippets",
     "bootstrap_ap",
@@ -60,18 +70,22 @@ __all__ = [
     "classification_ap",
     "classification_map",
     "detection_kinds",
+    "draw_runs",
     "error_analysis",
     "evaluate",
     "exact_match_accuracy",
     "frame_accuracy",
     "frame_counts",
     "get_preset",
+    "interval",
     "match",
     "read_detections",
     "resample_videos",
+    "run_name",
     "sensitivity",
     "snippet_labels",
     "summarize",
+    "t_over_z",
     "told_classes",
     "video_influence",
     "write_detections",

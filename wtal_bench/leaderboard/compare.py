@@ -128,7 +128,7 @@ def _from_file(path: Path) -> Run:
 
 
 def _in_folder(path: Path) -> list[Run]:
-    runs = [run for run in (path, *sorted(path.glob("seed*"))) if run.is_dir()]
+    runs = [path] if newest_record(path) else [run for run in sorted(path.glob("seed*")) if run.is_dir()]
     records = [record for run in runs if (record := newest_record(run)) is not None]
     if not records:
         raise RecordError(
