@@ -98,7 +98,9 @@ def data_notes(
     notes += length_notes(metas, features, durations or {}, durations_wrong=wrong, examples=examples)
     notes += resolution_notes(metas, sampled or {}, examples)
     if detections is not None and annotations is not None and rule is not None:
-        notes += detection_notes(detections, annotations, rule.subset, tuple(exclude))
+        told = any(split.missing for split in coverage)  # of a file's videos, with their instances
+        found = detection_notes(detections, annotations, rule.subset, tuple(exclude))
+        notes += [note for note in found if not (told and note.code == "coverage")]
     notes += score_notes(metrics)
     return [
         Note(SUMMARY, _summary(rule, annotations, coverage, features, metas, detections, len(notes)), "fact"),

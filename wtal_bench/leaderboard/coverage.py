@@ -151,7 +151,8 @@ def _between(record: Mapping[str, Any], splits: Mapping[str, Any]) -> Iterator[s
     if (record["selection"] == "val_holdout") != bool(held) and TRAIN in splits:
         yield f"selection is {record['selection']!r}, but {held} training videos were held out"
     seen: dict[str, str] = {}
-    for name, split in splits.items():
+    for name in (name for name in SPLITS if name in splits):
+        split = splits[name]
         both = next((video for video in split["ids"] if seen.setdefault(video, name) != name), None)
         if both is not None:
             yield f"data.splits: video {both!r} is in {seen[both]} and in {name}"
