@@ -366,12 +366,21 @@ def open_protocol(name: str, path: str | Path | None = None) -> tuple[Protocol, 
         raise DataError(
             f"--protocol {name}: the annotation file of your own data says what is scored; name it with --annotations."
         )
-    path = Path(path).expanduser()
-    annotations = Annotations.load(find_annotations(OWN, folder=path) if path.is_dir() else path)
+    annotations = read_annotations(path)
     protocol = own_protocol(annotations)
     if name not in (OWN, protocol.name):
         raise DataError(f"{annotations.path} makes protocol {protocol.name}, asked for was {name}: other annotations.")
     return protocol, annotations
+
+
+def read_annotations(path: str | Path) -> Annotations:
+    """Read an annotation file, or the one of the usual name in a folder.
+
+    Raises:
+        DataError: there is none, or it is not readable.
+    """
+    path = Path(path).expanduser()
+    return Annotations.load(find_annotations(path.name, folder=path) if path.is_dir() else path)
 
 
 def locate_annotations(protocol: Protocol, path: str | Path | None = None) -> Path | Annotations:

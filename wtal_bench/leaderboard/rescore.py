@@ -39,7 +39,7 @@ from wtal_bench.leaderboard.own import own_annotations
 from wtal_bench.leaderboard.record import SHOWN, StoredRecord
 from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.leaderboard.validate import OLD_SCHEMA
-from wtal_bench.protocols import Protocol, load_annotations, own_protocol, recorded_protocol
+from wtal_bench.protocols import Protocol, load_annotations, own_protocol, read_annotations, recorded_protocol
 from wtal_bench.structures import Detections
 
 _LOG = logging.getLogger("wtal_bench")
@@ -105,7 +105,7 @@ FindTruth = Callable[[StoredRecord], "Truth | str"]
 
 def finder(annotations: Iterable[str | Path] = ()) -> FindTruth:
     """Look up what records are scored on: a file among those given that fits, else what their protocol finds."""
-    given = [Annotations.load(path) for path in annotations]
+    given = [read_annotations(path) for path in annotations]
 
     known: dict[tuple[str, Path], tuple[Truth | str, ...]] = {}
 

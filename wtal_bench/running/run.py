@@ -36,7 +36,7 @@ from wtal_bench.running.provenance import component_list, environment, recorded_
 from wtal_bench.running.resuming import Earlier, check_resumable, made_from
 from wtal_bench.running.runner import Testing, Training, build_testing, build_training
 from wtal_bench.running.settings import RunConfig
-from wtal_bench.running.workdir import WorkDir
+from wtal_bench.running.workdir import CONFIG, WorkDir
 from wtal_bench.text import percent
 
 
@@ -248,6 +248,8 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
     }
     record = describe(testing, cost, parent_record(checkpoint.parent), meta, data_block(coverage, notes, testing))
     path = keep(testing, record, work_dir / "record")
+    if not (work_dir / CONFIG).exists():  # by which others find the data again
+        write_json(work_dir / CONFIG, config.resolved())
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir)
 
 
