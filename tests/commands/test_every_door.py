@@ -51,7 +51,7 @@ def lab(tmp_path_factory) -> Path:
     do("import-annotations", table(folder), "data/annotations.json", "--version", "Mine 1")
     do("import-features", "arrays", "--out", "data/features", "--annotations", "data/annotations.json",
        "--extractor", "toy", "--fps", 25, "--stride", 16, "--streams", "rgb=4", "flow=4")  # fmt: skip
-    config = tiny_config(Path("data"), epochs=3)
+    config = tiny_config(Path("data"), epochs=1)
     config["data"]["protocol"] = "own"
     (folder / "my.json").write_text(json.dumps(config))
     for seed in (0, 1):
@@ -59,10 +59,9 @@ def lab(tmp_path_factory) -> Path:
     do("test", "my.json", "runs/seed0/last.pth", "--work-dir", "tested")
     clips = [f"arrays/clip_{number}.npy" for number in range(10, 15)]
     do("infer", "my.json", "runs/seed0/last.pth", *clips, "--fps", 25, "--stride", 16, "--out", "found.json.gz")
-    (folder / "rows.yaml").write_text(
-        "base: my.json\nmethod: ecm\nrows:\n- name: plain\n- name: faster\n  options: {train.lr: 0.01}\n"
-    )
-    do("sweep", "rows.yaml", "--work-dir", "sweeps", "--metric", "average")
+    rows = "rows:\n- name: plain\n- name: faster\n  options: {train.lr: 0.01}\n"
+    (folder / "rows.yaml").write_text(f"base: my.json\nmethod: ecm\n{rows}")
+    do("sweep", "rows.yaml", "--work-dir", "sweeps", "--metric", "average", "--rows", "plain")
     do("leaderboard", "add", *(record(run) for run in ("runs/seed0", "runs/seed1")), "--folder", "board")
     do("evaluate", "found.json.gz", "--protocol", "own", "--annotations", "data", "--errors", "--json", "scores.json")
     patch.undo()
