@@ -296,6 +296,9 @@ OWN = "own"
 """What a config, or `--protocol`, calls the protocol of a data set of one's own."""
 
 
+_OWN_NAME = rf"{OWN}/([a-z0-9.-]{{1,40}}-)?[0-9a-f]{{12}}"
+
+
 def own_protocol(annotations: Annotations) -> Protocol:
     """The protocol of a data set of one's own: its classes, train and test subsets, tIoU 0.1 to 0.7.
 
@@ -335,7 +338,7 @@ def recorded_protocol(block: Mapping[str, Any]) -> Protocol:
         return get_protocol(name)
     classes = block.get("classes")
     named = isinstance(classes, list) and all(isinstance(label, str) for label in classes)
-    if not (named and classes and len(set(classes)) == len(classes)) or name == OWN:
+    if not (named and classes and len(set(classes)) == len(classes)) or not re.fullmatch(_OWN_NAME, name):
         raise WtalError(
             f"{name} is a data set of one's own: protocol.name must say which, and protocol.classes list its class "
             "names. Write the record again with `wtal-bench train` or `test`."

@@ -25,19 +25,18 @@ def feature_facts(store: FeatureStore) -> dict[str, Any]:
 
     Returns:
         {"name", "extractor", "fps" (None: per video), "stride" (None: resized), "window", "width", "streams" (names in
-        column order), "snippets_a_second" (the median of the videos)}.
+        column order), "snippets_a_second" (the median of the videos; None: resized)}.
     """
-    manifest = store.manifest
-    rates = [1 / store.meta(row).snippet_seconds for row in range(len(store))]
+    manifest, stride = store.manifest, store.manifest["stride"]
     return {
         "name": store.name,
         "extractor": manifest["extractor"],
         "fps": manifest.get("fps"),
-        "stride": manifest["stride"],
+        "stride": stride,
         "window": manifest.get("window"),
         "width": store.width,
         "streams": list(store.streams),
-        "snippets_a_second": float(np.median(rates)),
+        "snippets_a_second": None if stride is None else float(np.median(store.rates)) / stride,
     }
 
 

@@ -218,6 +218,11 @@ class FeatureStore:
             stride = (frames or duration * fps) / length
         return VideoMeta(self.ids[row], duration, fps, stride, length, num_frames=frames)
 
+    @property
+    def rates(self) -> np.ndarray:
+        """[N] float64 frames a second of every video."""
+        return np.asarray(self._index["fps"], dtype=np.float64)
+
     @functools.cached_property
     def bank(self) -> torch.Tensor:
         """[rows,D] tensor over the flat array: the map itself, RAM, or a copy on the resident device."""

@@ -15,6 +15,7 @@ from typing import Any
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.coverage import TEST, TRAIN, VALIDATION, ids_hash
 from wtal_bench.errors import did_you_mean, listing
+from wtal_bench.evaluation import PRESETS
 
 SPLITS = (TRAIN, VALIDATION, TEST)
 COUNTS = ("annotated", "with_features", "used", "held_out", "instances", "instances_lost")
@@ -115,6 +116,8 @@ def _split(name: str, split: Any) -> Iterator[str]:
         yield f"{where}.{key} is no key of it.{did_you_mean(key, known)}"
     if not isinstance(split.get("subset"), str):
         yield f"{where}.subset is {split.get('subset')!r}; needed: the annotations' name of it"
+    if "preset" in split and split["preset"] not in [*PRESETS]:
+        yield f"{where}.preset is {split['preset']!r:.60}; needed: the name of an evaluator: {listing(PRESETS)}"
     counts = [key for key in COUNTS if not _is_count(split.get(key))]
     lists = [key for key in LISTS if not _is_ids(split.get(key))]
     yield from (f"{where}.{key} is {split.get(key)!r:.60}; needed: a whole number" for key in counts)

@@ -266,6 +266,9 @@ def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
     except WtalError as error:
         yield f"protocol.name: {error}"
         return
+    sha256 = record["annotations"].get("sha256")
+    if protocol.own and not (isinstance(sha256, str) and protocol.name.endswith(sha256[:12])):
+        yield f"protocol.name is {protocol.name}, made of other annotations than annotations.sha256 names"
     if record["protocol"].get("hash") != protocol.hash:
         yield (
             f"protocol.hash is {short(record['protocol'].get('hash'))}, {protocol.name} has {protocol.hash!r}: the "

@@ -277,6 +277,9 @@ def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = prin
             load_weights(model, *weights, strict=False)
     testing = build_testing(config, opened, model)
     training = build_training(config, opened, model, work_dir, out=out)
+    coverage = [*training.coverage, opened.test_coverage(testing.videos)]
+    for line in printed(opened.notes(coverage, (training.videos, testing.videos))):
+        out(line)
     model.train()
     losses = model.train_step(_two_videos(training), training.runner.optim_wrapper)
     model.eval()
