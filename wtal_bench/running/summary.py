@@ -31,6 +31,7 @@ def summary(result: Result) -> str:
         "picture": result.work_dir / "example.png",
     }
     lines += [f"{name:11} {path}" for name, path in places.items() if path.is_file()]
+    lines.append(f"a page      wtal-bench report {result.work_dir}")
     if scored:
         board = " --folder my_leaderboard" if own else ""
         lines.append(f"file it     wtal-bench leaderboard add {result.record_path}{board}")
