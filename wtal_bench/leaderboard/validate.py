@@ -255,8 +255,11 @@ def _hashes(record: Mapping[str, Any]) -> Iterator[str]:
 def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
     from wtal_bench.protocols import get_protocol
 
+    if not isinstance(record["protocol"].get("name"), str):
+        yield f"protocol.name is {short(record['protocol'].get('name'))}; needed: a protocol, such as 'thumos14/v1'"
+        return
     try:
-        protocol = get_protocol(record["protocol"].get("name"))
+        protocol = get_protocol(record["protocol"]["name"])
     except WtalError as error:
         yield f"protocol.name: {error}"
         return
@@ -267,5 +270,6 @@ def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
             "version of wtal-bench that wrote it."
         )
     yield from metric_problems(record["metrics"], protocol, record["detections"].get("count"))
-    if "bootstrap" in record:
-        yield from bootstrap_problems(record["bootstrap"], record["metrics"].get("variants") or ())
+    variants = record["metrics"].get("variants")
+    if "bootstrap" in record and isinstance(variants, Mapping):
+        yield from bootstrap_problems(record["bootstrap"], variants)
