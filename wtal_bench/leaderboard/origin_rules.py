@@ -79,7 +79,7 @@ def code_problems(record: Mapping[str, Any]) -> Iterator[str]:
         elif part["kind"] not in KINDS:
             yield f"components[{index}].kind is {short(part['kind'])}; needed: one of {listing(KINDS, 8)}"
         elif part["plugin"] != (part["name"].partition(".")[0] if "." in part["name"] else CORE):
-            yield f"components[{index}] is {short(part['name'])} of {short(part['plugin'])}; its name says another plugin"
+            yield f"components[{index}].plugin is {short(part['plugin'])}; {short(part['name'])} says another"
     broken = list(_distributions(record["distributions"]))
     yield from broken
     if sound and not broken:
