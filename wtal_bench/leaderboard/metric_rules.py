@@ -55,7 +55,7 @@ def metric_problems(metrics: Mapping[str, Any], protocol: Protocol, found: Any) 
 
 def bootstrap_problems(block: Mapping[str, Any], variants: Iterable[str]) -> Iterator[str]:
     """Check the stored replicates: one column an evaluator, of one length."""
-    if block.get("resamples") != RESAMPLES or isinstance(block["resamples"], bool):
+    if block.get("resamples") != RESAMPLES or not isinstance(block["resamples"], int):
         yield f"bootstrap.resamples is {short(block.get('resamples'))}; a filed record has {RESAMPLES}: file it again"
         return
     draw, values = block.get("draw"), block.get("values")

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from wtal_bench.errors import listing
-from wtal_bench.leaderboard.plain import is_commit, is_count, is_sha256, short
+from wtal_bench.leaderboard.plain import is_commit, is_count, is_sha256, is_version, short
 from wtal_bench.protocols import OWN, is_own
 
 HARNESS, CORE = "wtal-bench", "core"
@@ -24,6 +24,9 @@ BEGAN = datetime(2026, 11, 21, tzinfo=timezone.utc)
 
 SKEW = timedelta(days=1)
 """How far the clock of the machine that made a record may be ahead."""
+
+KINDS = ("backbone", "head", "loss", "view", "postprocessor", "layout", "hook")
+"""What a component may be (`registry.KINDS`)."""
 
 SEEDS = 2**32
 """Seeds are below it, as `runtime.seed` is."""
@@ -74,6 +77,10 @@ def code_problems(record: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(part, Mapping) or any(not isinstance(part.get(key), str) for key in keys):
             yield f"components[{index}] is {short(part)}; needed: the texts {listing(keys)}"
             sound = False
+        elif part["kind"] not in KINDS:
+            yield f"components[{index}].kind is {short(part['kind'])}; needed: one of {listing(KINDS, 8)}"
+        elif part["plugin"] != (part["name"].partition(".")[0] if "." in part["name"] else CORE):
+            yield f"components[{index}].plugin is {short(part['plugin'])}; {short(part['name'])} says another"
     broken = list(_distributions(record["distributions"]))
     yield from broken
     if sound and not broken:
@@ -86,8 +93,10 @@ def _distributions(rows: list[Any]) -> Iterator[str]:
         if not isinstance(row, Mapping) or set(row) != {"name", "version", "plugins", "commit", "dirty", "sources"}:
             yield f"{where} is {short(row)}; needed: name, version, plugins, commit, dirty, sources"
             continue
-        if any(not isinstance(row[key], str) or not row[key] for key in ("name", "version")):
-            yield f"{where} needs a name and a version; it has {short(row['name'])} and {short(row['version'])}"
+        if not isinstance(row["name"], str) or not re.fullmatch(r"\w[\w.-]*", row["name"]):
+            yield f"{where}.name is {short(row['name'])}; needed: the name of a distribution"
+        if not is_version(row["version"]):
+            yield f"{where}.version is {short(row['version'])}; needed: its version"
         plugins = row["plugins"]
         if not isinstance(plugins, list) or not all(isinstance(name, str) and name for name in plugins):
             yield f"{where}.plugins is {short(plugins)}; needed: the names of the plugins it supplied"
@@ -105,8 +114,9 @@ def _suppliers(record: Mapping[str, Any]) -> Iterator[str]:
     """Every component must be named by the config, and its plugin by the distribution that supplied it."""
     rows = record["distributions"]
     names = [row["name"] for row in rows]
-    if HARNESS not in names:
-        yield f"distributions names {listing(names)}; {HARNESS} itself is missing"
+    own = next((row for row in rows if row["name"] == HARNESS), None)
+    if own is None or CORE not in own["plugins"]:
+        yield f"distributions names {listing(names)}; {HARNESS} itself is missing, with plugin {CORE!r}"
     plugins = [(plugin, row["version"]) for row in rows for plugin in row["plugins"]]
     if len({plugin for plugin, _ in plugins}) != len(plugins) or len(set(names)) != len(names):
         yield "distributions names a distribution or a plugin twice; every plugin comes from one"
@@ -154,6 +164,8 @@ def config_problems(record: Mapping[str, Any]) -> Iterator[str]:
     for key, value in says.items():
         if value != mine[key]:
             yield f"{key} is {short(mine[key])}, its own config says {short(value)}: one of the two was edited"
+    if not isinstance(config.get("model"), Mapping) or not config["model"]:
+        yield f"config.model is {short(config.get('model'))}; needed: the model's settings"
     for key in ("seed", "profile"):
         if key in config and config[key] != record.get(key):
             yield f"{key} is {short(record.get(key))}, its own config says {short(config[key])}"
@@ -180,19 +192,22 @@ def data_problems(record: Mapping[str, Any]) -> Iterator[str]:
         yield "features.synthetic is missing; needed: true for generated features, false for real ones"
     if not measured and features.get("manifest_hash") is not None:
         yield "features.manifest_hash is given; nothing is known of the features of an external row: null"
-    if not isinstance(features.get("extractor", ""), str):
-        yield f"features.extractor is {short(features['extractor'])}; needed: text"
+    if not isinstance(features.get("extractor"), str):
+        yield f"features.extractor is {short(features.get('extractor'))}; needed: text"
     if not measured:
         return
     environment = record["environment"]
     if not is_count(environment.get("threads"), 1):
         yield f"environment.threads is {short(environment.get('threads'))}; needed: torch's threads, 1 or more"
     packages = environment.get("packages")
-    if not isinstance(packages, Mapping) or not all(isinstance(packages.get(name), str) for name in ("torch", "numpy")):
+    sound = isinstance(packages, Mapping) and {"torch", "numpy"} <= set(packages)
+    if not sound or not all(map(is_version, packages.values())):
         yield f"environment.packages is {short(packages)}; needed: name -> version, torch and numpy among them"
     for key in ("wtal_bench", "python"):
-        if not isinstance(environment.get(key), str):
+        if not is_version(environment.get(key)):
             yield f"environment.{key} is {short(environment.get(key))}; needed: its version"
+    if not isinstance(environment.get("device"), str) or not environment["device"]:
+        yield f"environment.device is {short(environment.get('device'))}; needed: what it ran on"
     parent = record["parent"]
     if parent is not None and not re.fullmatch(r"[\w.+-]{1,200}", parent):
         yield f"parent is {short(parent)}; needed: the id of a record, or null"

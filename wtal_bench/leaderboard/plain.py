@@ -53,6 +53,11 @@ def is_commit(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{7,64}", value) is not None
 
 
+def is_version(value: Any) -> bool:
+    """Whether it reads like the version of a package."""
+    return isinstance(value, str) and re.fullmatch(r"\d[\w.+!-]{0,60}|unknown", value) is not None
+
+
 def is_share(value: Any) -> bool:
     """Whether it is a fraction in 0..1, or null."""
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1)

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
@@ -127,24 +127,24 @@ def _recover(root: Path) -> None:
             os.replace(path, path.with_name(path.name.removeprefix(REPLACED)))
     named = [(path.parent, staged) for path in others if path.is_dir() for staged in path.glob("*.json")]
     loose = [(folder, name) for folder, path in named if (name := _detections_of(path))]
-    for path in others:
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     _remove(done)
     _drop(loose)
+    for path in others:  # last: they say what else is to be done
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def _remove(hidden: Iterable[Path]) -> None:
+def _remove(hidden: Collection[Path]) -> None:
     """Remove replaced records, and their detections unless another record keeps them (equal ones share a file)."""
-    loose = [(path.parent, name) for path in hidden if (name := _detections_of(path))]
-    for path in hidden:
+    _drop([(path.parent, name) for path in hidden if (name := _detections_of(path))], hidden)
+    for path in hidden:  # last: while they lie there, what they leave behind is known
         path.unlink(missing_ok=True)
-    _drop(loose)
 
 
-def _drop(loose: Iterable[tuple[Path, str]]) -> None:
-    """Remove stored detections, (folder, name), that no record of their folder names."""
+def _drop(loose: Iterable[tuple[Path, str]], going: Collection[Path] = ()) -> None:
+    """Remove stored detections, (folder, name), that no record of their folder names but those that are `going`."""
     for folder, name in loose:
-        kept = {_detections_of(path) for path in folder.iterdir() if path.suffix == ".json"}  # hidden ones too
+        records = (path for path in folder.iterdir() if path.suffix == ".json" and path not in going)
+        kept = set(map(_detections_of, records))
         if name not in kept and not (folder / name).is_symlink():
             (folder / name).unlink(missing_ok=True)
 

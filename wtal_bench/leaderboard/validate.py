@@ -261,6 +261,9 @@ def _hashes(record: Mapping[str, Any]) -> Iterator[str]:
 def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
     from wtal_bench.protocols import recorded_protocol
 
+    if not isinstance(record["protocol"].get("name"), str):
+        yield f"protocol.name is {short(record['protocol'].get('name'))}; needed: a protocol, such as 'thumos14/v1'"
+        return
     try:
         protocol = recorded_protocol(record["protocol"])
     except WtalError as error:
@@ -276,5 +279,6 @@ def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
             "version of wtal-bench that wrote it."
         )
     yield from metric_problems(record["metrics"], protocol, record["detections"].get("count"))
-    if "bootstrap" in record:
-        yield from bootstrap_problems(record["bootstrap"], record["metrics"].get("variants") or ())
+    variants = record["metrics"].get("variants")
+    if "bootstrap" in record and isinstance(variants, Mapping):
+        yield from bootstrap_problems(record["bootstrap"], variants)
