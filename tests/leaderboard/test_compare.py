@@ -116,7 +116,7 @@ def test_seeds_that_differ_take_a_verdict_back_that_one_seed_gave(world, tmp_pat
     assert run(world, "--a", *good, "--b", *bad) == 0
     assert "not distinguishable: A - B = " in capsys.readouterr().out
     assert run(world, "--a", *good, "--b", bad[0]) == 0
-    assert "B is one run, whose spread is not covered" in capsys.readouterr().out
+    assert "the runs of A; B is one run, so on its side videos only." in capsys.readouterr().out
 
 
 def test_a_run_counts_once_and_other_settings_are_no_seeds(world, tmp_path, capsys):
@@ -129,6 +129,14 @@ def test_a_run_counts_once_and_other_settings_are_no_seeds(world, tmp_path, caps
     said = capsys.readouterr().out
     assert "note: the runs of A differ in their config_hash: they are not one experiment repeated" in said
     assert "note: seed 1 stands twice in B" in said
+
+
+def test_copies_of_a_run_under_other_names_are_noticed(world, tmp_path, capsys):
+    paths = [tmp_path / f"{name}.json.gz" for name in "abc"]
+    for path, seed in zip(paths, (0, 0, 1)):
+        write_detections(path, world.detections(seed), world.protocol.classes, path.name)
+    assert run(world, "--a", *paths, "--b", paths[0], "--protocol", "thumos14/v1") == 0
+    assert "note: a.json.gz, b.json.gz of A score the same in every class" in capsys.readouterr().out
 
 
 def test_what_is_no_pair_of_sides_is_refused_with_what_to_write(world, tmp_path, capsys):
