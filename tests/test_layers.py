@@ -46,7 +46,9 @@ MAY_IMPORT = {
     "modeling": COMPONENTS,
     "testing": COMPONENTS | {"modeling", "data", "running"},
     "protocols": VOCABULARY | {"data", "evaluation", "plugins"},
-    "report": VOCABULARY | {"evaluation", "protocols", "leaderboard", "data.annotations", "data.locate"},
+    "report": VOCABULARY
+    | {"evaluation", "protocols", "leaderboard"}
+    | {f"data.{name}" for name in ("annotations", "coverage", "locate", "note")},
     "leaderboard": VOCABULARY
     | {"evaluation", "protocols"}
     | {f"data.{name}" for name in ("annotations", "coverage", "detection_notes", "note", "notes", "progress")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,17 @@ def test_compare_reads_every_result_and_finds_its_annotations(name, capsys):
     assert "A  data: 5 test videos with 5 instances" in said
 
 
+@pytest.mark.parametrize("name", RESULTS)
+def test_report_shows_every_result(name, tmp_path, capsys):
+    path = RESULTS[name]()
+    if name == "the folder of several seeds":
+        path = path / "seed0"
+    assert main(["report", str(path), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "own/mine-1-" in page
+    assert "train 10/10, test 5/5" in page
+
+
 @pytest.mark.parametrize("name", FOUND)
 def test_compare_reads_every_detection_file(name):
     words = ["compare", str(FOUND[name]()), str(detections("runs/seed1")), "--resamples", "50"]
@@ -212,6 +224,7 @@ def test_a_record_of_ones_own_carries_its_protocol():
     protocol = own_protocol(Annotations.load("data/annotations.json"))
     assert is_own(stored["protocol"]["name"])
     assert recorded_protocol(stored["protocol"]).hash == stored["protocol"]["hash"] == protocol.hash
+    assert pickle.loads(pickle.dumps(protocol)) == protocol  # loader workers receive it
     edited = {**stored["protocol"], "classes": stored["protocol"]["classes"][::-1]}
     assert recorded_protocol(edited).hash != protocol.hash
 

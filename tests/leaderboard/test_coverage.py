@@ -98,13 +98,20 @@ FALSE = {
     "other test videos": ("test", lambda world: other(world), "data.splits.test.ids are not the videos of its"),
     "fewer training videos": ("train", lambda world: shrunk(world), "train names other videos than subset 'train'"),
     "more instances": ("train", lambda world: counted(world), "train.instances is 40, the annotations have 4"),
+    "videos to learn from called bare": ("train", lambda world: barer(world), "train.bare names videos with tags to"),
+    "videos to score called bare": ("test", lambda world: emptier(world), "test.bare names videos with annotated"),
 }
 
 
 @pytest.mark.parametrize("name", FALSE)
 def test_a_section_that_is_not_of_the_annotations_is_refused_when_scored_again(world, board, tmp_path, name):
     split, spoil, complaint = FALSE[name]
-    run = world.write(tmp_path, data={"splits": world.data()["splits"] | {split: spoil(world)}, "notes": []})
+    splits = world.data()["splits"] | {split: spoil(world)}
+    found = {name: rows for name, rows in world.detections().items() if name not in splits["test"]["bare"]}
+    record, _ = world.record(
+        data={"splits": splits, "notes": []}, metrics=world.protocol.score(found, world.annotations)
+    )
+    run = write_record(tmp_path / "run", record, found, world.protocol.classes)
     with pytest.raises(RecordError, match=complaint):
         file_measured(board / "records", run, world.path)
 
@@ -131,8 +138,37 @@ def shrunk(world: World) -> dict[str, Any]:
     }
 
 
+def barer(world: World) -> dict[str, Any]:
+    """Half of the training videos passed off as having nothing to learn from."""
+    return {**shrunk(world), "bare": ["t2", "t3"]}
+
+
+def emptier(world: World) -> dict[str, Any]:
+    """Test videos left out and passed off as having nothing to score; the detections still name them."""
+    test = world.data()["splits"]["test"]
+    return {**test, "bare": ["v0"], "ids": test["ids"][1:], "ids_hash": ids_hash(test["ids"][1:]),
+            **dict.fromkeys(("used", "annotated", "with_features"), 5), "instances": 15}  # fmt: skip
+
+
 def counted(world: World) -> dict[str, Any]:
     return {**world.data()["splits"]["train"], "instances": 40}
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"missing": "skip"}, ""),
+        ({"missing": "refuse"}, "train.missing names videos, but its own config has data.missing='refuse'"),
+    ],
+)
+def test_a_config_that_refuses_videos_without_features_had_none(world, tmp_path, settings, complaint):
+    config = {"model": {"width": 8}, "data": {"protocol": "thumos14/v1", **settings}}
+    made = dict(config=config, data=world.data(trained=["t0", "t1"]))
+    if not complaint:
+        assert record_problems(load_record(world.write(tmp_path, **made)).record) == []
+    else:
+        with pytest.raises(RecordError, match=complaint):
+            world.write(tmp_path, **made)
 
 
 # ---- what is ranked ----

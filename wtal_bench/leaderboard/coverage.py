@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.annotations import SEGMENTS, Annotations
 from wtal_bench.data.coverage import TEST, TRAIN, VALIDATION, ids_hash
 from wtal_bench.errors import did_you_mean, listing
 from wtal_bench.evaluation import PRESETS
@@ -104,6 +104,10 @@ def annotation_problems(record: Mapping[str, Any], annotations: Annotations, vid
                 yield f"data.splits.{name}.{key} is {split[key]}, the annotations have {number}"
         if name == TEST and (full := [video for video in split["bare"] if annotations.videos[video].segments]):
             yield f"data.splits.test.bare names videos with annotated instances: {listing(full, 3)}"
+        tags = record["annotations"].get("tags", SEGMENTS)
+        known_tags = tags == SEGMENTS or tags in annotations.tag_lists
+        if name == TRAIN and known_tags and (full := [v for v in split["bare"] if annotations.tags(v, tags)]):
+            yield f"data.splits.train.bare names videos with tags to learn: {listing(full, 3)}"
 
 
 def _split(name: str, split: Any) -> Iterator[str]:
@@ -159,6 +163,12 @@ def _between(record: Mapping[str, Any], splits: Mapping[str, Any]) -> Iterator[s
         both = next((video for video in split["ids"] if seen.setdefault(video, name) != name), None)
         if both is not None:
             yield f"data.splits: video {both!r} is in {seen[both]} and in {name}"
+    config = record["config"].get("data")
+    config = config if isinstance(config, Mapping) else {}
+    for key, setting, none in (("missing", "missing", "refuse"), ("left_out", "only", None)):
+        away = [name for name, split in splits.items() if split[key]]
+        if record["source"] == "measured" and away and "missing" in config and config.get(setting, none) == none:
+            yield f"data.splits.{away[0]}.{key} names videos, but its own config has data.{setting}={none!r}"
     test = splits[TEST]
     if record["source"] == "measured" and record["detections"].get("videos") != test["used"]:
         yield f"data.splits.test.used is {test['used']}, detections.videos is {record['detections'].get('videos')}"

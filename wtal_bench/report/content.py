@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.coverage import TEST, TRAIN
 from wtal_bench.data.locate import ANNOTATIONS
+from wtal_bench.data.note import SUMMARY
 from wtal_bench.errors import DataError, listing
 from wtal_bench.evaluation import DetectionTable, EvaluationResult, GroundTruth, read_detections
 from wtal_bench.evaluation.error_analysis import (
@@ -25,9 +27,20 @@ from wtal_bench.evaluation.error_analysis import (
     LENGTHS_THUMOS,
     error_analysis,
 )
+from wtal_bench.leaderboard.coverage import coverage_cell
+from wtal_bench.leaderboard.own import own_annotations
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
 from wtal_bench.leaderboard.record import load_record, newest_record, read_record
-from wtal_bench.protocols import OWN, Protocol, get_protocol, load_annotations, own_protocol
+from wtal_bench.leaderboard.validate import harness_commit
+from wtal_bench.protocols import (
+    Protocol,
+    get_protocol,
+    is_own,
+    load_annotations,
+    own_protocol,
+    read_annotations,
+    recorded_protocol,
+)
 
 SHOWN = 60
 """Videos with a time line, where there are more: a third each of the worst, the best and those between."""
@@ -77,8 +90,7 @@ def gather(path: Path, annotations: Path | None = None) -> dict[str, Any]:
     """
     files = find_run(path)
     record = read_record(files.record)
-    own = str(record.get("protocol", {}).get("name", "")).startswith(OWN)
-    if not own:
+    if "schema" in record or not is_own(record.get("protocol", {}).get("name")):
         record = load_record(files.record).record
     protocol, truth_of = _protocol(record, files.record, annotations)
     found = read_detections(files.record.parent / record["detections"]["file"], protocol.classes)
@@ -112,8 +124,10 @@ def gather(path: Path, annotations: Path | None = None) -> dict[str, Any]:
 def _protocol(record: Mapping[str, Any], path: Path, given: Path | None) -> tuple[Protocol, Annotations]:
     name = record["protocol"]["name"]
     place = given or _place(record, path)
-    if name.startswith(OWN):
-        annotations = Annotations.load(place or Path(ANNOTATIONS))
+    if is_own(name):
+        if given is None and "classes" in record["protocol"]:
+            place = own_annotations(path.parent, recorded_protocol(record["protocol"]))
+        annotations = read_annotations(place or Path(ANNOTATIONS))
         protocol = own_protocol(annotations)
     else:
         protocol = get_protocol(name)
@@ -143,7 +157,7 @@ def _label(record: Mapping[str, Any], path: Path) -> str:
 
 
 def _facts(record: Mapping[str, Any], protocol: Protocol) -> dict[str, str]:
-    git = record.get("git") or {}
+    commit, dirty = harness_commit(record) if "schema" in record else ("", False)
     environment = record.get("environment") or {}
     facts = {
         "method": record["method"],
@@ -154,11 +168,13 @@ def _facts(record: Mapping[str, Any], protocol: Protocol) -> dict[str, str]:
         "features": str((record.get("features") or {}).get("extractor", "-")),
         "detections": str(record["detections"]["count"]),
         "trained": f"{(record.get('cost') or {}).get('train_seconds', 0):.0f} s on {environment.get('device', '-')}",
-        "code": f"{str(git.get('commit', '-'))[:12]}{' with changes' if git.get('dirty') else ''}",
+        "code": f"{commit[:12] or '-'}{' with changes' if dirty else ''}",
         "created": str(record.get("created", "-")),
         "record": str(record.get("id", "-")),
+        "videos": ", ".join(f"{split} {coverage_cell(record, split)}" for split in (TRAIN, TEST)),
     }
-    return facts
+    notes = [note["text"] for note in record.get("data", {}).get("notes", []) if note["code"] != SUMMARY]
+    return {**facts, **({"notes on its data": " ".join(notes)} if notes else {})}
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:
