@@ -78,7 +78,12 @@ def check_data(
     """
     report = DataReport()
     _describe(store, report)
-    if annotations is not None:
+    if annotations is None:
+        metas = [store.meta(row) for row in range(len(store))]
+        summary, *notes = data_notes(features=feature_facts(store), metas=metas, examples=examples)
+        report.facts.insert(0, summary.text)
+        report.notes += notes
+    else:
         _describe_annotations(annotations, report)
         report.notes += _presence(store, annotations, subsets, examples)
         report.notes += _data_notes(store, annotations, rule, subsets, examples, report)
@@ -155,7 +160,7 @@ def _data_notes(
     examples: int,
     report: DataReport,
 ) -> list[Note]:
-    """What every verb says of such data (`data.notes`); its summary is a fact."""
+    """What every verb says of such data (`data.notes`); its summary is the first fact."""
     there = [video for video in annotations.videos if video in store]
     summary, *notes = data_notes(
         rule,
@@ -166,7 +171,8 @@ def _data_notes(
         durations={video: store.meta(video).duration for video in there},
         examples=examples,
     )
-    report.facts.append(summary.text)
+    count = f"{len(there)} of {len(annotations.videos)} annotated videos have features"
+    report.facts.insert(0, f"data: {count}; {summary.text.removeprefix('data: ')}")
     return notes
 
 

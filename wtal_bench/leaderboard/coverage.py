@@ -58,11 +58,11 @@ def coverage_problems(record: Mapping[str, Any]) -> Iterator[str]:
         return
     data = record["data"]
     if extra := set(data) - {"splits", "notes"}:
-        yield f"data holds {listing(sorted(extra))}; known: splits, notes"
+        yield f"data holds {listing(sorted(map(str, extra)))}; known: splits, notes"
     yield from _notes(data.get("notes"))
     splits = data.get("splits")
     if not isinstance(splits, Mapping) or TEST not in splits or set(splits) - set(SPLITS):
-        given = sorted(splits) if isinstance(splits, Mapping) else splits
+        given = sorted(map(str, splits)) if isinstance(splits, Mapping) else splits
         yield f"data.splits has {given!r}; needed: {TEST}, and of {listing(SPLITS)} what the run had"
         return
     broken = [problem for name, split in splits.items() for problem in _split(name, split)]
@@ -116,7 +116,7 @@ def _split(name: str, split: Any) -> Iterator[str]:
         yield f"{where} is {split!r}; needed: {listing((*COUNTS, *LISTS))}"
         return
     known = {"subset", "ids_hash", "preset", *COUNTS, *LISTS}
-    for key in sorted(set(split) - known):
+    for key in sorted(map(str, set(split) - known)):
         yield f"{where}.{key} is no key of it.{did_you_mean(key, known)}"
     if not isinstance(split.get("subset"), str):
         yield f"{where}.subset is {split.get('subset')!r}; needed: the annotations' name of it"

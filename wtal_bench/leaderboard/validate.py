@@ -139,9 +139,9 @@ def record_problems(record: Mapping[str, Any]) -> list[str]:
     problems = list(plain_problems(record)) or list(_shape(record))
     if problems:
         return problems
-    rules = [_words, _hashes, _protocol]
+    rules = [_words, _hashes, _protocol, coverage_problems]
     if record["schema"] != OLD_SCHEMA:
-        rules += [created_problems, cost_problems, code_problems, config_problems, data_problems, coverage_problems]
+        rules += [created_problems, cost_problems, code_problems, config_problems, data_problems]
     for rule in rules:
         problems += rule(record)
     if not problems and record["id"] != (expected := record_id(record)):
