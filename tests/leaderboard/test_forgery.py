@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -315,82 +314,6 @@ def test_rows_that_differ_have_hashes_that_differ(synthetic):
     assert len({hash_rows(videos, classes), *hashes}) == 5
 
 
-@pytest.mark.parametrize(
-    ("name", "known"),
-    [
-        ("еcm", "ecm"),  # Cyrillic
-        ("ECM", "ecm"),
-        ("e-c-m", "ecm"),
-        ("ｅｃｍ", "ecm"),  # full width
-        ("écm", "ecm"),
-        ("ftc1", "ftcl"),
-        ("FTCI", "ftcl"),
-        ("c0la", "cola"),
-        ("rτcl", "rtcl"),  # Greek
-    ],
-)
-def test_names_that_look_like_a_filed_one_are_flagged(synthetic, board, tmp_path, name, known):
-    synthetic.file(board / "records", method=known)
-    other = synthetic.write(tmp_path / "run", seed=1, method=name)
-    with pytest.raises(WtalError, match="looks like"):
-        file_measured(board / "records", other)
-    synthetic.file(board / "records", seed=1, method=name)
-    with pytest.raises(WtalError, match="looks like"):
-        load_records(board / "records")
-
-
-@pytest.mark.parametrize(("one", "other"), [("um", "bm"), ("topk1.0", "topk10"), ("stpn", "stan"), ("cw", "cw+ftcl")])
-def test_names_that_differ_are_left_alone(synthetic, board, one, other):
-    synthetic.file(board / "records", variant=one)
-    synthetic.file(board / "records", seed=1, variant=other)
-    assert len(load_records(board / "records")) == 2
-
-
-def test_links_are_refused_and_reported(synthetic, board, tmp_path, capsys):
-    root = board / "records"
-    path = synthetic.file(root)
-    stored = path.parent / read_record(path)["detections"]["file"]
-    elsewhere = stored.rename(tmp_path / "elsewhere.json.gz")
-    stored.symlink_to(elsewhere)
-    with pytest.raises(WtalError, match="are a link"):
-        load_records(root)
-    stored.unlink()
-    elsewhere.rename(stored)
-    record = path.rename(tmp_path / path.name)
-    path.symlink_to(record)
-    with pytest.raises(WtalError, match="it is a link"):
-        load_records(root)
-    path.unlink()
-    record.rename(path)
-    shutil.copytree(path.parent, tmp_path / "folder")
-    (root / "more").symlink_to(tmp_path / "folder", target_is_directory=True)
-    build(board)
-    assert main(["leaderboard", "--check", "--folder", str(board)]) == 1
-    assert "is a link to a folder" in capsys.readouterr().err
-
-
-def test_a_name_that_leads_out_of_the_folder_is_refused(synthetic, board):
-    path = synthetic.file(board / "records")
-    for name in ("../x.json.gz", "/etc/passwd", "..\\x.json.gz"):
-        rewritten(path, lambda record, name=name: record["detections"].update(file=name))
-        with pytest.raises(WtalError, match="must be a plain file name"):
-            load_records(board / "records")
-
-
-def test_files_of_no_record_are_reported(synthetic, board, capsys):
-    path = synthetic.file(board / "records")
-    build(board)
-    check = ["leaderboard", "--check", "--folder", str(board)]
-    assert main(check) == 0
-    for name, what in ((f"{'0' * 64}.json.gz", "detections of no filed record"), ("notes.txt", "no part of a record")):
-        (path.parent / name).write_text("x")
-        assert main(check) == 1
-        assert f"{path.parent / name} is {what}" in capsys.readouterr().err
-        (path.parent / name).unlink()
-    (board / "records" / ".gitkeep").touch()
-    assert main(check) == 0
-
-
 def test_a_record_of_the_old_schema_is_shown_and_never_ranked(synthetic, board):
     path = synthetic.file(board / "records", noise=0.1)
     synthetic.file(board / "records", noise=3.0, method="other")
@@ -495,75 +418,3 @@ def test_a_file_without_one_known_row_is_not_filed(synthetic, board, tmp_path, c
         assert main(["leaderboard", "add", str(path), *terms]) == 2
         assert "none of its rows is of a known class in a video" in capsys.readouterr().err
     assert list((board / "records").rglob("*.json*")) == []
-
-
-def killed_after(steps: int, work) -> bool:
-    """Do some work in a process that dies before its n-th change of the file system; say whether it died."""
-    child = os.fork()
-    if child == 0:
-        left = [steps]
-
-        def guard(change):
-            def guarded(*arguments, **options):
-                if left[0] == 0:
-                    os._exit(9)
-                left[0] -= 1
-                return change(*arguments, **options)
-
-            return guarded
-
-        for name in ("replace", "rename", "unlink", "remove", "rmdir", "link", "mkdir"):
-            setattr(os, name, guard(getattr(os, name)))
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_replacing_add_killed_at_any_moment_is_put_right_by_the_next_command(synthetic, board, tmp_path, capsys):
-    root = board / "records"
-    old, _ = file_measured(root, synthetic.write(tmp_path / "old"))
-    build(board)
-    record, _ = synthetic.record()
-    found = synthetic.detections(noise=2.0)
-    record["metrics"] = synthetic.protocol.score(found, synthetic.annotations)
-    new = write_record(tmp_path / "new", record, found, synthetic.protocol.classes)
-    kept = tmp_path / "kept"
-    shutil.copytree(root, kept)
-    states = set()
-    for steps in range(60):
-        shutil.rmtree(root)
-        shutil.copytree(kept, root)
-        died = killed_after(steps, lambda: file_measured(root, new, replace=True))
-        assert main(["leaderboard", "--check", "--folder", str(board)]) in (0, 1)
-        said = capsys.readouterr().err
-        assert "link" not in said
-        assert "no part of a record" not in said
-        assert "no filed record" not in said
-        (item,) = load_records(root)
-        states.add(item.path.name)
-        assert sorted(path.name for path in root.rglob("*") if path.is_file()) == sorted(
-            (item.path.name, item.detections_path.name)
-        )
-        for path in (new, tmp_path / "old" / old.name):
-            assert main(["leaderboard", "add", str(path), "--replace", "--folder", str(board), "--no-build"]) == 0
-        assert [item.path for item in load_records(root)] == [old]
-        if not died:
-            break
-    assert not died
-    assert states == {old.name, new.name}
-    assert steps > 5
-
-
-def test_a_hidden_record_somebody_put_there_takes_nothing_away(synthetic, board):
-    root = board / "records"
-    honest = synthetic.file(root)
-    hidden = honest.with_name(f".replaced-{honest.name}")
-    shutil.copy(honest, hidden)
-    before = honest.read_bytes()
-    assert main(["leaderboard", "build", "--folder", str(board)]) == 0
-    assert honest.read_bytes() == before
-    assert not hidden.exists()
-    assert len(load_records(root)) == 1

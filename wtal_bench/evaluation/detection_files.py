@@ -54,6 +54,9 @@ EXAMPLE = """\
 FORMAT = 2
 """Newest form of our layout. Files without snippets are written in form 1, which has no "format" key."""
 
+LARGEST = 1 << 30
+"""Bytes a compressed file may unpack to: three times ActivityNet with a thousand detections a video."""
+
 _GZIP = b"\x1f\x8b"
 
 
@@ -203,11 +206,14 @@ def _bytes(path: Path) -> bytes:
 def _parse(path: Path, raw: bytes) -> Any:
     if raw.startswith(_GZIP):
         try:
-            raw = gzip.decompress(raw)
+            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+                raw = stream.read(LARGEST + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(
                 f"{path} is a damaged gzip file ({error}); it may be cut off. Copy or write it again."
             ) from error
+        if len(raw) > LARGEST:
+            raise DataError(f"{path} unpacks to more than {LARGEST >> 20} MB, which no detections of a data set do.")
     elif path.suffix == ".gz":
         raise DataError(
             f"{path} is named .gz but does not begin like a gzip file: it is damaged, or plain JSON, which must be "
