@@ -146,7 +146,7 @@ def test_a_file_without_one_known_row_says_why(tmp_path):
     assert why({"videos": {"v": [ROW]}}) == ""
     assert why({"videos": {}}) == ""
     assert why({"videos": {"v": [{**ROW, "label": "diving"}]}}).startswith(
-        "none of its 1 rows is of a known class in a"
+        "none of its rows is of a known class in a video of subset 'test' (1 rows)"
     )
     assert "write 'v' for 'v.mp4'" in why({"videos": {"v.mp4": [ROW]}})
     assert "1 belong to subset 'train'" in why({"videos": {"t": [ROW]}})

@@ -247,5 +247,5 @@ def test_a_file_without_one_known_row_is_refused(world, board, tmp_path, spoil, 
     write_detections(tmp_path / "odd.json", found, classes, "x")
     words = ["leaderboard", "add", str(tmp_path / "odd.json"), "--protocol", "thumos14/v1", "--method", "x"]
     assert main([*words, "--folder", str(board)]) == 2
-    assert "none of its 30 rows is of a known class in a known video" in capsys.readouterr().err
+    assert "none of its rows is of a known class in a video of subset 'test' (30 rows)" in capsys.readouterr().err
     assert not list((board / "records").rglob("*.json*"))

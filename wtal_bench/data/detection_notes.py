@@ -72,7 +72,7 @@ def strangers(detections: DetectionsLike, annotations: Annotations, subset: str,
 
 
 def refusal(detections: DetectionsLike, annotations: Annotations, subset: str) -> str:
-    """Why a file cannot be filed at all: none of its rows is of a known class in a known video; else empty."""
+    """Why a file cannot be filed at all: none of its rows is of a known class in a video of the subset; else empty."""
     known = annotations.videos
     counted = sum(
         len(found) for name, found in detections.videos.items() if name in known and known[name].subset == subset
@@ -82,7 +82,8 @@ def refusal(detections: DetectionsLike, annotations: Annotations, subset: str) -
         return ""
     notes = [*_unknown_classes(detections), *_videos(detections, annotations, subset, ())]
     total = unknown + sum(map(len, detections.videos.values()))
-    return f"none of its {total} rows is of a known class in a known video: {' '.join(note.text for note in notes)}"
+    told = " ".join(note.text for note in notes)
+    return f"none of its rows is of a known class in a video of subset {subset!r} ({total} rows): {told}"
 
 
 def _unknown_classes(detections: DetectionsLike) -> list[Note]:
