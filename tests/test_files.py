@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from wtal_bench.data.synthetic.folders import locked
-from wtal_bench.errors import ConfigError
-from wtal_bench.files import JsonError, move_into_place, parse_json, sibling
+from wtal_bench.errors import ConfigError, DataError
+from wtal_bench.files import JsonError, move_into_place, parse_json, sibling, write_text
 from wtal_bench.running.workdir import LOCK, WorkDir
 
 # ---- JSON ----
@@ -167,3 +168,12 @@ def test_the_cache_waits_for_the_one_who_writes(tmp_path, holder):
     assert not leftover.exists()
     with locked(folder):
         assert (tmp_path / "synthetic" / ".tiny.lock").is_file()
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+def test_a_device_is_written_to_and_stays_one():
+    with pytest.raises(DataError, match="cannot write /dev/full: No space left"):
+        write_text("/dev/full", "text")
+    assert Path("/dev/full").is_char_device()
+    write_text("/dev/null", "text")
+    assert Path("/dev/null").is_char_device()

@@ -40,15 +40,17 @@ MAY_IMPORT = {
     "builtin": {"plugins"},
     "data": VOCABULARY,
     "decoding": VOCABULARY,
+    "extraction": VOCABULARY | {"data"},
     "evaluation": VOCABULARY,
     "modeling": COMPONENTS,
     "testing": COMPONENTS | {"modeling", "data", "running"},
     "protocols": VOCABULARY | {"data", "evaluation", "plugins"},
-    "report": VOCABULARY,
+    "report": VOCABULARY | {"evaluation", "protocols", "leaderboard", "data.annotations", "data.locate"},
     "leaderboard": VOCABULARY | {"evaluation", "protocols", "data.annotations", "data.progress"},
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard", "report"},
-    "commands": COMPONENTS | {"recipes", "data", "evaluation", "protocols", "leaderboard", "report", "running"},
+    "commands": COMPONENTS
+    | {"recipes", "data", "extraction", "evaluation", "protocols", "leaderboard", "report", "running"},
     "cli": {"errors"},
     "__main__": {"cli"},
 }
@@ -71,7 +73,7 @@ PLUGINS_MAY_IMPORT = {
 }
 TORCH_FREE = ("errors", "files", "text", "options", "overlay", "recipes", "structures", "interfaces", "registry")
 TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
-TORCH_FREE += ("data.annotations",)
+TORCH_FREE += ("data.annotations", "extraction.decode", "extraction.snippets")
 
 
 @functools.cache

@@ -68,6 +68,19 @@ def test_own_videos_from_tags_to_detections(tmp_path, monkeypatch):
     assert (tmp_path / "my_run" / "record" / "result.json").is_file()
 
 
+def test_videos_become_features_as_the_readme_says(tmp_path, monkeypatch):
+    videos = pytest.importorskip("tests.extraction.videos")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    videos.write_video(tmp_path / "videos" / "a.mp4", videos.greys(40))
+    _, extract = block('pip install "wtal-bench[video]"')
+    assert (
+        "wtal-bench[completion,pictures,report,video]" in (REPOSITORY / "pyproject.toml").read_text()
+    )  # the test extra brings it
+    run(extract)
+    assert (tmp_path / "my_data" / "features" / "features.npy").is_file()
+
+
 def test_evaluate_prints_the_four_averages_the_readme_quotes(capsys):
     line = block("python tools/evaluate.py")[0]
     file = shared_file("detections/thumos14_pmil_base_test.json.gz")

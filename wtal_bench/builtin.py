@@ -24,3 +24,5 @@ def wtal_register(registrar: Registrar) -> None:
     registrar.layout("npy", "wtal_bench.data.importers.layouts:NpyFolders")
     registrar.layout("npz", "wtal_bench.data.importers.layouts:NpzFolder")
     registrar.layout("wtalc", "wtal_bench.data.importers.layouts:WtalcRelease")
+    registrar.extractor("EfficientNetLite0", "wtal_bench.extraction.extractors:EfficientNetLite0")
+    registrar.extractor("VideoMAE", "wtal_bench.extraction.extractors:VideoMAE")

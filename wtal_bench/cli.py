@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
         "test",
         "infer",
         "picture",
+        "report",
         "sweep",
         "evaluate",
         "compare",
@@ -30,9 +31,11 @@ VERBS: dict[str, str] = {
         "list",
         "new-plugin",
         "check-data",
+        "extract",
         "import-features",
         "import-annotations",
         "make-synthetic",
+        "completion",
     )
 }
 """Verb -> module, in the order of `--help`."""

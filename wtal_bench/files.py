@@ -20,6 +20,8 @@ from wtal_bench.errors import DataError
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; on success it replaces `path`, on any error it vanishes.
 
+    A device or a pipe (/dev/stdout) is written to, never replaced.
+
     Args:
         path: the file to write; its folder is created.
         mode: "w" (utf-8 text, newline "\\n") or "wb".
@@ -29,10 +31,14 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     path = Path(path)
     temporary = None
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            with open(path, mode, **text) as stream:
+                yield stream
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
         with os.fdopen(handle, mode, **text) as stream:
             yield stream
             stream.flush()

@@ -38,6 +38,7 @@ __all__ = [
     "Batch",
     "Component",
     "Detections",
+    "Extractor",
     "FeatureSource",
     "Head",
     "Hook",
@@ -280,9 +281,10 @@ class PostProcessor(Component):
     """Called `postprocessor(outputs: VideoOutputs, meta: VideoMeta) -> Detections` for one video, in numpy.
 
     May have `video_scores(outputs) -> [C]`, the scores used for video-level classification mAP, and
-    `snippet_scores(outputs) -> [T,C]`, its curve at the snippets, used for frame accuracy. One that is no
-    `ThresholdDecoder` or `PooledDecoder` may say with `as_core_decoder() -> dict` which settings of those (with their
-    `type`) make its candidates, as nearly as they can, for ideas that fuse or label candidates in place of its NMS.
+    `snippet_scores(outputs) -> [T,C]`, its curve at the snippets, used for frame accuracy and drawn in pictures, with
+    the thresholds that `levels(curve) -> [H] or [C,H]` gives. One that is no `ThresholdDecoder` or `PooledDecoder` may
+    say with `as_core_decoder() -> dict` which settings of those (with their `type`) make its candidates, as nearly as
+    they can, for ideas that fuse or label candidates in place of its NMS.
     """
 
     def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:
@@ -300,6 +302,39 @@ class Layout:
     def __call__(self, sources: Sequence[str]) -> FeatureSource:
         """Find the videos in some files or folders; their features are read one by one, later."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it finds its videos")
+
+
+class Extractor:
+    """Pictures of a snippet -> its features. Called `extractor(frames [S,N,H,W,3] uint8) -> [S,D]` for S snippets.
+
+    The constructor's keyword arguments are options of `extract` (`--extractor-options key=value`). Several snippets
+    travel at once: each one's features must be those it has alone. Loading weights must run nothing a file holds.
+
+    Attributes:
+        window: frames a snippet spans.
+        offsets: the N of them that are looked at, ascending, each below `window`.
+        size: H and W of the pictures, RGB.
+        crop: share of the short side that the pictures keep; its middle is cut out.
+        width: D.
+        words: what it is, for the store's manifest.
+        weights: where they come from: {"name", "sha256", "license"}.
+    """
+
+    window: int
+    offsets: tuple[int, ...]
+    size: int
+    crop: float = 1.0
+    width: int
+    words: str
+    weights: Mapping[str, str] = MappingProxyType({})
+
+    def to(self, device: Any) -> Extractor:
+        """Move to a torch device; gives itself."""
+        return self
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Compute the features of S snippets."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it computes features")
 
 
 HOOK_POINTS: dict[str, str] = {

@@ -104,6 +104,10 @@ class Registrar:
         """Register a layout of feature files, for `import-features --format NAME`."""
         self._add("layout", name, target)
 
+    def extractor(self, name: str, target: str) -> None:
+        """Register what turns pictures of a video into features, for `extract --extractor NAME`."""
+        self._add("extractor", name, target)
+
     def protocol(self, name: str, target: str) -> None:
         """Register the protocol of a data set, "<plugin>/v1" or "<plugin>.<set>/v1", found at `target`.
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from wtal_bench.errors import ConfigError, PluginError, did_you_mean, listing
-from wtal_bench.interfaces import Backbone, ComponentInfo, Head, Hook, Layout, Loss, PostProcessor, View
+from wtal_bench.interfaces import Backbone, ComponentInfo, Extractor, Head, Hook, Layout, Loss, PostProcessor, View
 from wtal_bench.options import check_arguments
 
 KINDS: dict[str, type] = {
@@ -24,6 +24,7 @@ KINDS: dict[str, type] = {
     "view": View,
     "postprocessor": PostProcessor,
     "layout": Layout,
+    "extractor": Extractor,
     "hook": Hook,
 }
 """Kind -> the interface what is registered implements."""

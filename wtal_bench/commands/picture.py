@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.options import within
+from wtal_bench.report.figures import check_format
 from wtal_bench.text import table
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="change the run's settings, e.g. the decoder's",
     )
     parser.add_argument("--checkpoint", help="another checkpoint than the one the run chose")
-    parser.add_argument("--out", help="PNG to write (default: pictures/KIND.png in the run's folder)")
+    parser.add_argument("--out", help=".png, .pdf or .svg to write (default: pictures/KIND.png in the run's folder)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     within("--seed", args.seed, "[0, 4294967296)")
     if args.kind is None and not args.list:
         raise ConfigError(f"say with --kind what to draw: {listing(GENERIC)}, or what --list shows for {args.run}.")
+    if args.out is not None:
+        check_format(Path(args.out).suffix.lstrip("."), f"--out {args.out}")
     if args.kind == "tsne" and not args.list:
         from wtal_bench.report.embedding import refuse_without_scikit_learn
 
@@ -129,8 +132,8 @@ def _curves(look: Look, args: argparse.Namespace) -> Figure:
     from wtal_bench.report.curves import draw_curves
 
     (name,) = look.choose(1, args.video)
-    video, found = look.detections(name)
-    return draw_curves(video.outputs, video.meta, found, video.classes, video.truth)
+    video, found, view = look.detections(name)
+    return draw_curves(video.outputs, video.meta, found, video.classes, video.truth, view)
 
 
 def _offered(look: Look, args: argparse.Namespace) -> Figure:

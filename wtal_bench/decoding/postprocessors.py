@@ -224,6 +224,10 @@ class ThresholdDecoder(PostProcessor):
         curve = self.curve.evaluate(outputs, classes, video, self.precision)
         return curve[:, None] if curve.ndim == 1 else curve
 
+    def levels(self, curve: np.ndarray) -> np.ndarray:
+        """[H] thresholds, or [C,H] where they are relative to a curve [T,C]: for pictures."""
+        return self.thresholds.levels(curve)
+
     def kept_classes(self, scores: np.ndarray) -> np.ndarray:
         """Indices (ascending) of the classes that are decoded, for scores [C]."""
         limit = scores.dtype.type(self.class_threshold)

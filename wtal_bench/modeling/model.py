@@ -118,6 +118,17 @@ class Model(BaseModel):
         """Whether the decoder has one curve at the snippets."""
         return hasattr(self._decoder.component, "snippet_scores")
 
+    def decoder_view(self, outputs: VideoOutputs) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """What the decoder looks at in a video: its curve [T,C] at the snippets and its thresholds, if it has levels.
+
+        None for a decoder without one curve.
+        """
+        decoder = self._decoder.component
+        if not self.gives_snippet_scores:
+            return None
+        curve = decoder.snippet_scores(self._decoder.inputs(dict(outputs)))
+        return curve, decoder.levels(curve) if hasattr(decoder, "levels") else None
+
     # ---- test ----
 
     def predict(self, batch: Batch) -> list[Prediction]:

@@ -1,22 +1,45 @@
-"""A video's class curves and detections, drawn."""
+"""A video over time, drawn: attention, the decoder's curve with its thresholds, detections, annotated instances."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wtal_bench.interfaces import VideoOutputs
-from wtal_bench.report.figures import new_figure, save_figure
+from wtal_bench.report.figures import legible, new_figure, save_figure
 from wtal_bench.structures import Detections, VideoMeta
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROWS = 3
-"""Classes shown: those with the best detections."""
+ROWS = 4
+"""Classes shown: the annotated ones, then those with the best detections."""
+
+BARS = 25
+"""Detections shown of a class: the best."""
+
+LANES = 8
+"""Rows of bars a class may take; more overlap than that is said in words."""
+
+TRUTH = "#2a9d3a"
+
+
+@dataclass(frozen=True)
+class DecoderView:
+    """What a decoder looks at.
+
+    Attributes:
+        curve: [T,C] its curve at the snippets ([T,1]: one for all classes).
+        levels: [H] its thresholds, or [C,H] of every class.
+    """
+
+    curve: np.ndarray
+    levels: np.ndarray | None = None
 
 
 def draw_video(
@@ -26,9 +49,10 @@ def draw_video(
     detections: Detections,
     classes: tuple[str, ...],
     truth: Sequence[tuple[int, float, float]] | None = None,
+    view: DecoderView | None = None,
 ) -> None:
-    """Write `draw_curves` of a video to a PNG."""
-    save_figure(draw_curves(outputs, meta, detections, classes, truth), path)
+    """Write `draw_curves` of a video; the suffix says the format (.png, .pdf, .svg)."""
+    save_figure(draw_curves(outputs, meta, detections, classes, truth, view), path)
 
 
 def draw_curves(
@@ -37,42 +61,145 @@ def draw_curves(
     detections: Detections,
     classes: tuple[str, ...],
     truth: Sequence[tuple[int, float, float]] | None = None,
+    view: DecoderView | None = None,
 ) -> Figure:
-    """Draw per class the CAS over time, below it the best detections, and the ground truth if known.
+    """Draw attention (if there is one), and a class after the other: curve, detections as stacked bars, instances.
+
+    Curves that leave 0..1 are scaled to it, and their thresholds with them. The colour of a bar is its score, and bars
+    of low score are faint.
 
     Args:
-        outputs: the video's outputs; fields [T] or [T,C] are drawn.
+        outputs: the video's outputs; `attention` [T] fields are drawn, and [T,C] fields where there is no `view`.
         meta: the video.
         detections: what was found.
         classes: class names.
-        truth: (label, start s, end s) rows.
+        truth: (class index, start s, end s) rows; None where nobody knows.
+        view: the curve the decoder thresholds.
     """
     shown = _best_classes(detections, truth)
-    figure = new_figure(10, 1.2 + 1.5 * len(shown))
-    axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
-    curves = {name: value for name, value in outputs.items() if np.ndim(value) == 2}
-    times = None
-    if meta.snippet_index is not None:
-        times = (np.asarray(meta.snippet_index) + 0.5) * meta.snippet_seconds
-    for axis, label in zip(axes, shown, strict=True):
-        for name, value in curves.items():
-            if label < value.shape[1] and times is not None and len(times) == len(value):
-                axis.plot(times, _unit(value[:, label]), lw=1, label=name)
-        _bars(axis, detections, label)
-        for number, start, end in truth or []:
-            if number == label:
-                axis.hlines(-0.35, start, end, color="tab:green", lw=6)
-        axis.set_ylim(-0.5, 1.05)
-        axis.set_yticks([])
-        axis.set_ylabel(classes[label], rotation=0, ha="right", va="center")
+    bars = {label: _lanes(_best(detections, label)) for label in shown}
+    attention = {name: value for name, value in outputs.items() if _is_attention(name, value)}
+    rows = _rows(shown, bars, truth, bool(attention))
+    figure = new_figure(10, 0.9 + sum(height for _, _, height in rows))
+    axes = figure.subplots(
+        len(rows), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [height for _, _, height in rows]}
+    )[:, 0]
+    times = _times(meta)
+    scores = np.concatenate([_best(detections, label).score for label in shown]) if len(detections) else np.zeros(0)
+    colours = _Colours(scores)
+    for axis, (kind, label, _) in zip(axes, rows):
+        if kind == "attention":
+            for name, value in attention.items():
+                _curve(axis, times, np.asarray(value).reshape(len(value)), None, name)
+            axis.set_ylabel("attention", rotation=0, ha="right", va="center")
+        elif kind == "curve":
+            _class_curves(axis, times, outputs, label, view)
+            axis.set_ylabel(legible(classes[label]), rotation=0, ha="right", va="center", fontweight="bold")
+        elif kind == "bars":
+            _draw_bars(axis, bars[label], colours)
+        else:
+            _draw_truth(axis, [row for row in truth or () if row[0] == label])
     axes[-1].set_xlabel("seconds")
     axes[-1].set_xlim(0, meta.duration)
-    axes[0].set_title(
-        f"{meta.id}: curve (line), detections (red, darker = higher score)"
-        + ("" if truth is None else ", ground truth (green)"),
-        fontsize=9,
-    )
+    axes[0].set_title(legible(meta.id), fontsize=10, loc="left")
+    axes[0].set_title(_found(detections, truth), fontsize=8, loc="right", color="0.35")
+    if len(scores):
+        figure.colorbar(colours.mappable, ax=list(axes), label="score", fraction=0.025, pad=0.01)
     return figure
+
+
+def _rows(
+    shown: Sequence[int], bars: dict[int, list], truth: Sequence[tuple[int, float, float]] | None, attention: bool
+) -> list[tuple[str, int, float]]:
+    """(what, class, inches) of every row of axes."""
+    rows = [("attention", -1, 0.6)] if attention else []
+    for label in shown:
+        rows.append(("curve", label, 0.8))
+        rows.append(("bars", label, 0.16 + 0.13 * max(1, len(bars[label]))))
+        if truth is not None:
+            rows.append(("truth", label, 0.2))
+    return rows
+
+
+def _is_attention(name: str, value: Any) -> bool:
+    """A foreground weight of a stream or of the model: [T] or [T,1]."""
+    return name.rpartition(".")[2] in ("attention", "actionness") and np.size(value) == np.shape(value)[0]
+
+
+def _times(meta: VideoMeta) -> np.ndarray:
+    index = np.arange(meta.num_snippets) if meta.snippet_index is None else np.asarray(meta.snippet_index)
+    return (index + 0.5) * meta.snippet_seconds
+
+
+def _class_curves(axis: Axes, times: np.ndarray, outputs: VideoOutputs, label: int, view: DecoderView | None) -> None:
+    if view is not None and len(view.curve) == len(times):
+        column = min(label, view.curve.shape[1] - 1)
+        levels = view.levels if view.levels is None or view.levels.ndim == 1 else view.levels[column]
+        _curve(axis, times, view.curve[:, column], levels, "decoder's curve")
+        return
+    for name, value in outputs.items():
+        if np.ndim(value) == 2 and label < value.shape[1] and len(value) == len(times):
+            _curve(axis, times, value[:, label], None, name)
+
+
+def _curve(axis: Axes, times: np.ndarray, curve: np.ndarray, levels: np.ndarray | None, name: str) -> None:
+    if len(curve) != len(times):
+        return
+    low, high = float(curve.min()), float(curve.max())
+    scaled = low < -1e-6 or high > 1 + 1e-6
+    size = (high - low) or 1.0
+    unit = (curve - low) / size if scaled else curve
+    if len(times) == 1:
+        axis.plot(times, unit, ".", label=f"{name} (scaled)" if scaled else name)
+    else:
+        axis.plot(times, unit, lw=1, label=f"{name} (scaled)" if scaled else name)
+    for level in np.ravel(levels) if levels is not None else ():
+        at = (level - low) / size if scaled else level
+        if 0 <= at <= 1:
+            axis.axhline(at, color="0.5", lw=0.4, ls=":")
+    axis.set_ylim(-0.03, 1.05)
+    axis.set_yticks([0, 1])
+    axis.tick_params(labelsize=7)
+    axis.legend(loc="upper right", fontsize=6, frameon=False)
+
+
+class _Colours:
+    """Scores -> colour and strength, the same for all classes of a picture."""
+
+    def __init__(self, scores: np.ndarray) -> None:
+        from matplotlib import colormaps
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 1.0)
+        self.norm = Normalize(min(low, 0.0), high if high > min(low, 0.0) else low + 1.0)
+        self.mappable = ScalarMappable(self.norm, colormaps["plasma_r"])
+
+    def __call__(self, score: float) -> tuple[float, ...]:
+        red, green, blue, _ = self.mappable.to_rgba(score)
+        return red, green, blue, 0.35 + 0.65 * float(np.clip(self.norm(score), 0, 1))
+
+
+def _draw_bars(axis: Axes, lanes: list[Detections], colours: _Colours) -> None:
+    for lane, rows in enumerate(lanes):
+        for start, end, score in zip(rows.start, rows.end, rows.score):
+            axis.barh(-lane, end - start, left=start, height=0.8, color=colours(score), linewidth=0)
+    _bare(axis, max(1, len(lanes)))
+    axis.set_ylabel("found", rotation=0, ha="right", va="center", fontsize=7, color="0.35")
+
+
+def _draw_truth(axis: Axes, rows: Sequence[tuple[int, float, float]]) -> None:
+    for _, start, end in rows:
+        axis.barh(0, end - start, left=start, height=0.8, color=TRUTH, linewidth=0)
+    _bare(axis, 1)
+    axis.set_ylabel("annotated", rotation=0, ha="right", va="center", fontsize=7, color=TRUTH)
+
+
+def _bare(axis: Axes, lanes: int) -> None:
+    axis.set_ylim(-lanes + 0.4, 0.6)
+    axis.set_yticks([])
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
 
 
 def _best_classes(detections: Detections, truth: Sequence[tuple[int, float, float]] | None) -> list[int]:
@@ -81,13 +208,26 @@ def _best_classes(detections: Detections, truth: Sequence[tuple[int, float, floa
     return list(dict.fromkeys(wanted))[:ROWS] or [0]
 
 
-def _bars(axis, detections: Detections, label: int) -> None:
+def _best(detections: Detections, label: int) -> Detections:
     own = detections.take(detections.label == label)
-    best = own.take(np.argsort(-own.score, kind="stable")[:20])
-    for rank in range(len(best)):
-        axis.hlines(-0.15, best.start[rank], best.end[rank], color="tab:red", lw=6, alpha=max(0.15, 0.9 - 0.08 * rank))
+    return own.take(np.argsort(-own.score, kind="stable")[:BARS])
 
 
-def _unit(curve: np.ndarray) -> np.ndarray:
-    low, high = curve.min(), curve.max()
-    return (curve - low) / (high - low) if high > low else np.zeros_like(curve)
+def _lanes(rows: Detections) -> list[Detections]:
+    """Spread bars, best first, over as few lanes as hide none; those past `LANES` are left out."""
+    lanes: list[list[int]] = []
+    for row in range(len(rows)):
+        start, end = rows.start[row], rows.end[row]
+        for lane in lanes:
+            if all(end <= rows.start[other] or start >= rows.end[other] for other in lane):
+                lane.append(row)
+                break
+        else:
+            if len(lanes) < LANES:
+                lanes.append([row])
+    return [rows.take(np.array(lane)) for lane in lanes]
+
+
+def _found(detections: Detections, truth: Sequence[tuple[int, float, float]] | None) -> str:
+    text = f"{len(detections)} detections; a class's best {BARS} are drawn"
+    return text if truth is None else f"{text}; {len(truth)} instances annotated"

@@ -11,6 +11,7 @@ from wtal_bench.interfaces import Batch, Picture, SeenVideo, VideoMeta, VideoOut
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.modeling.parts import Part
+from wtal_bench.report.curves import DecoderView
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
 from wtal_bench.running.config import load_config
 from wtal_bench.running.datasets import Opened, open_data
@@ -131,11 +132,12 @@ class Look:
             found.append(SeenVideo(video.meta, inputs, video.classes, video.tags, video.truth))
         return found
 
-    def detections(self, name: str) -> tuple[SeenVideo, Detections]:
-        """A video with the fields its decoder reads, and what the decoder finds."""
+    def detections(self, name: str) -> tuple[SeenVideo, Detections, DecoderView | None]:
+        """A video with the fields its decoder reads, what the decoder finds, and what it looks at."""
         ((_, batch),) = self._batches([name])
         ((outputs, meta),) = self.model.video_outputs(batch)
-        return self._video(name, outputs, meta), self.model.decode(outputs, meta).detections
+        found = self.model.decode(outputs, meta).detections
+        return self._video(name, outputs, meta), found, view_of(self.model, outputs)
 
     def _batches(self, ids: Sequence[str]) -> Iterator[tuple[str, Batch]]:
         for name in ids:
@@ -150,3 +152,9 @@ class Look:
         segments = self.opened.annotations.videos[name].segments
         truth = tuple((s.label, s.start, s.end) for s in segments)
         return SeenVideo(meta, outputs, self.classes, tuple(int(c) for c in row.nonzero()[0]), truth)
+
+
+def view_of(model: Model, outputs: VideoOutputs) -> DecoderView | None:
+    """What the model's decoder looks at in a video, for a picture."""
+    seen = model.decoder_view(outputs)
+    return None if seen is None else DecoderView(*seen)

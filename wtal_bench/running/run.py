@@ -26,6 +26,7 @@ from wtal_bench.running.configured_hooks import build_hooks
 from wtal_bench.running.datasets import Opened, open_data
 from wtal_bench.running.device import pick_device
 from wtal_bench.running.loader import Request
+from wtal_bench.running.look import view_of
 from wtal_bench.running.measure import selection_measure
 from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.provenance import component_list, environment, recorded_config
@@ -112,7 +113,7 @@ def draw_example(testing: Testing, path: Path) -> None:
     testing.model.eval()
     ((outputs, meta),) = testing.model.video_outputs(batch)
     truth = [(segment.label, segment.start, segment.end) for segment in opened.annotations.videos[video].segments]
-    draw_video(path, outputs, meta, found[video], opened.protocol.classes, truth)
+    draw_video(path, outputs, meta, found[video], opened.protocol.classes, truth, view_of(testing.model, outputs))
 
 
 def describe(

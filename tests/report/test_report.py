@@ -1,0 +1,141 @@
+"""The page about runs: scored again from the detections, self-contained, and it says what cannot be shown."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.running.conftest import dataset, tiny_config
+from wtal_bench.cli import main
+from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate
+from wtal_bench.report.content import gather, video_precision
+
+pytest.importorskip("plotly", reason="needs the extra 'report'")
+__all__ = ["dataset"]
+BROWSER = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="module")
+def runs(dataset, tmp_path_factory) -> list[Path]:
+    """Two finished runs of one config with two seeds."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "my.json").write_text(json.dumps(tiny_config(dataset)))
+    for seed in (0, 1):
+        assert (
+            main(["train", str(folder / "my.json"), "--seed", str(seed), "--work-dir", str(folder / f"s{seed}")]) == 0
+        )
+    return [folder / "s0", folder / "s1"]
+
+
+def page_of(path: Path) -> tuple[str, dict]:
+    text = path.read_text()
+    return text, json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL).group(1))
+
+
+def test_a_report_shows_what_the_record_holds(runs, capsys):
+    assert main(["report", str(runs[0])]) == 0
+    text, data = page_of(runs[0] / "report.html")
+    (run,) = data["runs"]
+    record = json.loads(next((runs[0] / "record").glob("*.json")).read_text())
+    held = record["metrics"]["variants"][run["main"]]
+    assert run["scores"][run["main"]]["mAP"] == pytest.approx(held["mAP"], abs=1e-5)
+    assert {row["name"]: row["ap"] for row in run["classes"]} == {
+        name: pytest.approx(ap, abs=1e-5) for name, ap in held["ap"].items()
+    }
+    lines = [json.loads(line) for line in next(runs[0].glob("*/vis_data/scalars.json")).read_text().splitlines()]
+    names = set(lines[0]) - {"lr", "data_time", "time", "epoch", "iter", "step"}
+    assert set(run["curves"]["series"]) == names, "every loss term has its curve"
+    last = [line["loss"] for line in lines if line["epoch"] == lines[-1]["epoch"]]
+    assert run["curves"]["series"]["loss"][-1] == pytest.approx(np.mean(last))
+    assert len(run["videos"]) == 12
+    assert [video["score"] for video in run["videos"]] == sorted(video["score"] for video in run["videos"])
+    assert "http://" not in text.split("<script", 1)[0], "nothing is fetched"
+
+
+def test_several_runs_stand_beside_each_other(runs, tmp_path, capsys):
+    out = tmp_path / "both.html"
+    assert main(["report", *map(str, runs), "--out", str(out)]) == 0
+    text, data = page_of(out)
+    assert [run["label"] for run in data["runs"]] == ["ecm seed 0", "ecm seed 1"]
+    assert "mean ± std of 2" in text
+    differs = re.search(r'id="differences".*?</section>', text, re.DOTALL).group(0)
+    assert re.findall(r"<tr><th>([\w.]+)</th>", differs.split("<tbody>")[1]) == ["seed"]
+
+
+def test_a_video_stands_alone_in_its_average_precision():
+    truth = GroundTruth.from_rows({"a": [("x", 0.0, 10.0), ("y", 20.0, 30.0)], "b": [("x", 0.0, 10.0)]})
+    found = {
+        "a": [("x", 0.0, 10.0, 0.9), ("x", 50.0, 60.0, 0.8), ("y", 20.0, 30.0, 0.7)],  # hit, miss, hit: (1 + 2/3) / 2
+        "b": [("y", 0.0, 10.0, 0.99)],
+    }
+    result = evaluate(DetectionTable.from_rows(found, ("x", "y")), truth, (0.5,))
+    assert video_precision(result, 0.5) == {"a": pytest.approx((1 + 2 / 3) / 2), "b": 0.0}
+
+
+def test_videos_are_played_beside_their_time_line(runs, tmp_path, capsys):
+    films = tmp_path / "my films"
+    films.mkdir()
+    (films / "test_003.mp4").write_bytes(b"film")
+    assert main(["report", str(runs[0]), "--out", str(tmp_path / "r.html"), "--videos", str(films)]) == 0
+    assert page_of(tmp_path / "r.html")[1]["films"] == {"test_003": "my%20films/test_003.mp4"}
+
+
+def test_text_of_a_run_never_becomes_markup(runs, tmp_path, capsys):
+    odd = tmp_path / "run"
+    shutil.copytree(runs[0], odd)
+    lines = next(odd.glob("*/vis_data/scalars.json"))
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    evil = "</script><script>alert(1)</script>"
+    lines.write_text("\n".join(json.dumps({**row, evil: 1.0}) for row in rows) + '\n{"broken": ')
+    assert main(["report", str(odd)]) == 0
+    text, data = page_of(odd / "report.html")
+    assert evil not in text
+    assert evil in data["runs"][0]["curves"]["series"]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda runs, tmp: [str(tmp / "nothing")], "there is no such run"),
+        (lambda runs, tmp: [str(tmp)], "holds no record of a finished run"),
+        (lambda runs, tmp: [str(runs[0].parent)], "It holds runs: s0, s1"),
+        (lambda runs, tmp: [str(runs[0]), "--out", str(tmp / "page.txt")], "ends in .html"),
+        (lambda runs, tmp: [str(runs[0]), "--videos", str(tmp)], "holds none of the videos"),
+        (lambda runs, tmp: [str(runs[0]), "--annotations", str(tmp / "no.json")], "there is no annotation file"),
+    ],
+)
+def test_what_cannot_be_shown_is_a_sentence(runs, tmp_path, capsys, make, said):
+    assert main(["report", *make(runs, tmp_path)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_other_annotations_than_the_run_was_scored_on_are_refused(runs, tmp_path, dataset, capsys):
+    value = json.loads((dataset / "annotations.json").read_text())
+    next(iter(value["videos"].values()))["duration"] += 1
+    (tmp_path / "other.json").write_text(json.dumps(value))
+    assert main(["report", str(runs[0]), "--annotations", str(tmp_path / "other.json")]) == 2
+    assert "was scored on annotations with the hash" in capsys.readouterr().err
+
+
+def test_a_record_alone_has_no_curves(runs, tmp_path, capsys):
+    assert gather(next((runs[0] / "record").glob("*.json")))["curves"] is None
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_the_page_draws_in_a_browser(runs, tmp_path, capsys):
+    out = tmp_path / "both.html"
+    assert main(["report", *map(str, runs), "--out", str(out)]) == 0
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--virtual-time-budget=8000", "--dump-dom", out.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if not done.stdout:
+        pytest.skip(f"Chromium does not start here: {done.stderr.strip().splitlines()[-1:]}")
+    drawn = done.stdout.count('class="main-svg"')
+    assert drawn >= 2 * 10, "scores, five losses, classes, tags, errors, a time line"
+    assert re.search(r">ecm seed 1</text>", done.stdout)
