@@ -10,9 +10,8 @@ from pathlib import Path
 from wtal_bench.data.note import Note
 from wtal_bench.data.notes import printed
 from wtal_bench.errors import RecordError, listing
-from wtal_bench.leaderboard.build import build, find_folder, stale
-from wtal_bench.leaderboard.record import load_records
-from wtal_bench.leaderboard.shelf import astray, recover
+from wtal_bench.leaderboard.build import build, check, find_folder
+from wtal_bench.leaderboard.shelf import recover
 from wtal_bench.leaderboard.validate import SELECTIONS, SUPERVISIONS, unranked_reason
 
 SUMMARY = "File rows on the leaderboard, rebuild its tables, check and re-score them."
@@ -27,9 +26,13 @@ wtal-bench leaderboard add work_dirs/ecm_thumos/seed0/record/ecm-s0-1a2b3c4d.jso
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     _common(parser)
-    parser.add_argument("--check", action="store_true", help="fail (exit 1) if a generated file is not current")
     parser.add_argument(
-        "--verify", action="store_true", help="score every stored detection file again (exit 1 if not equal)"
+        "--check", action="store_true", help="fail (exit 1) if a table is not current or a file belongs to no record"
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="score every stored detection file again, whatever the cache remembers (exit 1 if not equal)",
     )
     actions = parser.add_subparsers(dest="action", metavar="{add,build}")
     make = actions.add_parser("build", help="regenerate README.md, leaderboard.csv and index.html")
@@ -191,8 +194,7 @@ def _file_external(folder: Path, path: str | Path, args: argparse.Namespace, ann
 
 
 def _check(folder: Path, annotations: list[str]) -> bool:
-    strays = astray(folder / "records", load_records(folder / "records"))
-    complaints = stale(folder, annotations)
+    strays, complaints = check(folder, annotations)
     for complaint in [*strays, *complaints]:
         print(complaint, file=sys.stderr)
     if complaints:

@@ -6,7 +6,7 @@ writes the files, `build` adds the columns that records lack (`filing.complete`)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from wtal_bench.leaderboard.published import read_published, read_published_gain
 from wtal_bench.leaderboard.record import StoredRecord, load_records
 from wtal_bench.leaderboard.rescore import rescored
 from wtal_bench.leaderboard.rows import build_sections
-from wtal_bench.leaderboard.shelf import writing
+from wtal_bench.leaderboard.shelf import astray, writing
 from wtal_bench.leaderboard.tables import build_document
 from wtal_bench.leaderboard.tidy import records_frame, to_csv
 
@@ -118,10 +118,33 @@ def build(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[Pa
     return paths
 
 
+def check(folder: str | Path, annotations: Iterable[str | Path] = ()) -> tuple[list[str], list[str]]:
+    """What is wrong with a leaderboard whose records keep all rules.
+
+    Args:
+        folder: the leaderboard's folder.
+        annotations: annotation files to score on; others are found by themselves.
+
+    Returns:
+        Sentences on the files among its records that belong to none, and those of `stale`.
+
+    Raises:
+        RecordError: as `render`.
+    """
+    folder = Path(folder)
+    records = _records(folder)
+    strays = astray(folder / "records", records)
+    return strays, _stale(folder, _render(folder, rescored(records, annotations)))
+
+
 def stale(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[str]:
     """Say for every generated file that is not what `build` would write how it differs; empty when all are current."""
+    return _stale(folder, render(folder, annotations))
+
+
+def _stale(folder: str | Path, texts: Mapping[str, str]) -> list[str]:
     complaints = []
-    for name, text in render(folder, annotations).items():
+    for name, text in texts.items():
         path = Path(folder) / name
         there = path.read_bytes().decode("utf-8", "replace") if path.is_file() else None
         if there is None:

@@ -17,7 +17,7 @@ LARGEST = 2**53
 def plain_problems(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
     """Say of every part that is no finite number, encodable text, null, flag, list or mapping where it stands."""
     if isinstance(value, str):
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
+        if not _encodable(value):
             yield f"{path} holds half a character (a lone surrogate), which no file can hold: write it as UTF-8"
     elif isinstance(value, bool) or value is None:
         return
@@ -31,7 +31,8 @@ def plain_problems(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
         yield f"{path[:60]} is nested more than {DEEPEST} deep; nothing the harness writes is"
     elif isinstance(value, Mapping):
         for key, part in value.items():
-            yield from plain_problems(key, f"a key of {path or 'the record'}")
+            if not _encodable(key):
+                yield f"a key of {path or 'the record'} holds half a character (a lone surrogate); write it as UTF-8"
             yield from plain_problems(part, f"{path}.{key}" if path else str(key), depth + 1)
     elif isinstance(value, list | tuple):
         # long columns of numbers in one pass: a sum that is finite had finite parts alone
@@ -41,6 +42,10 @@ def plain_problems(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
             yield from plain_problems(part, f"{path}[{index}]", depth + 1)
     else:
         yield f"{path} is a {type(value).__name__}; a record holds plain JSON values alone"
+
+
+def _encodable(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def is_sha256(value: Any) -> bool:
