@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.class_lists import ACTIVITYNET12, ACTIVITYNET13, THUMOS14
 from wtal_bench.data.locate import ANNOTATIONS, find_annotations
 from wtal_bench.errors import DataError, PluginError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import (
@@ -108,7 +109,7 @@ class Protocol:
 
     def __reduce__(self) -> tuple:
         # a protocol is its name: workers get the one their own code defines, with its hash
-        return (_own, (self.name, self.classes)) if self.own else (get_protocol, (self.name,))
+        return (own_named, (self.name, self.classes)) if self.own else (get_protocol, (self.name,))
 
     @property
     def dataset(self) -> str:
@@ -296,7 +297,7 @@ OWN = "own"
 """What a config, or `--protocol`, calls the protocol of a data set of one's own."""
 
 
-_OWN_NAME = rf"{OWN}/([a-z0-9.-]{{1,40}}-)?[0-9a-f]{{12}}"
+OWN_NAME = rf"{OWN}/([a-z0-9.-]{{1,40}}-)?[0-9a-f]{{12}}"
 
 
 def own_protocol(annotations: Annotations) -> Protocol:
@@ -307,10 +308,11 @@ def own_protocol(annotations: Annotations) -> Protocol:
     """
     version = re.sub(r"[^a-z0-9.]+", "-", annotations.version.lower()).strip("-.")[:40]
     sha256 = (annotations.sha256 or digest(annotations.version))[:12]
-    return _own(f"{OWN}/{version}-{sha256}" if version else f"{OWN}/{sha256}", annotations.classes)
+    return own_named(f"{OWN}/{version}-{sha256}" if version else f"{OWN}/{sha256}", annotations.classes)
 
 
-def _own(name: str, classes: Iterable[str]) -> Protocol:
+def own_named(name: str, classes: Iterable[str]) -> Protocol:
+    """One's own protocol of that name and those classes, as a record keeps them."""
     return Protocol(
         name=name,
         subset="test",
@@ -325,31 +327,6 @@ def _own(name: str, classes: Iterable[str]) -> Protocol:
 def is_own(name: Any) -> bool:
     """Whether a protocol's name is that of somebody's own data."""
     return isinstance(name, str) and name.partition("/")[0] == OWN
-
-
-def recorded_protocol(block: Mapping[str, Any]) -> Protocol:
-    """The protocol a record's `protocol` names; one's own is made from the classes the record holds.
-
-    Raises:
-        WtalError: as `get_protocol`, or one's own without its classes.
-    """
-    name = block.get("name")
-    if not is_own(name):
-        return get_protocol(name)
-    classes = block.get("classes")
-    named = isinstance(classes, list) and all(isinstance(label, str) for label in classes)
-    if not (named and classes and len(set(classes)) == len(classes)) or not re.fullmatch(_OWN_NAME, name):
-        raise WtalError(
-            f"{name} is a data set of one's own: protocol.name must say which, and protocol.classes list its class "
-            "names. Write the record again with `wtal-bench train` or `test`."
-        )
-    return _own(name, classes)
-
-
-def protocol_block(protocol: Protocol) -> dict[str, Any]:
-    """What a record says of its protocol; `recorded_protocol` reads it."""
-    own = {"classes": list(protocol.classes)} if protocol.own else {}
-    return {"name": protocol.name, "hash": protocol.hash, **own}
 
 
 def open_protocol(name: str, path: str | Path | None = None) -> tuple[Protocol, Annotations]:
@@ -424,68 +401,6 @@ def _numbers(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else value for value in values.tolist()]
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split("|"))
-
-
-_THUMOS14 = _names(
-    "BaseballPitch|BasketballDunk|Billiards|CleanAndJerk|CliffDiving|CricketBowling|CricketShot|Diving|"
-    "FrisbeeCatch|GolfSwing|HammerThrow|HighJump|JavelinThrow|LongJump|PoleVault|Shotput|SoccerPenalty|"
-    "TennisSwing|ThrowDiscus|VolleyballSpiking"
-)
-
-_ACTIVITYNET12 = _names(
-    "Archery|Ballet|Bathing dog|Belly dance|Breakdancing|Brushing hair|Brushing teeth|Bungee jumping|"
-    "Cheerleading|Chopping wood|Clean and jerk|Cleaning shoes|Cleaning windows|Cricket|Cumbia|Discus throw|"
-    "Dodgeball|Doing karate|Doing kickboxing|Doing motocross|Doing nails|Doing step aerobics|Drinking beer|"
-    "Drinking coffee|Fixing bicycle|Getting a haircut|Getting a piercing|Getting a tattoo|Grooming horse|"
-    "Hammer throw|Hand washing clothes|High jump|Hopscotch|Horseback riding|Ironing clothes|Javelin throw|"
-    "Kayaking|Layup drill in basketball|Long jump|Making a sandwich|Mixing drinks|Mowing the lawn|Paintball|"
-    "Painting|Ping-pong|Plataform diving|Playing accordion|Playing badminton|Playing bagpipes|"
-    "Playing field hockey|Playing flauta|Playing guitarra|Playing harmonica|Playing kickball|Playing lacrosse|"
-    "Playing piano|Playing polo|Playing racquetball|Playing saxophone|Playing squash|Playing violin|"
-    "Playing volleyball|Playing water polo|Pole vault|Polishing forniture|Polishing shoes|Preparing pasta|"
-    "Preparing salad|Putting on makeup|Removing curlers|Rock climbing|Sailing|Shaving|Shaving legs|Shot put|"
-    "Shoveling snow|Skateboarding|Smoking a cigarette|Smoking hookah|Snatch|Spinning|Springboard diving|"
-    "Starting a campfire|Tai chi|Tango|Tennis serve with ball bouncing|Triple jump|Tumbling|"
-    "Using parallel bars|Using the balance beam|Using the pommel horse|Using uneven bars|Vacuuming floor|"
-    "Walking the dog|Washing dishes|Washing face|Washing hands|Windsurfing|Wrapping presents|Zumba"
-)
-
-_ACTIVITYNET13 = _names(
-    "Applying sunscreen|Archery|Arm wrestling|Assembling bicycle|BMX|Baking cookies|Ballet|Bathing dog|"
-    "Baton twirling|Beach soccer|Beer pong|Belly dance|Blow-drying hair|Blowing leaves|Braiding hair|"
-    "Breakdancing|Brushing hair|Brushing teeth|Building sandcastles|Bullfighting|Bungee jumping|Calf roping|"
-    "Camel ride|Canoeing|Capoeira|Carving jack-o-lanterns|Changing car wheel|Cheerleading|Chopping wood|"
-    "Clean and jerk|Cleaning shoes|Cleaning sink|Cleaning windows|Clipping cat claws|Cricket|Croquet|Cumbia|"
-    "Curling|Cutting the grass|Decorating the Christmas tree|Disc dog|Discus throw|Dodgeball|"
-    "Doing a powerbomb|Doing crunches|Doing fencing|Doing karate|Doing kickboxing|Doing motocross|"
-    "Doing nails|Doing step aerobics|Drinking beer|Drinking coffee|Drum corps|Elliptical trainer|"
-    "Fixing bicycle|Fixing the roof|Fun sliding down|Futsal|Gargling mouthwash|Getting a haircut|"
-    "Getting a piercing|Getting a tattoo|Grooming dog|Grooming horse|Hammer throw|Hand car wash|"
-    "Hand washing clothes|Hanging wallpaper|Having an ice cream|High jump|Hitting a pinata|Hopscotch|"
-    "Horseback riding|Hula hoop|Hurling|Ice fishing|Installing carpet|Ironing clothes|Javelin throw|"
-    "Kayaking|Kite flying|Kneeling|Knitting|Laying tile|Layup drill in basketball|Long jump|Longboarding|"
-    "Making a cake|Making a lemonade|Making a sandwich|Making an omelette|Mixing drinks|Mooping floor|"
-    "Mowing the lawn|Paintball|Painting|Painting fence|Painting furniture|Peeling potatoes|Ping-pong|"
-    "Plastering|Plataform diving|Playing accordion|Playing badminton|Playing bagpipes|"
-    "Playing beach volleyball|Playing blackjack|Playing congas|Playing drums|Playing field hockey|"
-    "Playing flauta|Playing guitarra|Playing harmonica|Playing ice hockey|Playing kickball|Playing lacrosse|"
-    "Playing piano|Playing polo|Playing pool|Playing racquetball|Playing rubik cube|Playing saxophone|"
-    "Playing squash|Playing ten pins|Playing violin|Playing water polo|Pole vault|Polishing forniture|"
-    "Polishing shoes|Powerbocking|Preparing pasta|Preparing salad|Putting in contact lenses|Putting on makeup|"
-    "Putting on shoes|Rafting|Raking leaves|Removing curlers|Removing ice from car|Riding bumper cars|"
-    "River tubing|Rock climbing|Rock-paper-scissors|Rollerblading|Roof shingle removal|Rope skipping|"
-    "Running a marathon|Sailing|Scuba diving|Sharpening knives|Shaving|Shaving legs|Shot put|Shoveling snow|"
-    "Shuffleboard|Skateboarding|Skiing|Slacklining|Smoking a cigarette|Smoking hookah|Snatch|Snow tubing|"
-    "Snowboarding|Spinning|Spread mulch|Springboard diving|Starting a campfire|Sumo|Surfing|Swimming|"
-    "Swinging at the playground|Table soccer|Tai chi|Tango|Tennis serve with ball bouncing|Throwing darts|"
-    "Trimming branches or hedges|Triple jump|Tug of war|Tumbling|Using parallel bars|Using the balance beam|"
-    "Using the monkey bar|Using the pommel horse|Using the rowing machine|Using uneven bars|Vacuuming floor|"
-    "Volleyball|Wakeboarding|Walking the dog|Washing dishes|Washing face|Washing hands|Waterskiing|"
-    "Waxing skis|Welding|Windsurfing|Wrapping presents|Zumba"
-)
-
 _SEVEN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _TEN = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _SEVEN_AVERAGES = MappingProxyType({"0.1:0.5": _SEVEN[:5], "0.3:0.7": _SEVEN[2:], "0.1:0.7": _SEVEN})
@@ -515,7 +430,7 @@ _ALL = (
         name="thumos14/v1",
         subset="test",
         train_subset="train",
-        classes=_THUMOS14,
+        classes=THUMOS14,
         tious=_SEVEN,
         averages=_SEVEN_AVERAGES,
         variants=(
@@ -544,7 +459,7 @@ _ALL = (
         name="activitynet12/v1",
         subset="val",
         train_subset="train",
-        classes=_ACTIVITYNET12,
+        classes=ACTIVITYNET12,
         tious=_TEN,
         averages=_TEN_AVERAGES,
         variants=("activitynet",),
@@ -570,7 +485,7 @@ _ALL = (
         name="activitynet13/v1",
         subset="val",
         train_subset="train",
-        classes=_ACTIVITYNET13,
+        classes=ACTIVITYNET13,
         tious=_TEN,
         averages=_TEN_AVERAGES,
         variants=("activitynet",),

@@ -13,8 +13,9 @@ from tests.running.conftest import WIDTH, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.evaluation import read_detections
+from wtal_bench.leaderboard.own import recorded_protocol
 from wtal_bench.leaderboard.record import load_records, read_record
-from wtal_bench.protocols import is_own, own_protocol, recorded_protocol
+from wtal_bench.protocols import is_own, own_protocol
 
 CLASSES = ("Deep squat", "Hand stand", "Jump", "Turn", "Pli\u00e9")
 

@@ -50,7 +50,8 @@ def settings(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "method": record["method"],
         "variant": record.get("variant", ""),
-        "train": {"epochs": 4, "selection": record["selection"]},
+        "model": {"width": 8},
+        "train": {"epochs": 4, "selection": record["selection"], **record["config"].get("train", {})},
         "data": {"protocol": record["protocol"]["name"]},
     }
 
@@ -173,7 +174,10 @@ class World:
                 "trained": None,
             }, videos
         record.setdefault("distributions", suppliers(record["components"]))
-        record["config"] = {**settings(record), **record["config"]}
+        made = settings(record)
+        record["config"] = {**made, **record["config"], "train": made["train"]}
+        if "trained" not in changes:
+            record["trained"] = {"epochs": made["train"]["epochs"]}
         return record, videos
 
     def write(self, folder: Path, seed: int = 0, noise: float = 1.0, **changes: Any) -> Path:

@@ -9,8 +9,7 @@ import pytest
 from tests.running.conftest import tiny_config
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.errors import DataError
-from wtal_bench.leaderboard.coverage import coverage_cell
-from wtal_bench.leaderboard.validate import unranked_reason
+from wtal_bench.leaderboard.coverage import coverage_cell, incomplete_reason
 from wtal_bench.running.config import check_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.provenance import config_hash, recorded_config
@@ -102,7 +101,7 @@ def test_only_the_videos_of_a_list_are_trained_and_tested_the_others_count_as_mi
     table = record["metrics"]["variants"]["activitynet"]
     assert (table["videos"], table["instances"]) == (12, 12)
     assert [coverage_cell(record, split) for split in ("train", "test")] == ["8/12", "9/12"]
-    assert unranked_reason({**record, "git": {"commit": "0123456", "dirty": False}}) == "trained on 8/12 videos"
+    assert incomplete_reason(record) == "trained on 8/12 videos"
     (theirs / "other.txt").write_text("\n".join(sorted(ids, reverse=True)))  # the same videos in another file
     assert config_hash(config(theirs, only="other.txt")) == config_hash(chosen) != config_hash(config(theirs))
     (theirs / "other.txt").write_text("train_000\nv_unknown")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wtal_bench.protocols import recorded_protocol
+from wtal_bench.leaderboard.own import recorded_protocol
 
 
 def held(record: Mapping[str, Any]) -> list[str]:

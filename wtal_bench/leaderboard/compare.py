@@ -26,11 +26,11 @@ from wtal_bench.evaluation import (
     video_influence,
 )
 from wtal_bench.leaderboard.build import find_folder
-from wtal_bench.leaderboard.own import own_annotations
+from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.record import StoredRecord, load_record, newest_record, read_record
 from wtal_bench.leaderboard.rescore import Truth
 from wtal_bench.leaderboard.side_notes import Shared, on_shared_videos, side_notes
-from wtal_bench.protocols import OWN, Protocol, is_own, open_protocol, recorded_protocol
+from wtal_bench.protocols import OWN, Protocol, is_own, open_protocol
 
 
 @dataclass(frozen=True)

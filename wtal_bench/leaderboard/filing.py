@@ -21,7 +21,7 @@ from wtal_bench.leaderboard import shelf
 from wtal_bench.leaderboard.columns import lacking, with_columns
 from wtal_bench.leaderboard.duplicates import duplicate_problems, look_alike_problems
 from wtal_bench.leaderboard.identity import record_folder
-from wtal_bench.leaderboard.own import keep_annotations
+from wtal_bench.leaderboard.own import keep_annotations, protocol_block
 from wtal_bench.leaderboard.record import StoredRecord, load_record, load_records, write_record
 from wtal_bench.leaderboard.rescore import (
     DIFFERS,
@@ -34,7 +34,7 @@ from wtal_bench.leaderboard.rescore import (
     truth_for,
 )
 from wtal_bench.leaderboard.validate import filing_problems
-from wtal_bench.protocols import Protocol, load_annotations, protocol_block
+from wtal_bench.protocols import Protocol, load_annotations
 
 _LOG = logging.getLogger("wtal_bench")
 

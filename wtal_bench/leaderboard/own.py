@@ -7,18 +7,45 @@ can be scored again when the data set has moved. Either file counts only if it m
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from wtal_bench.data.annotations import Annotations, beside, lists_beside
 from wtal_bench.errors import DataError, WtalError
 from wtal_bench.files import parse_json, write_text
-from wtal_bench.protocols import Protocol, own_protocol
+from wtal_bench.protocols import OWN_NAME, Protocol, get_protocol, is_own, own_named, own_protocol
 
 KEPT = "annotations"
 """The folder of a leaderboard that holds the annotations of its rows."""
 
 _CONFIG = "config.json"
+
+
+def recorded_protocol(block: Mapping[str, Any]) -> Protocol:
+    """The protocol a record's `protocol` names; one's own is made from the classes the record holds.
+
+    Raises:
+        WtalError: as `get_protocol`, or one's own without its classes.
+    """
+    name = block.get("name")
+    if not is_own(name):
+        return get_protocol(name)
+    classes = block.get("classes")
+    named = isinstance(classes, list) and all(isinstance(label, str) for label in classes)
+    if not (named and classes and len(set(classes)) == len(classes)) or not re.fullmatch(OWN_NAME, name):
+        raise WtalError(
+            f"{name} is a data set of one's own: protocol.name must say which, and protocol.classes list its class "
+            "names. Write the record again with `wtal-bench train` or `test`."
+        )
+    return own_named(name, classes)
+
+
+def protocol_block(protocol: Protocol) -> dict[str, Any]:
+    """What a record says of its protocol; `recorded_protocol` reads it."""
+    own = {"classes": list(protocol.classes)} if protocol.own else {}
+    return {"name": protocol.name, "hash": protocol.hash, **own}
 
 
 def own_annotations(near: Path, protocol: Protocol) -> Path:

@@ -35,11 +35,11 @@ from wtal_bench.leaderboard.columns import held, lacking, shown
 from wtal_bench.leaderboard.coverage import annotation_problems
 from wtal_bench.leaderboard.identity import hash_rows
 from wtal_bench.leaderboard.metric_rules import BESIDE_DETECTION, RESAMPLES
-from wtal_bench.leaderboard.own import own_annotations
+from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.record import SHOWN, StoredRecord
 from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.leaderboard.validate import OLD_SCHEMA
-from wtal_bench.protocols import Protocol, load_annotations, own_protocol, read_annotations, recorded_protocol
+from wtal_bench.protocols import Protocol, load_annotations, own_protocol, read_annotations
 from wtal_bench.structures import Detections
 
 _LOG = logging.getLogger("wtal_bench")

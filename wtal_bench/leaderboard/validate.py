@@ -154,7 +154,7 @@ def record_problems(record: Mapping[str, Any]) -> list[str]:
 
 def filing_problems(record: Mapping[str, Any]) -> list[str]:
     """Return why a valid record may lie in its run's folder but not on the leaderboard."""
-    from wtal_bench.protocols import recorded_protocol
+    from wtal_bench.leaderboard.own import recorded_protocol
 
     protocol = recorded_protocol(record["protocol"])
     synthetic = record["features"].get("synthetic")
@@ -259,7 +259,7 @@ def _hashes(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
-    from wtal_bench.protocols import recorded_protocol
+    from wtal_bench.leaderboard.own import recorded_protocol
 
     if not isinstance(record["protocol"].get("name"), str):
         yield f"protocol.name is {short(record['protocol'].get('name'))}; needed: a protocol, such as 'thumos14/v1'"

@@ -28,19 +28,11 @@ from wtal_bench.evaluation.error_analysis import (
     error_analysis,
 )
 from wtal_bench.leaderboard.coverage import coverage_cell
-from wtal_bench.leaderboard.own import own_annotations
+from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
 from wtal_bench.leaderboard.record import load_record, newest_record, read_record
 from wtal_bench.leaderboard.validate import harness_commit
-from wtal_bench.protocols import (
-    Protocol,
-    get_protocol,
-    is_own,
-    load_annotations,
-    own_protocol,
-    read_annotations,
-    recorded_protocol,
-)
+from wtal_bench.protocols import Protocol, get_protocol, is_own, load_annotations, own_protocol, read_annotations
 
 SHOWN = 60
 """Videos with a time line, where there are more: a third each of the worst, the best and those between."""

@@ -130,8 +130,8 @@ def read_features(path: Path) -> np.ndarray:
         raise DataError(f"{path} must hold a float array [T, D] with T >= 1 snippets, got shape {shape}.")
     if kind.kind != "f":
         raise DataError(
-            f"{path} holds {kind} numbers; features are floats (float32, float16) [T, D]. Were they quantised, or is "
-            "it another file? Save what the extractor gives, or convert with array.astype('float32')."
+            f"{path} must hold a float array [T, D] (float32 or float16), it holds {kind} numbers. Were the features "
+            "quantised, or is it another file? Save what the extractor gives, or convert with array.astype('float32')."
         )
     if not np.isfinite(features).all():
         row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])

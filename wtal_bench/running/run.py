@@ -19,9 +19,9 @@ from wtal_bench.data.notes import as_recorded, printed
 from wtal_bench.errors import listing
 from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
+from wtal_bench.leaderboard.own import protocol_block
 from wtal_bench.leaderboard.record import store_detections, write_record
 from wtal_bench.modeling.model import Model
-from wtal_bench.protocols import protocol_block
 from wtal_bench.report.curves import draw_video
 from wtal_bench.running.checkouts import distributions, unrepeatable
 from wtal_bench.running.checkpoint import load_weights, meta_of, read_checkpoint, weights_of
