@@ -25,7 +25,7 @@ BEGAN = datetime(2026, 11, 21, tzinfo=timezone.utc)
 SKEW = timedelta(days=1)
 """How far the clock of the machine that made a record may be ahead."""
 
-KINDS = ("backbone", "head", "loss", "view", "postprocessor", "layout", "hook")
+KINDS = ("backbone", "head", "loss", "view", "postprocessor", "layout", "extractor", "hook")
 """What a component may be (`registry.KINDS`)."""
 
 SEEDS = 2**32

@@ -37,12 +37,13 @@ def distributions(components: Iterable[Mapping[str, str]], protocol: Protocol | 
         protocol: what is scored; a plugin's counts as one of its components.
     """
     loaded = load_plugins()
-    names = {CORE, *(part["plugin"] for part in components)}
-    if protocol is not None:
-        names |= {name for name in (protocol.dataset.partition(".")[0],) if name in loaded}
+    # what was registered without an entry point is known by its components alone
+    used = {part["plugin"]: Plugin(part["plugin"], part["version"], part["plugin"]) for part in components}
+    used |= {name: loaded[name] for name in (CORE, *used) if name in loaded}
+    if protocol is not None and (name := protocol.dataset.partition(".")[0]) in loaded:
+        used[name] = loaded[name]
     suppliers: dict[str, list[Plugin]] = {HARNESS: []}
-    for name in sorted(names & set(loaded)):
-        plugin = loaded[name]
+    for name, plugin in sorted(used.items()):
         suppliers.setdefault(HARNESS if plugin.in_tree else plugin.distribution or plugin.name, []).append(plugin)
     return [_row(name, plugins) for name, plugins in suppliers.items()]
 
@@ -67,7 +68,7 @@ def _row(name: str, plugins: list[Plugin]) -> dict[str, Any]:
 
 def _places(name: str, plugins: Iterable[str]) -> tuple[Path, ...]:
     """The folders (or single files) that the modules of a distribution's plugins and of their components lie in."""
-    targets = [load_plugins()[plugin].module for plugin in plugins]
+    targets = [load_plugins()[plugin].module for plugin in plugins if plugin in load_plugins()]
     targets += [info.target for table in registries().values() for info in table.infos() if info.plugin in plugins]
     modules = dict.fromkeys(re.split("[.:]", target)[0] for target in targets)
     if name == HARNESS:
