@@ -4,18 +4,15 @@ Plain numpy on column tables; no torch. Numbers are fractions 0..1 and unrounded
 """
 
 from wtal_bench.evaluation.bootstrap import (
-    BootstrapDifference,
-    Interval,
     Resample,
     bootstrap_ap,
-    bootstrap_difference,
-    bootstrap_gain,
     bootstrap_map,
     resample_videos,
     video_influence,
 )
 from wtal_bench.evaluation.classification import classification_ap, classification_map, exact_match_accuracy
 from wtal_bench.evaluation.detection_files import DetectionFile, read_detections, write_detections
+from wtal_bench.evaluation.difference import BootstrapDifference, Interval, bootstrap_difference
 from wtal_bench.evaluation.error_analysis import (
     COUNTS_ACTIVITYNET,
     COUNTS_THUMOS,
@@ -56,7 +53,6 @@ __all__ = [
     "TableError",
     "bootstrap_ap",
     "bootstrap_difference",
-    "bootstrap_gain",
     "bootstrap_map",
     "classification_ap",
     "classification_map",
