@@ -21,11 +21,8 @@ from wtal_bench.evaluation import (
     video_influence,
 )
 from wtal_bench.leaderboard.build import find_folder
-from wtal_bench.leaderboard.record import StoredRecord, load_record, read_record
+from wtal_bench.leaderboard.record import StoredRecord, load_record, newest_record, read_record
 from wtal_bench.protocols import Protocol, get_protocol
-
-RUNS = ("record/*.json", "seed*/record/*.json")
-"""Where a run's folder, and one that holds a run a seed, keep their records."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +100,12 @@ def _find(word: str, folder: str | None) -> list[Run]:
 
 
 def _in_folder(path: Path) -> list[Run]:
-    found = [sorted(path.glob(pattern)) for pattern in RUNS]
-    records = next((files for files in found if files), [])
+    runs = [run for run in (path, *sorted(path.glob("seed*"))) if run.is_dir()]
+    records = [record for run in runs if (record := newest_record(run)) is not None]
     if not records:
         raise RecordError(
-            f"{path} holds no finished run: no record lies in {listing(str(path / pattern) for pattern in RUNS)}. Name "
-            "the --work-dir of a `train`, or a record."
+            f"{path} holds no finished run: no record lies in {path / 'record'} or {path / 'seed*' / 'record'}. Name the "
+            "--work-dir of a `train`, or a record."
         )
     return sorted((_run(load_record(record)) for record in records), key=lambda run: (run.seed, run.name))
 

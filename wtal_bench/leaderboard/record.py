@@ -90,6 +90,18 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return value
 
 
+def newest_record(run: str | Path) -> Path | None:
+    """The record in a run's folder; of several, left where a finished run was trained on, the newest. None without one.
+
+    Raises:
+        RecordError: one of several cannot be read.
+    """
+    found = sorted((Path(run) / "record").glob("*.json"))
+    if len(found) < 2:
+        return found[0] if found else None
+    return max(found, key=lambda path: (str(read_record(path).get("created", "")), path.stat().st_mtime_ns))
+
+
 @dataclass(frozen=True)
 class StoredRecord:
     """A record that keeps every rule, and where it lies."""

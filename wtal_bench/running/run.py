@@ -12,14 +12,12 @@ from typing import Any
 from mmengine.dist import barrier, is_main_process
 
 from wtal_bench.data.annotations import SEGMENTS
-from wtal_bench.errors import ConfigError, listing
+from wtal_bench.errors import listing
 from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
 from wtal_bench.leaderboard.record import store_detections, write_record
-from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.report.curves import draw_video
 from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
-from wtal_bench.running.config import load_config
 from wtal_bench.running.configured_hooks import build_hooks
 from wtal_bench.running.datasets import Opened, open_data
 from wtal_bench.running.device import pick_device
@@ -27,10 +25,12 @@ from wtal_bench.running.loader import Request
 from wtal_bench.running.look import view_of
 from wtal_bench.running.measure import selection_measure
 from wtal_bench.running.model_checks import check_model
+from wtal_bench.running.parents import initial_weights, parent_config, parent_record
 from wtal_bench.running.provenance import component_list, environment, git_state, recorded_config
+from wtal_bench.running.resuming import Earlier, check_resumable, made_from
 from wtal_bench.running.runner import Testing, Training, build_testing, build_training
 from wtal_bench.running.settings import RunConfig
-from wtal_bench.running.workdir import CONFIG, WorkDir
+from wtal_bench.running.workdir import WorkDir
 from wtal_bench.text import percent
 
 
@@ -58,15 +58,27 @@ def train(
     build_hooks(config, opened.protocol)  # refused now, not after a parent was trained
     selection_measure(config, opened.protocol)
     out(f"{config.method} on {opened.protocol.name}: features {opened.store.folder}")
-    weights, parent = _initial_weights(config, opened.protocol.name, work_dir, resume, out)
+
+    def first(other: RunConfig, folder: WorkDir, begun: bool) -> None:
+        train(other, folder, resume=begun, out=out)
+
+    weights, parent = initial_weights(config, opened.protocol.name, work_dir, resume, first, out)
     if weights is not None:
         load_weights(model, *weights, strict=False)
+    earlier = check_resumable(work_dir.checkpoint, config, opened, parent) if resume else Earlier()
     testing = build_testing(config, opened, model)
     training = build_training(
-        config, opened, model, work_dir.path, checkpoint=work_dir.checkpoint if resume else None, out=out
+        config,
+        opened,
+        model,
+        work_dir.path,
+        checkpoint=work_dir.checkpoint if resume else None,
+        made_from=made_from(config, opened, parent),
+        machines=earlier.machines,
+        out=out,
     )
     work_dir.begin(config.resolved())
-    for note in opened.notes():
+    for note in (*opened.notes(), *earlier.notes):
         out(f"note: {note}")
     for warning in (*training.videos.warnings, *testing.videos.warnings)[:5]:
         out(f"note: {warning}")
@@ -87,6 +99,8 @@ def train(
         "steps": training.runner.iter,
     }
     record = describe(testing, cost, parent)
+    if earlier.notes:  # the environment is that of the end; bits came from others too
+        record["environment"]["before"] = list(earlier.machines)
     path = keep(testing, record, work_dir.records)
     draw_example(testing, work_dir.path / "example.png")
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir.path)
@@ -179,7 +193,7 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
         "test_seconds": round(time.monotonic() - began, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    record = describe(testing, cost, _parent_record(checkpoint.parent))
+    record = describe(testing, cost, parent_record(checkpoint.parent))
     trained_as = state.get("meta", {})
     record["seed"] = trained_as.get("seed", record["seed"])
     path = keep(testing, record, work_dir / "record")
@@ -197,7 +211,7 @@ def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = prin
     if isinstance(config.train.init_from, dict):
         check_model(parent_config(config))
     else:
-        weights, _ = _initial_weights(config, opened.protocol.name, None, False, out)
+        weights, _ = initial_weights(config, opened.protocol.name, None, False, train, out)
         if weights is not None:
             load_weights(model, *weights, strict=False)
     testing = build_testing(config, opened, model)
@@ -218,86 +232,3 @@ def _two_videos(training: Training) -> Batch:
     pairs = ((0, count - 1),) if training.config.train.pairs else None
     request = Request(tuple(range(count)), pairs=pairs, same=(True,) if pairs else None)
     return training.gather(request, training.device)
-
-
-def _initial_weights(
-    config: RunConfig, protocol: str, work_dir: WorkDir | None, resume: bool, out: Callable[[str], None]
-) -> tuple[tuple[dict[str, Any], Path] | None, str | None]:
-    """Resolve `train.init_from`: (weights and where from, id of the parent's record)."""
-    source = config.train.init_from
-    if source is None:
-        return None, None
-    where = f"{config.path}: train.init_from"
-    if isinstance(source, dict):
-        run = _train_parent(config, work_dir, out)
-    else:
-        path = Path(str(source)).expanduser()
-        if path.suffix == ".pth":
-            _check_parent(path.parent, protocol, where)
-            return (None if resume else (weights_of(read_checkpoint(path)), path)), _parent_record(path.parent)
-        run = path if (path / CONFIG).is_file() else _run_of_record(str(source), where)
-    _check_parent(run, protocol, where)
-    chosen = next((run / name for name in ("best.pth", "last.pth") if (run / name).is_file()), run / "last.pth")
-    return (None if resume else (weights_of(read_checkpoint(chosen)), chosen)), _parent_record(run)
-
-
-def parent_config(config: RunConfig) -> RunConfig:
-    """The config that `train.init_from=dict(config=...)` names, to be run as the run itself is.
-
-    Raises:
-        ConfigError: another form of it.
-    """
-    source = config.train.init_from
-    if set(source) - {"config", "options"} or "config" not in source:
-        raise ConfigError(
-            f"{config.path}: train.init_from is a dict(config='RECIPE', options=['train.epochs=10']), got {source!r}."
-        )
-    options = list(source.get("options", ()))
-    own = config.profile in ("", HONEST) or any(option.startswith("profile=") for option in options)
-    profile = None if own else config.profile
-    parent = load_config(source["config"], options, named_by=Path(config.path), profile=profile)
-    parent.runtime = config.runtime
-    return parent
-
-
-def _train_parent(config: RunConfig, work_dir: WorkDir, out: Callable[[str], None]) -> Path:
-    """Train the parent first, in the run's own folder, with the run's seed; an unfinished one is resumed."""
-    parent = parent_config(config)
-    folder = work_dir.path / "init"
-    if any((folder / "record").glob("*.json")):
-        return folder
-    out(f"training {parent.path} first (train.init_from)")
-    resume = (folder / "last.pth").is_file()
-    own = WorkDir(folder, resume=resume, share=work_dir.shared)
-    try:
-        train(parent, own, resume=resume, out=out)
-    finally:
-        own.release()
-    return folder
-
-
-def _run_of_record(name: str, where: str) -> Path:
-    found = sorted(Path("work_dirs").rglob(f"record/{name}.json"))
-    if not found:
-        raise ConfigError(
-            f"{where}={name!r} is no checkpoint, no run's folder and no record id of a run under work_dirs/. A record "
-            "on the leaderboard keeps no weights: name the run's folder, or dict(config='RECIPE') to train it."
-        )
-    return found[-1].parents[1]
-
-
-def _parent_record(run: Path) -> str | None:
-    records = sorted((run / "record").glob("*.json"))
-    return records[-1].stem if records else None
-
-
-def _check_parent(run: Path, protocol: str, where: str) -> None:
-    name = _parent_record(run)
-    if name is None:
-        return
-    record = json.loads((run / "record" / f"{name}.json").read_text(encoding="utf-8"))
-    if record["protocol"]["name"] != protocol:
-        raise ConfigError(
-            f"{where}: {run} was trained under {record['protocol']['name']}, this run is {protocol}: its test videos "
-            "may be training videos here. Train the parent under the same protocol."
-        )

@@ -7,7 +7,7 @@ knows their segments, unless the run scores the test videos while it trains.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from wtal_bench.running.metrics import ProtocolMetric, TagMetric
 from wtal_bench.running.model_checks import probe
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
 from wtal_bench.running.provenance import config_hash
+from wtal_bench.running.resuming import distinct, machine
 from wtal_bench.running.schedule import LearningRate
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.visualizers import build_backends
@@ -99,6 +100,8 @@ def build_training(
     work_dir: str | Path,
     *,
     checkpoint: Path | None = None,
+    made_from: Mapping[str, str] | None = None,
+    machines: Sequence[Mapping[str, Any]] = (),
     out: Callable[[str], None] = print,
 ) -> Training:
     """Assemble a training run.
@@ -109,6 +112,8 @@ def build_training(
         model: from `check_model(config)`; with the weights training starts from.
         work_dir: the run's folder.
         checkpoint: resume from here.
+        made_from: of `resuming.made_from`, for the checkpoints.
+        machines: those it was trained on before.
         out: writes progress lines.
 
     Raises:
@@ -130,6 +135,9 @@ def build_training(
         raise ConfigError(
             f"{config.path}: train.drop_last leaves no batch: {plan.items} items, batch_size {t.batch_size}."
         )
+    about = _about(config, opened)
+    about |= {"made_from": dict(made_from or {}), "machines": distinct(machines, machine(device))}
+    about |= {"steps_per_epoch": len(plan)}
     runner = HarnessRunner(
         device=device,
         checkpoint=checkpoint,
@@ -160,7 +168,7 @@ def build_training(
             StepSeed(seed, rank),
             LearningRate(t),
             FiniteLoss(),
-            _checkpoints(Path(work_dir), selecting, config, opened),
+            _checkpoints(Path(work_dir), selecting, config, about),
             Progress(config.runtime.log_interval, out),
             *([EMAHook(momentum=t.ema)] if t.ema is not None else []),
             *hooks,
@@ -280,8 +288,8 @@ def _selecting(config: RunConfig, opened: Opened, model: Model) -> dict[str, str
     return names
 
 
-def _checkpoints(folder: Path, selecting: dict[str, str], config: RunConfig, opened: Opened) -> Checkpoints:
-    interval, about = config.train.checkpoint_interval, _about(config, opened)
+def _checkpoints(folder: Path, selecting: dict[str, str], config: RunConfig, about: dict[str, Any]) -> Checkpoints:
+    interval = config.train.checkpoint_interval
     if set(selecting) - {""}:
         return StreamCheckpoints(folder, interval, selecting, about)
     return Checkpoints(folder, interval, selecting.get(""), about)

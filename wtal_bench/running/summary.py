@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from wtal_bench import text
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
-from wtal_bench.leaderboard.rows import span_order
+from wtal_bench.leaderboard.rows import Score, span_order
 from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.protocols import OWN, get_protocol
 from wtal_bench.running.run import Result
-from wtal_bench.text import percent, signed
+from wtal_bench.text import percent, signed, spread
+
+BESIDE = {"classification_mAP": "video-level classification mAP", "frame_accuracy": "frame accuracy"}
 
 
 def summary(result: Result) -> str:
@@ -34,13 +37,62 @@ def summary(result: Result) -> str:
     return "\n".join(lines)
 
 
+def seeds_summary(results: Sequence[Result]) -> str:
+    """Text for a person: a line a seed, mean and spread over them, by the evaluator that ranks and by the others.
+
+    The spread is the sample standard deviation (n - 1 in the denominator); one seed has none.
+    """
+    records = [result.record for result in results]
+    metrics = [record["metrics"] for record in records]
+    first = metrics[0]
+    if not all(item["variants"] for item in metrics):
+        return "the test videos have no annotated instance: no mean over seeds"
+    columns = [_columns(item["variants"][first["main"]]) for item in metrics]
+    scores = {name: Score.over(column[name] for column in columns) for name in columns[0]}
+    body = [
+        [str(record["seed"]), *map(percent, column.values())] for record, column in zip(records, columns, strict=True)
+    ]
+    body.append(["mean", *(percent(score.mean) for score in scores.values())])
+    body.append(["std", *(percent(score.std) for score in scores.values())])
+    count = len(records)
+    spoken = f"{count} seeds" if count > 1 else "1 seed, which shows no spread"
+    lines = ["", f"mAP (%) at tIoU by {first['main']}, selection {records[0]['selection']}: {spoken}"]
+    lines += text.table(["seed", *scores], body)
+    lines += _over_seeds(metrics)
+    if count > 1:
+        lines.append(f"mean ± sample standard deviation (n - 1) over n = {count} seeds")
+    return "\n".join(lines)
+
+
+def _over_seeds(metrics: Sequence[dict[str, Any]]) -> list[str]:
+    """Mean ± std of the widest average by every evaluator, and of what is measured beside detection."""
+    first, rows = metrics[0], []
+    span = max(first["variants"][first["main"]]["averages"], key=span_order)
+    for name in first["variants"]:
+        blocks = [item["variants"].get(name) for item in metrics]
+        score = Score.over(None if block is None else block["averages"][span] for block in blocks)
+        rows.append([f"mAP@{span} by {name}", spread(score.mean, score.std)])
+    for key, title in BESIDE.items():
+        values = [item.get(key) for item in metrics]
+        if None not in values:
+            score = Score.over(values)
+            rows.append([title, spread(score.mean, score.std)])
+    return text.table([], rows)
+
+
+def _columns(block: dict[str, Any]) -> dict[str, float | None]:
+    """The numbers of one evaluator by what they are printed under: every tIoU, then the averages."""
+    found = {f"{tiou:g}": value for tiou, value in zip(block["tious"], block["mAP"], strict=True)}
+    return found | {f"avg {label}": value for label, value in block["averages"].items() if ":" in label}
+
+
 def _scores(record: dict[str, Any]) -> list[str]:
     metrics = record["metrics"]
     printed = published_beside(record)
     lines = [table(metrics, printed)]
     if printed is not None:
         lines.append("seeds of one method differ by 0.3 to 0.5 (std): compare three or more before you conclude")
-    for name, title in (("classification_mAP", "video-level classification mAP"), ("frame_accuracy", "frame accuracy")):
+    for name, title in BESIDE.items():
         if metrics.get(name) is not None:
             lines.append(f"{title} {percent(metrics[name])}")
     main = metrics["variants"][metrics["main"]]
@@ -63,10 +115,7 @@ def table(metrics: dict[str, Any], printed: tuple[str, dict[str, str]] | None = 
         printed: the evaluator the published values belong to, and these by column: they follow its line, with the
             difference.
     """
-    rows = {}
-    for name, block in metrics["variants"].items():
-        rows[name] = {f"{tiou:g}": value for tiou, value in zip(block["tious"], block["mAP"], strict=True)}
-        rows[name] |= {f"avg {label}": value for label, value in block["averages"].items() if ":" in label}
+    rows = {name: _columns(block) for name, block in metrics["variants"].items()}
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     body = []
     for name, cells in rows.items():
