@@ -10,7 +10,7 @@ from tests.evaluation.loops import random_case
 from tests.evaluation.test_bootstrap import TIOUS, scored
 from wtal_bench.evaluation import TableError, bootstrap_difference, bootstrap_map, resample_videos
 from wtal_bench.evaluation import evaluate as evaluate_table
-from wtal_bench.evaluation.difference import _name, _Pair, _picks, widening
+from wtal_bench.evaluation.difference import Sample, draw_runs, interval, run_name, widening
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth
 
 
@@ -115,7 +115,7 @@ def test_seeds_then_videos_as_loops_would_draw_them():
     truth = random_case(3)[0]
     found = [random_case(seed)[1] for seed in (3, 4, 5, 6, 7)]
     results = [scored(truth, {name: rows for name, rows in part.items() if name in truth}) for part in found]
-    ours, theirs = (sorted(side, key=_name) for side in (results[:3], results[3:]))
+    ours, theirs = results[:3], results[3:]
     tious, count = TIOUS[:2], 200
     draw = resample_videos(list(truth), count, 0)
     replicates, videos = [], []
@@ -123,7 +123,8 @@ def test_seeds_then_videos_as_loops_would_draw_them():
         means, wholes = [], []
         for side in (ours, theirs):
             values = [bootstrap_map(result, draw)[at, :2].mean() for result in side]
-            drawn = [values[pick] for pick in _picks(side, count, 0)[at]]
+            names = [run_name(result.mAP) for result in side]
+            drawn = [values[pick] for pick in draw_runs(names, count)[at]]
             whole = sum(values) / len(values)
             means.append(whole + (len(side) / (len(side) - 1)) ** 0.5 * (sum(drawn) / len(drawn) - whole))
             wholes.append(whole)
@@ -133,9 +134,9 @@ def test_seeds_then_videos_as_loops_would_draw_them():
     difference = np.mean(seen[0]) - np.mean(seen[1])
     factor = widening(seen, np.var(videos))
     expected = [difference + factor * (np.quantile(replicates, at) - difference) for at in (0.025, 0.975)]
-    interval = bootstrap_difference(ours, theirs, resamples=count, averages={"two": tious}).averages["two"]
-    assert interval.difference == pytest.approx(difference, abs=1e-15)
-    np.testing.assert_allclose((interval.low, interval.high), np.clip(expected, -1, 1), atol=1e-12)
+    item = bootstrap_difference(ours, theirs, resamples=count, averages={"two": tious}).averages["two"]
+    assert item.difference == pytest.approx(difference, abs=1e-15)
+    np.testing.assert_allclose((item.low, item.high), np.clip(expected, -1, 1), atol=1e-12)
 
 
 def test_neither_the_order_of_runs_nor_that_of_sides_matters():
@@ -164,8 +165,9 @@ def test_equal_methods_of_three_seeds_are_seldom_told_apart():
         videos = random.normal(0, 0.01, count)  # one replicate's luck, the same for every run
         runs = random.normal(0.5, 0.02, (2, 3))
         columns = [[value + videos + random.normal(0, 0.002, count) for value in side] for side in runs]
-        pair = _Pair(tuple(random.integers(0, 3, (count, 3)) for _ in range(2)), 0.95)
-        wrong += pair.interval(*runs, *columns).distinguishable
+        picks = [random.integers(0, 3, (count, 3)) for _ in range(2)]
+        sides = [Sample.of(*parts) for parts in zip(runs.tolist(), map(np.stack, columns), picks)]
+        wrong += interval(*sides).distinguishable
     assert 0 < wrong / 500 < 0.08, "95 % intervals; of the plain hierarchical bootstrap's a sixth leave 0 out"
 
 

@@ -12,7 +12,16 @@ from wtal_bench.evaluation.bootstrap import (
 )
 from wtal_bench.evaluation.classification import classification_ap, classification_map, exact_match_accuracy
 from wtal_bench.evaluation.detection_files import DetectionFile, read_detections, write_detections
-from wtal_bench.evaluation.difference import BootstrapDifference, Interval, bootstrap_difference
+from wtal_bench.evaluation.difference import (
+    BootstrapDifference,
+    Interval,
+    Sample,
+    bootstrap_difference,
+    draw_runs,
+    interval,
+    run_name,
+    t_over_z,
+)
 from wtal_bench.evaluation.error_analysis import (
     COUNTS_ACTIVITYNET,
     COUNTS_THUMOS,
@@ -50,6 +59,7 @@ __all__ = [
     "Preset",
     "Resample",
     "Rules",
+    "Sample",
     "TableError",
     "bootstrap_ap",
     "bootstrap_difference",
@@ -57,18 +67,22 @@ __all__ = [
     "classification_ap",
     "classification_map",
     "detection_kinds",
+    "draw_runs",
     "error_analysis",
     "evaluate",
     "exact_match_accuracy",
     "frame_accuracy",
     "frame_counts",
     "get_preset",
+    "interval",
     "match",
     "read_detections",
     "resample_videos",
+    "run_name",
     "sensitivity",
     "snippet_labels",
     "summarize",
+    "t_over_z",
     "video_influence",
     "write_detections",
 ]

@@ -101,22 +101,36 @@ def bootstrap_difference(
     sides = [[side] if isinstance(side, EvaluationResult) else list(side) for side in (first, second)]
     if not all(sides):
         raise TableError("a difference needs at least one run a side.")
-    sides = [sorted(side, key=_name) for side in sides]
+    sides = [sorted(side, key=lambda result: run_name(result.mAP)) for side in sides]
     some = sides[0][0]
     for result in (*sides[0], *sides[1]):
         _same_task(some.matches, result.matches)
     resample = resample_videos(evaluated_videos(some.matches), resamples, seed)
-    pair = _Pair(tuple(_picks(side, resamples, seed) for side in sides), confidence)
+    picks = [draw_runs([run_name(result.mAP) for result in side], resamples, seed) for side in sides]
     values = [[bootstrap_ap(result.matches, resample) for result in side] for side in sides]
     means = [[mean_over_classes(*both) for both in zip(*parts)] for parts in zip(sides, values)]
 
     def over(places: Sequence[int]) -> Interval:
-        seen = [[result.mAP[places].mean() for result in side] for side in sides]
-        return pair.interval(*seen, *([column[:, places].mean(axis=1) for column in side] for side in means))
+        samples = [
+            Sample.of(
+                [result.mAP[places].mean() for result in side],
+                np.stack([column[:, places].mean(axis=1) for column in columns]),
+                picked,
+            )
+            for side, columns, picked in zip(sides, means, picks)
+        ]
+        return interval(*samples, confidence)
 
     def of_class(label: int) -> Interval:
-        seen = [[result.ap[label].mean() for result in side] for side in sides]
-        return pair.interval(*seen, *([value[:, label].mean(axis=1) for value in side] for side in values))
+        samples = [
+            Sample.of(
+                [result.ap[label].mean() for result in side],
+                np.stack([value[:, label].mean(axis=1) for value in columns]),
+                picked,
+            )
+            for side, columns, picked in zip(sides, values, picks)
+        ]
+        return interval(*samples, confidence)
 
     every = list(range(len(some.tious)))
     return BootstrapDifference(
@@ -132,44 +146,60 @@ def bootstrap_difference(
 
 
 @dataclass(frozen=True)
-class _Pair:
-    """How the runs of two sides were drawn.
+class Sample:
+    """One number of the runs of a side.
 
     Attributes:
-        picks: a side, [R,n] which of its n runs a replicate holds; None where there is one.
-        confidence: of the intervals.
+        values: what each of the n runs has, on the videos as they are.
+        videos: [R] replicates over the videos drawn, mean over all n runs.
+        deviation: [R] mean over the runs drawn less that over all, stretched to an unbiased variance; 0 for one run.
     """
 
-    picks: tuple[np.ndarray | None, np.ndarray | None]
-    confidence: float
+    values: tuple[float, ...]
+    videos: np.ndarray
+    deviation: np.ndarray
 
-    def interval(
-        self,
-        first: Sequence[float],
-        second: Sequence[float],
-        our_replicates: Sequence[np.ndarray],
-        their_replicates: Sequence[np.ndarray],
-    ) -> Interval:
-        """Of one number: what each run of both sides has, and its n columns of R replicates over videos."""
-        observed = float(np.mean(first) - np.mean(second))
-        ours, theirs = np.stack(our_replicates, axis=1), np.stack(their_replicates, axis=1)
-        videos = ours.mean(axis=1) - theirs.mean(axis=1)
-        drawn = ~np.isnan(videos)
-        if not drawn.any():  # a class none of whose videos was ever drawn: nothing is known of it
-            return Interval(observed, -1.0, 1.0, 1.0)
-        replicates = (videos + _deviation(ours, self.picks[0]) - _deviation(theirs, self.picks[1]))[drawn]
-        factor = widening((first, second), float(np.var(videos[drawn])), self.confidence)
-        wide = np.clip(observed + factor * (replicates - observed), -1, 1)  # no difference of two mAPs is larger
-        return _interval(observed, wide, self.confidence)
+    @classmethod
+    def of(cls, values: Sequence[float], replicates: np.ndarray, picks: np.ndarray | None) -> Sample:
+        """Make one from [n,R] replicates of n runs and the runs that were drawn (`draw_runs`)."""
+        runs, videos = len(values), replicates.mean(axis=0)
+        if picks is None:
+            return cls(tuple(values), videos, np.zeros(len(videos)))
+        drawn = np.take_along_axis(replicates.T, picks, axis=1).mean(axis=1)
+        return cls(tuple(values), videos, np.sqrt(runs / (runs - 1)) * (drawn - videos))
 
 
-def _deviation(values: np.ndarray, picks: np.ndarray | None) -> np.ndarray:
-    """[R] mean over the runs drawn less that over all of [R,n], stretched to an unbiased variance."""
-    if picks is None:
-        return np.zeros(len(values))
-    runs = values.shape[1]
-    drawn = np.take_along_axis(values, picks, axis=1).mean(axis=1)
-    return np.sqrt(runs / (runs - 1)) * (drawn - values.mean(axis=1))
+def draw_runs(names: Sequence[str], resamples: int, seed: int = 0) -> np.ndarray | None:
+    """[R,n] which of the n named runs a replicate holds; None for one run.
+
+    The draw depends on the names in any order: runs that stand on both sides are drawn alike, for they are the same.
+    """
+    if len(names) == 1:
+        return None
+    order = np.argsort(names, kind="stable")
+    key = hashlib.sha256("\n".join(sorted(names)).encode()).digest()[:8]
+    generator = np.random.Generator(np.random.PCG64([seed, int.from_bytes(key, "little")]))
+    return order[generator.integers(0, len(names), (resamples, len(names)))]
+
+
+def run_name(means: Sequence[float]) -> str:
+    """A run by its mAP at every threshold, without the last digits, which differ between machines."""
+    return " ".join(f"{value:.9f}" for value in means)
+
+
+def interval(first: Sample, second: Sample, confidence: float = 0.95) -> Interval:
+    """Of one number, first - second: what each run of both sides has, and its replicates over the same videos."""
+    observed = float(np.mean(first.values) - np.mean(second.values))
+    videos = first.videos - second.videos
+    drawn = ~np.isnan(videos)
+    if not drawn.any():  # a class none of whose videos was ever drawn: nothing is known of it
+        return Interval(observed, -1.0, 1.0, 1.0)
+    replicates = (videos + first.deviation - second.deviation)[drawn]
+    factor = widening((first.values, second.values), float(np.var(videos[drawn])), confidence)
+    wide = np.clip(observed + factor * (replicates - observed), -1, 1)  # no difference of two mAPs is larger
+    low, high = np.quantile(wide, [(1 - confidence) / 2, (1 + confidence) / 2])
+    beyond = 2 * min((wide <= 0).mean(), (wide >= 0).mean())
+    return Interval(observed, float(low), float(high), float(min(1.0, beyond)))
 
 
 def widening(sides: Sequence[Sequence[float]], videos: float, confidence: float = 0.95) -> float:
@@ -188,22 +218,13 @@ def widening(sides: Sequence[Sequence[float]], videos: float, confidence: float 
     total = videos + sum(part for part, _ in parts)
     if unsure <= 1e-12 * total**2:
         return 1.0
+    return t_over_z(total**2 / unsure, confidence)
+
+
+def t_over_z(freedom: float, confidence: float = 0.95) -> float:
+    """How much wider an interval is where its spread was estimated with so many degrees of freedom."""
     tail = (1 + confidence) / 2
-    return float(stats.t.ppf(tail, total**2 / unsure) / stats.norm.ppf(tail))
-
-
-def _picks(side: Sequence[EvaluationResult], resamples: int, seed: int) -> np.ndarray | None:
-    """[R,n] which runs a replicate holds. The same runs are drawn alike on both sides, for they are the same runs."""
-    if len(side) == 1:
-        return None
-    key = hashlib.sha256("\n".join(map(_name, side)).encode()).digest()[:8]
-    generator = np.random.Generator(np.random.PCG64([seed, int.from_bytes(key, "little")]))
-    return generator.integers(0, len(side), (resamples, len(side)))
-
-
-def _name(result: EvaluationResult) -> str:
-    """A run by its numbers, whose last digits differ between machines."""
-    return " ".join(f"{value:.9f}" for value in (*result.mAP, *result.ap.ravel()))
+    return float(stats.t.ppf(tail, freedom) / stats.norm.ppf(tail))
 
 
 def _has_ap(*sides: Sequence[EvaluationResult]) -> bool:
@@ -231,9 +252,3 @@ def _same_task(first: Matches, second: Matches) -> None:
             f"the two results differ in their {' and '.join(different)}; only results over the same ground truth can "
             "be paired. Score both with one protocol and one annotation file."
         )
-
-
-def _interval(observed: float, replicates: np.ndarray, confidence: float) -> Interval:
-    low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    beyond = 2 * min((replicates <= 0).mean(), (replicates >= 0).mean())
-    return Interval(observed, float(low), float(high), float(min(1.0, beyond)))

@@ -100,12 +100,12 @@ def _find(word: str, folder: str | None) -> list[Run]:
 
 
 def _in_folder(path: Path) -> list[Run]:
-    runs = [run for run in (path, *sorted(path.glob("seed*"))) if run.is_dir()]
+    runs = [path] if newest_record(path) else [run for run in sorted(path.glob("seed*")) if run.is_dir()]
     records = [record for run in runs if (record := newest_record(run)) is not None]
     if not records:
         raise RecordError(
-            f"{path} holds no finished run: no record lies in {path / 'record'} or {path / 'seed*' / 'record'}. Name the "
-            "--work-dir of a `train`, or a record."
+            f"{path} holds no finished run: no record lies in {path / 'record'} or {path / 'seed*' / 'record'}. Name "
+            "the --work-dir of a `train`, or a record."
         )
     return sorted((_run(load_record(record)) for record in records), key=lambda run: (run.seed, run.name))
 

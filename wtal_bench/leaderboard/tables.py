@@ -11,11 +11,18 @@ from dataclasses import dataclass, field
 
 from wtal_bench.leaderboard.gains import Gain, find_gains, host_of, ideas_of
 from wtal_bench.leaderboard.published import SUPERVISION, PublishedGain, PublishedRow, normal_name, published_for
-from wtal_bench.leaderboard.rows import Block, Row, Score, Section, compare_rows, span_order
-from wtal_bench.text import MISSING, fixed, signed, spread
+from wtal_bench.leaderboard.rows import (
+    SELECTION_WORDS,
+    SUPERVISION_WORDS,
+    Block,
+    Row,
+    Score,
+    Section,
+    compare_rows,
+    span_order,
+)
+from wtal_bench.text import MISSING, signed, spread
 
-SUPERVISION_WORDS = {"weak": "weak", "extra_weak": "extra weak", "point": "point", "full": "full"}
-SELECTION_WORDS = {"last": "last epoch", "val_holdout": "held-out train videos", "best_on_test": "best on test"}
 DATASETS = ("THUMOS14", "ActivityNet1.2", "ActivityNet1.3")
 _NAMES = ("rank", "method", "n")
 _TERMS = ("supervision", "checkpoint")
@@ -31,9 +38,12 @@ LEGEND = (
     "A table holds one version of one protocol, one set of features and one annotation file. Rows are ranked by the "
     "last average under the first evaluator.",
     "Not ranked (shaded, below the others): a checkpoint picked on the test set, or code nobody else can check out.",
-    "'vs first' is a paired bootstrap over the evaluated videos (means over seeds, 95 % interval). 'not "
-    "distinguishable' means that the interval holds zero: on these videos the order of the two rows is not shown. "
-    "It does not cover the spread between seeds, which stands beside each value.",
+    "Rows of one method that differ in their epochs, in how the checkpoint was picked or in other settings say so "
+    "beside the name.",
+    "'vs first' is a bootstrap over the evaluated videos, paired, and over the seeds of both rows (means over seeds, "
+    "95 % interval, as `compare` gives it). 'not distinguishable' means that the interval holds zero: with other "
+    "videos or seeds the order of the two rows may turn round. A row of one seed shows no spread, so that its side of "
+    "a comparison covers videos only.",
 )
 
 
@@ -194,9 +204,9 @@ def _on_hosts(section: Section, block: Block, published: Sequence[PublishedGain]
         lines.append(Line(tuple(cells), "measured", mix.supervision, mix.selection, gain.shaded, mix.key))
     lead = (
         f"{_made_from(section, block)} Each idea beside the host it was put on, both trained here, over the seeds both "
-        "have. Gains are percent points of the ranking average; the interval is a paired bootstrap over the evaluated "
-        "videos of the means over those seeds, and does not cover the spread between seeds. An idea that begins from "
-        "its host's weights has trained longer than the host."
+        "have. Gains are percent points of the ranking average; the interval is a bootstrap over the evaluated videos, "
+        "paired, and over those seeds (videos only where there is one). An idea that begins from its host's weights "
+        "has trained longer than the host."
     )
     if quoted:
         lead += " Published gains are of the papers' own hosts, features and evaluators: they stand apart."
@@ -268,7 +278,7 @@ def _pairs(section: Section, ranked: list[Row]) -> Table:
     heads = ("method", *(str(row.rank) for row in ranked))
     lines = []
     for row in ranked:
-        cells = [Cell(f"{row.rank}. {row.name}", row.rank)]
+        cells = [Cell(f"{row.rank}. {row.label}", row.rank)]
         for other in ranked:
             found = None if other is row else compare_rows(row, other, section.main, section.span)
             text = MISSING if found is None else signed(found.difference) if found.distinguishable else "="
@@ -285,7 +295,7 @@ def _line(row: Row, cells: Iterable[Cell]) -> Line:
 
 def _names(row: Row) -> list[Cell]:
     rank = MISSING if row.rank is None else str(row.rank)
-    name = f"{row.name}: {row.reason}" if row.reason else row.name
+    name = f"{row.label}: {row.reason}" if row.reason else row.label
     return [
         Cell(rank, row.rank),
         Cell(name, row.name.lower()),
@@ -313,22 +323,17 @@ def _versus(row: Row, first: Row, section: Section, evaluator: str) -> Cell:
 
 def _printed_average(row: Row, published: list[PublishedRow], span: str) -> Cell:
     paper = published_for(published, row.method, published[0].dataset) if not row.variant else None
-    value, computed = paper.average(span) if paper else (None, False)
-    if value is None:
-        return Cell(MISSING)
-    return Cell(_printed_value(value, computed), value)
-
-
-def _printed_value(value: float, computed: bool) -> str:
-    text = fixed(value, 1)
-    return f"({text})" if computed else text
+    value = paper.average(span)[0] if paper else None
+    return Cell(MISSING) if value is None else Cell(paper.shown(span, average=True), value)
 
 
 def _published(rows: list[PublishedRow], notes: Footnotes) -> list[Part]:
     lead = (
         "As papers print them: where a number contradicts its own row, a footnote says what it should be. A value in "
-        "brackets is the mean of the row's own values where the paper prints none. Evaluators, features and video sets "
-        "differ between papers: no ranks."
+        "brackets is the mean of the row's own values where the paper prints none. Where papers print different values "
+        "of one method, its row has the lowest and the highest, its first note says who prints what, and it is sorted "
+        "by its own paper's, else the fullest table's. Evaluators, features and video sets differ between papers: no "
+        "ranks."
     )
     tables = [(_printed([row for row in rows if row.headline], notes, variants=False), "Published", False)]
     others = [row for row in rows if not row.headline]
@@ -368,8 +373,7 @@ def _published_line(
     cells = [Cell(row.method, row.method.lower(), notes(row.notes)), Cell(kind)]
     for iou in ious:
         cell = row.cells.get(iou)
-        value, computed = row.average(iou) if iou in spans else (row.number(iou), False)
-        text = MISSING if value is None else _printed_value(value, True) if computed else cell.value
-        cells.append(Cell(text, value, notes(cell.notes) if cell else ()))
+        value = row.average(iou)[0] if iou in spans else row.number(iou)
+        cells.append(Cell(row.shown(iou, iou in spans), value, notes(cell.notes) if cell else ()))
     cells.append(Cell(", ".join(row.tables)))
     return Line(tuple(cells), "published", SUPERVISION.get(row.variant, "weak"), "as printed")

@@ -154,16 +154,18 @@ def _percent(fraction: float | None) -> str:
 
 
 def _published_lines(paper: PublishedRow) -> Iterator[dict[str, str]]:
+    """A line for every value; papers that print the same share it, papers that differ have one each."""
     for iou, cell in paper.cells.items():
-        yield {
-            "source": "published",
-            "protocol": paper.dataset,
-            "method": paper.method,
-            "variant": paper.variant,
-            "supervision": paper.supervision,
-            "metric": "avg_mAP" if ":" in iou else "mAP" if iou else "frame_accuracy",
-            "iou": iou,
-            "percent": cell.value,
-            "printed_in": "; ".join(paper.tables),
-            "note": " | ".join((*paper.notes, *cell.notes)),
-        }
+        for value in cell.values:
+            yield {
+                "source": "published",
+                "protocol": paper.dataset,
+                "method": paper.method,
+                "variant": paper.variant,
+                "supervision": paper.supervision,
+                "metric": "avg_mAP" if ":" in iou else "mAP" if iou else "frame_accuracy",
+                "iou": iou,
+                "percent": value,
+                "printed_in": "; ".join(table for table, text in cell.printed if text == value),
+                "note": " | ".join((*paper.notes, *cell.notes)),
+            }

@@ -152,7 +152,8 @@ def published_beside(record: dict[str, Any]) -> tuple[str, dict[str, str]] | Non
     evaluator = record["config"].get("test", {}).get("evaluator") or metrics["main"]
     if row is None or evaluator not in metrics["variants"]:
         return None
-    values = {f"avg {iou}" if ":" in iou else iou: cell.value for iou, cell in row.cells.items() if cell.value}
+    cells = row.leading.cells.items()
+    values = {f"avg {iou}" if ":" in iou else iou: cell.value for iou, cell in cells if cell.value}
     block = metrics["variants"][evaluator]
     columns = {*(f"{tiou:g}" for tiou in block["tious"]), *(f"avg {label}" for label in block["averages"])}
     found = {column: value for column, value in values.items() if column in columns}
