@@ -10,7 +10,7 @@ from tests.leaderboard.fabricate import sha
 from wtal_bench.leaderboard.identity import record_folder
 from wtal_bench.leaderboard.published import Cell, PublishedRow
 from wtal_bench.leaderboard.record import load_records, write_record
-from wtal_bench.leaderboard.rows import build_sections, compare_rows, span_order
+from wtal_bench.leaderboard.rows import Row, build_sections, compare_rows, span_order
 from wtal_bench.leaderboard.tables import build_document
 from wtal_bench.protocols import PROTOCOLS
 from wtal_bench.structures import Detections
@@ -122,6 +122,51 @@ def test_a_clear_difference_is_distinguishable_and_a_small_one_is_not(world, boa
     assert not compare_rows(rows["good"], rows["as good"], MAIN, SPAN).distinguishable
     back = compare_rows(rows["bad"], rows["good"], MAIN, SPAN)
     assert (back.difference, back.low) == (pytest.approx(-clear.difference), pytest.approx(-clear.high))
+
+
+def settings(epochs, width=8):
+    return {"model": {"width": width}, "train": {"epochs": epochs}}
+
+
+def test_rows_of_one_method_say_what_they_differ_in(world, board):
+    world.file(board, seed=0, config=settings(5))
+    world.file(board, seed=1, config=settings(10))
+    world.file(board, seed=2, config=settings(10), selection="val_holdout")
+    world.file(board, seed=3, method="alone", config=settings(5))
+    labels = {row.label for row in sections(board)[0].blocks[0].rows}
+    assert labels == {
+        "ecm, 5 epochs, last epoch",
+        "ecm, 10 epochs, last epoch",
+        "ecm, 10 epochs, held-out train videos",
+        "alone",
+    }
+    (part,) = build_document(sections(board), []).chapters[0].parts
+    names = {line.cells[part.tables[0].heads.index("method")].text for line in part.tables[0].lines}
+    assert names == labels
+
+
+def test_rows_that_differ_in_other_settings_name_the_config_and_other_plugins_their_versions(world, board):
+    world.file(board, seed=0, config=settings(5))
+    world.file(board, seed=1, config=settings(5, width=16))
+    hashes = {row.label.split("config ")[1] for row in sections(board)[0].blocks[0].rows}
+    assert hashes == {row.records[0]["config_hash"][:8] for row in sections(board)[0].blocks[0].rows}
+    parts = [{"kind": "head", "name": "ecm.Post", "plugin": "ecm", "version": "0.2.0"}]
+    world.file(board, seed=2, config=settings(5), components=parts)
+    labels = {row.label for row in sections(board)[0].blocks[0].rows}
+    assert len(labels) == 3
+    assert sum("ecm 0.2.0" in label for label in labels) == 1
+
+
+def test_a_comparison_of_rows_covers_the_spread_between_their_seeds(world, board):
+    for seed, noise in enumerate((0.1, 3.0, 20.0)):
+        world.file(board, seed=seed, noise=noise, method="wild")
+        world.file(board, seed=seed + 10, noise=8.0, method="even")
+    rows = {row.method: row for row in sections(board)[0].blocks[0].rows}
+    found = compare_rows(rows["wild"], rows["even"], MAIN, SPAN)
+    single = {name: Row(row.records[:1], "") for name, row in rows.items()}
+    assert compare_rows(single["wild"], single["even"], MAIN, SPAN).distinguishable
+    assert not found.distinguishable
+    assert found.high - found.low > 2 * compare_rows(rows["even"], single["even"], MAIN, SPAN).high
 
 
 def test_rows_on_other_videos_cannot_be_paired(world, board, tmp_path):
