@@ -131,6 +131,14 @@ def test_a_run_counts_once_and_other_settings_are_no_seeds(world, tmp_path, caps
     assert "note: seed 1 stands twice in B" in said
 
 
+def test_copies_of_a_run_under_other_names_are_noticed(world, tmp_path, capsys):
+    paths = [tmp_path / f"{name}.json.gz" for name in "abc"]
+    for path, seed in zip(paths, (0, 0, 1)):
+        write_detections(path, world.detections(seed), world.protocol.classes, path.name)
+    assert run(world, "--a", *paths, "--b", paths[0], "--protocol", "thumos14/v1") == 0
+    assert "note: a.json.gz, b.json.gz of A score the same in every class" in capsys.readouterr().out
+
+
 def test_what_is_no_pair_of_sides_is_refused_with_what_to_write(world, tmp_path, capsys):
     a = world.write(tmp_path / "a")
     for words in ((a,), (a, a, a), ("--a", a), (a, "--b", a), ()):

@@ -18,6 +18,7 @@ from wtal_bench.evaluation import (
     Interval,
     bootstrap_difference,
     read_detections,
+    run_name,
     video_influence,
 )
 from wtal_bench.leaderboard.build import find_folder
@@ -175,17 +176,26 @@ def compare(
     first, second = ([video_influence(result) for result in side] for side in results)
     moved = {video: _mean(first, video) - _mean(second, video) for video in first[0]}
     both = (tuple(sides[0]), tuple(sides[1]))
-    return Compared(both, protocol.name, name, results, difference, moved, tuple(_notes(both)))
+    return Compared(both, protocol.name, name, results, difference, moved, tuple(_notes(both, results)))
 
 
 def _mean(influences: Sequence[dict[str, float]], video: str) -> float:
     return float(np.mean([influence[video] for influence in influences]))
 
 
-def _notes(sides: Sequence[Sequence[Run]]) -> list[str]:
+def _notes(sides: Sequence[Sequence[Run]], results: Sequence[Sequence[EvaluationResult]]) -> list[str]:
     """What makes the runs of a side other than one experiment repeated with other seeds."""
     notes = []
-    for letter, side in zip("AB", sides):
+    for letter, side, scored in zip("AB", sides, results):
+        names = [run_name([*result.mAP, *result.ap.ravel()]) for result in scored]
+        copies = [
+            run.name for run, name, result in zip(side, names, scored) if names.count(name) > 1 and result.average
+        ]
+        if copies:
+            notes.append(
+                f"{listing(copies)} of {letter} score the same in every class: copies of one run make the spread "
+                "between runs look smaller than it is"
+            )
         stored = [run.stored.record for run in side if run.stored]
         keys = ("method", "variant", "config_hash", "selection")
         differs = [key for key in keys if len({record[key] for record in stored}) > 1]
