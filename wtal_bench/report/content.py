@@ -26,7 +26,7 @@ from wtal_bench.evaluation.error_analysis import (
     error_analysis,
 )
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
-from wtal_bench.leaderboard.record import load_record, read_record
+from wtal_bench.leaderboard.record import load_record, newest_record, read_record
 from wtal_bench.protocols import OWN, Protocol, get_protocol, load_annotations, own_protocol
 
 SHOWN = 60
@@ -56,14 +56,13 @@ def find_run(path: Path) -> RunFiles:
         return RunFiles(path, None)
     if not path.is_dir():
         raise DataError(f"{path}: there is no such run. Give a run's folder, or a record file.")
-    records = sorted((path / "record").glob("*.json"))
-    if not records:
+    record = newest_record(path)
+    if record is None:
         nested = sorted(found.parent.parent.name for found in path.glob("*/record/*.json"))
         hint = f" It holds runs: {listing(nested)}; name them." if nested else " Has its training ended?"
         raise DataError(f"{path}: holds no record of a finished run.{hint}")
     scalars = sorted(path.glob("*/vis_data/scalars.json"))
-    newest = max(records, key=lambda record: record.stat().st_mtime)
-    return RunFiles(newest, path if scalars else None)
+    return RunFiles(record, path if scalars else None)
 
 
 def gather(path: Path, annotations: Path | None = None) -> dict[str, Any]:
@@ -189,7 +188,10 @@ def _printed(record: Mapping[str, Any], protocol: Protocol) -> dict[str, Any] | 
     if row is None:
         return None
     evaluator = record["config"].get("test", {}).get("evaluator") or protocol.main
-    return {"evaluator": evaluator, "values": {iou: cell.value for iou, cell in row.cells.items() if cell.value}}
+    return {
+        "evaluator": evaluator,
+        "values": {iou: cell.value for iou, cell in row.leading.cells.items() if cell.value},
+    }
 
 
 def _classes(result: EvaluationResult) -> list[dict[str, Any]]:
