@@ -112,6 +112,9 @@ def test_a_record_of_another_seed_is_not_taken_for_this_one(dataset, here, capsy
     capsys.readouterr()
     assert sweep() == 2
     assert "seed (1 -> 0)" in capsys.readouterr().err
+    write("my.json", dataset, checkpoint_interval=7)  # which changes no bit
+    assert sweep("--seeds", "1") == 0
+    assert "1 done (read, not trained again)" in capsys.readouterr().out
     assert sweep("--seeds", "2", "2") == 2
     assert "seed 2 stands twice" in capsys.readouterr().err
 
@@ -301,9 +304,11 @@ def test_a_checkpoint_says_what_it_was_made_from_and_another_thread_count_is_sai
         assert "resumed with" not in capsys.readouterr().out
         torch.set_num_threads(2)
         assert resume("train.epochs=3") == 0
+        assert "note: resumed with threads 2 (was 1): the same bits come only from" in capsys.readouterr().out
+        assert resume("train.epochs=4") == 0  # nothing new to say, and nothing forgotten
+        assert "resumed with" not in capsys.readouterr().out
     finally:
         torch.set_num_threads(threads)
-    assert "note: resumed with threads 2 (was 1): the same bits come only from" in capsys.readouterr().out
     meta = read_checkpoint(here / "run" / "last.pth")["meta"]
     assert [machine["threads"] for machine in meta["machines"]] == [1, 2]
     newest = json.loads(newest_record(here / "run").read_text())

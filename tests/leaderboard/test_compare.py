@@ -116,7 +116,7 @@ def test_seeds_that_differ_take_a_verdict_back_that_one_seed_gave(world, tmp_pat
     assert run(world, "--a", *good, "--b", *bad) == 0
     assert "not distinguishable: A - B = " in capsys.readouterr().out
     assert run(world, "--a", *good, "--b", bad[0]) == 0
-    assert "B is one run, whose spread is not covered" in capsys.readouterr().out
+    assert "the runs of A; B is one run, so on its side videos only." in capsys.readouterr().out
 
 
 def test_a_run_counts_once_and_other_settings_are_no_seeds(world, tmp_path, capsys):

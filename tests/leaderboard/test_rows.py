@@ -169,6 +169,17 @@ def test_a_comparison_of_rows_covers_the_spread_between_their_seeds(world, board
     assert found.high - found.low > 2 * compare_rows(rows["even"], single["even"], MAIN, SPAN).high
 
 
+def test_an_interval_of_one_seed_a_side_says_videos_only(world, board):
+    for seed, method in enumerate(("a", "b")):
+        world.file(board, seed=seed, method=method)
+    (table, *_) = build_document(sections(board), []).chapters[0].parts[0].tables
+    cell = table.lines[1].cells[table.heads.index("vs first")]
+    assert cell.text.endswith("], videos only")
+    world.file(board, seed=7, method="a")
+    (table, *_) = build_document(sections(board), []).chapters[0].parts[0].tables
+    assert table.lines[1].cells[table.heads.index("vs first")].text.endswith("]")
+
+
 def test_rows_on_other_videos_cannot_be_paired(world, board, tmp_path):
     world.file(board, seed=0)
     record, videos = world.record(seed=1, method="other")

@@ -61,9 +61,10 @@ def verdict(found: BootstrapDifference, name: str) -> str:
     if len(alone) == 2:
         limits = "Videos only: the spread between seeds is not covered; compare several runs of each (--a ... --b ...)."
     elif alone:
+        other = "B" if alone == ["A"] else "A"
         limits = (
-            f"Covers the choice of videos and the spread between the runs of the other side; {alone[0]} is one run, "
-            "whose spread is not covered."
+            f"Covers the choice of videos and the spread between the runs of {other}; {alone[0]} is one run, so on its "
+            "side videos only."
         )
     else:
         limits = "Covers the choice of videos and the spread between runs."

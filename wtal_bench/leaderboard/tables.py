@@ -218,7 +218,7 @@ def _on_hosts(section: Section, block: Block, published: Sequence[PublishedGain]
 def _interval(gain: Gain) -> str:
     if gain.interval is None:
         return MISSING
-    text = f"[{signed(gain.interval.low)}, {signed(gain.interval.high)}]"
+    text = f"[{signed(gain.interval.low)}, {signed(gain.interval.high)}]{_limits(len(gain.seeds))}"
     return text if gain.interval.distinguishable else f"{text}, not distinguishable"
 
 
@@ -317,8 +317,14 @@ def _versus(row: Row, first: Row, section: Section, evaluator: str) -> Cell:
     found = compare_rows(row, first, evaluator, section.span)
     if found is None:
         return Cell("unknown")
-    interval = f"{signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]"
+    limits = _limits(max(len(row.records), len(first.records)))
+    interval = f"{signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]{limits}"
     return Cell(interval if found.distinguishable else f"not distinguishable {interval}", found.difference)
+
+
+def _limits(seeds: int) -> str:
+    """What an interval leaves out where neither side has a second seed."""
+    return ", videos only" if seeds == 1 else ""
 
 
 def _printed_average(row: Row, published: list[PublishedRow], span: str) -> Cell:
@@ -331,7 +337,7 @@ def _published(rows: list[PublishedRow], notes: Footnotes) -> list[Part]:
     lead = (
         "As papers print them: where a number contradicts its own row, a footnote says what it should be. A value in "
         "brackets is the mean of the row's own values where the paper prints none. Where papers print different values "
-        "of one method, its row has the lowest and the highest, its first note says who prints what, and it is sorted "
+        "of one method, its row has the lowest and the highest, a note says who prints what, and it is sorted "
         "by its own paper's, else the fullest table's. Evaluators, features and video sets differ between papers: no "
         "ranks."
     )

@@ -1,4 +1,10 @@
-"""Checkpoints of plain tensors and numbers: written atomically, read without running anything they contain."""
+"""Checkpoints of plain tensors and numbers: written atomically, read without running anything they contain.
+
+One holds `state_dict`, `optimizer`, perhaps `gradients`, and `meta`, what it says of itself: position (`epoch`, `iter`,
+`steps_per_epoch`), `best`, method, protocol, seed and config hash; `made_from`, the hashes of its features,
+annotations, tags and list of videos, and the record its weights began from; and `machines`, those it was trained on,
+with threads, processes, device and versions (`resuming`).
+"""
 
 from __future__ import annotations
 

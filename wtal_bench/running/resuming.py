@@ -24,7 +24,10 @@ from wtal_bench.running.datasets import Opened, read_only
 from wtal_bench.running.device import pick_device
 from wtal_bench.running.provenance import environment, recorded_config
 from wtal_bench.running.settings import RunConfig
-from wtal_bench.running.workdir import changes
+from wtal_bench.running.workdir import MAY_CHANGE, changes
+
+HARMLESS = MAY_CHANGE - {"train.epochs", "train.iterations"}
+"""Settings that change no bit of a result."""
 
 MADE_FROM = {
     "features": "the features (manifest hash {})",
@@ -143,7 +146,7 @@ def record_differences(record: Mapping[str, Any], config: RunConfig, opened: Ope
         opened: its data.
         parent: the record the run asked for would begin from; None where it begins from none, or that is yet to come.
     """
-    found = shown_changes(record["config"], recorded_config(config))
+    found = shown_changes(record["config"], recorded_config(config), HARMLESS)
     if record["seed"] != config.runtime.seed:
         found.append(f"seed ({record['seed']} -> {config.runtime.seed})")
     if record["protocol"].get("hash") != opened.protocol.hash:

@@ -27,7 +27,7 @@ from wtal_bench.running.measure import selection_measure
 from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.parents import initial_weights, parent_config, parent_record
 from wtal_bench.running.provenance import component_list, environment, git_state, recorded_config
-from wtal_bench.running.resuming import Earlier, check_resumable, made_from
+from wtal_bench.running.resuming import Earlier, check_resumable, distinct, machine, made_from
 from wtal_bench.running.runner import Testing, Training, build_testing, build_training
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.workdir import WorkDir
@@ -99,8 +99,9 @@ def train(
         "steps": training.runner.iter,
     }
     record = describe(testing, cost, parent)
-    if earlier.notes:  # the environment is that of the end; bits came from others too
-        record["environment"]["before"] = list(earlier.machines)
+    *before, _ = distinct(earlier.machines, machine(testing.device))
+    if before:  # the environment is that of the end; bits came from others too
+        record["environment"]["before"] = before
     path = keep(testing, record, work_dir.records)
     draw_example(testing, work_dir.path / "example.png")
     return Result(path, json.loads(path.read_text(encoding="utf-8")), work_dir.path)
