@@ -212,7 +212,7 @@ def test_runs_without_replicates_have_a_gain_and_no_interval(world, board):
 def test_an_interval_that_holds_zero_is_called_so(world, board):
     put(world, board, (0,), 0.3, HOST)
     put(world, board, (0,), 0.31, MIX)
-    assert cell(part(board).tables[0], "95 % interval").text.endswith("], not distinguishable")
+    assert cell(part(board).tables[0], "95 % interval").text.endswith("], not distinguishable, videos only")
 
 
 def test_ideas_are_parted_as_recipes_join_them():

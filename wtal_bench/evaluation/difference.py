@@ -21,7 +21,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from wtal_bench.evaluation.bootstrap import bootstrap_ap, evaluated_videos, mean_over_classes, resample_videos
 from wtal_bench.evaluation.matching import Matches
@@ -223,6 +222,8 @@ def widening(sides: Sequence[Sequence[float]], videos: float, confidence: float 
 
 def t_over_z(freedom: float, confidence: float = 0.95) -> float:
     """How much wider an interval is where its spread was estimated with so many degrees of freedom."""
+    from scipy import stats  # slow to import, and listing components imports this module
+
     tail = (1 + confidence) / 2
     return float(stats.t.ppf(tail, freedom) / stats.norm.ppf(tail))
 

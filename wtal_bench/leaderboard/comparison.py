@@ -97,7 +97,7 @@ def verdict(found: BootstrapDifference, name: str) -> str:
 
 def _p(interval: Interval, resamples: int) -> str:
     """Of R replicates none of which lies beyond 0 no more is known than p < 2 / R."""
-    least = max(2 / resamples, 0.001)
+    least = min(1.0, max(2 / resamples, 0.001))
     return f"p < {least:.3g}" if interval.p_value < least else f"p = {interval.p_value:.3f}"
 
 

@@ -31,9 +31,6 @@ _WORDY = ("printed in", "variant", "95 % interval", "note")
 _NAMES = ("method", "host", "idea")
 """Columns that name a line: the first there is leads to its details, and all are searched."""
 
-WIDENING = [1.0, *(round(t_over_z(50 / step), 6) for step in range(1, 51))]
-"""What `t_over_z` gives where 1 over the degrees of freedom is 0, 1/50, 2/50 ... 1, for the page's own comparisons."""
-
 
 def to_html(document: Document, sections: Sequence[Section], published: Sequence[PublishedRow]) -> str:
     """Spell the document as HTML, with what the charts and comparisons need."""
@@ -183,7 +180,12 @@ def _data(sections: Sequence[Section], published: Sequence[PublishedRow]) -> dic
         for block in (*section.blocks, *section.external):
             rows |= {row.key: _row(section, row, f"{block.features}{block.annotations}") for row in block.rows}
     curves = [_curve(part) for paper in published if paper.headline for part in _apart(paper)]
-    return {"rows": rows, "published": curves, "widening": WIDENING}
+    return {"rows": rows, "published": curves, "widening": _widening()}
+
+
+def _widening() -> list[float]:
+    """What `t_over_z` gives where 1 over the degrees of freedom is 0, 1/50, 2/50 ... 1; the page compares by it."""
+    return [1.0, *(round(t_over_z(50 / step), 6) for step in range(1, 51))]
 
 
 def _apart(paper: PublishedRow) -> Sequence[PublishedRow]:

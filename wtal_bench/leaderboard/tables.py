@@ -220,8 +220,9 @@ def _on_hosts(section: Section, block: Block, published: Sequence[PublishedGain]
 def _interval(gain: Gain) -> str:
     if gain.interval is None:
         return MISSING
-    text = f"[{signed(gain.interval.low)}, {signed(gain.interval.high)}]{_limits(len(gain.seeds))}"
-    return text if gain.interval.distinguishable else f"{text}, not distinguishable"
+    text = f"[{signed(gain.interval.low)}, {signed(gain.interval.high)}]"
+    mark = "" if gain.interval.distinguishable else ", not distinguishable"
+    return f"{text}{mark}{_limits(len(gain.seeds))}"
 
 
 def _printed_gain(gain: Gain, published: Sequence[PublishedGain], notes: Footnotes) -> list[Cell] | None:

@@ -44,7 +44,7 @@ class Planned:
         folder: where it lies, or will.
         state: "new", "begun" (it has a checkpoint) or "done" (it has a record).
         changed: what it differs in from the run asked for, in words; such a run is no result of this config.
-        resume: go on with it where it has begun; otherwise a run that has is refused.
+        resume: go on with the run in the folder, which has begun; without it one that has is refused.
         start: folder of the run of the same plan whose weights it begins from, or None.
     """
 
@@ -52,7 +52,7 @@ class Planned:
     folder: Path
     state: str = NEW
     changed: tuple[str, ...] = ()
-    resume: bool = True
+    resume: bool = False
     start: Path | None = None
 
 
@@ -92,8 +92,11 @@ def plan_seeds(
     for seed in seeds:
         seeded = copy.deepcopy(config)
         seeded.runtime.seed = seed
-        state, changed = _look(seeded, folder(seed), data)
-        runs.append(Planned(seeded, folder(seed), state, changed, resume, None if start is None else start(seed)))
+        place = folder(seed)
+        state, changed = _look(seeded, place, data)
+        begun = state != NEW or (place / CONFIG).is_file()
+        first = None if start is None else start(seed)
+        runs.append(Planned(seeded, place, state, changed, resume and begun, first))
     return runs
 
 
@@ -110,8 +113,7 @@ def execute(run: Planned, out: Callable[[str], None] = print) -> Result | None:
     if run.state == DONE and run.resume and not run.changed:
         out(f"{run.folder} is done: read, not trained again")
         return _read(run.folder) if first else None
-    begun = (run.folder / "last.pth").is_file() or (run.folder / CONFIG).is_file()
-    work_dir = WorkDir(run.folder, resume=run.resume and begun, share=not first)
+    work_dir = WorkDir(run.folder, resume=run.resume, share=not first)
     try:
         if run.start is not None:
             _share(run.start, run.folder / PARENT)
@@ -153,7 +155,7 @@ def set_aside(run: Planned) -> Planned:
         raise WtalError(f"cannot move {run.folder} to {place}: {error.strerror}.") from error
     finally:
         lock.release()
-    return Planned(run.config, run.folder, NEW, (), run.resume, run.start)
+    return Planned(run.config, run.folder, start=run.start)
 
 
 def begins_from(config: RunConfig, other: RunConfig) -> bool:
