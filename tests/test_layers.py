@@ -24,11 +24,12 @@ except ImportError:  # Python 3.10, where pytest brings it
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
-VOCABULARY = {"errors", "files", "reading", "plain_yaml", "arrays", "text", "options", "order", "structures"}
-VOCABULARY |= {"interfaces"}
+VOCABULARY = {"errors", "files", "names", "reading", "plain_yaml", "arrays", "text", "options", "order"}
+VOCABULARY |= {"structures", "interfaces"}
 COMPONENTS = VOCABULARY | {"registry", "plugins"}
 MAY_IMPORT = {
-    "errors": set(),
+    "names": set(),
+    "errors": {"names"},
     "files": {"errors"},
     "options": {"errors"},
     "order": set(),
@@ -50,8 +51,12 @@ MAY_IMPORT = {
     "modeling": COMPONENTS,
     "testing": COMPONENTS | {"modeling", "data", "running"},
     "protocols": VOCABULARY | {"data", "evaluation", "plugins"},
-    "report": VOCABULARY | {"evaluation", "protocols", "leaderboard", "data.annotations", "data.locate"},
-    "leaderboard": VOCABULARY | {"evaluation", "protocols", "data.annotations", "data.progress"},
+    "report": VOCABULARY
+    | {"evaluation", "protocols", "leaderboard"}
+    | {f"data.{name}" for name in ("annotations", "coverage", "locate", "note")},
+    "leaderboard": VOCABULARY
+    | {"evaluation", "protocols"}
+    | {f"data.{name}" for name in ("annotations", "coverage", "detection_notes", "note", "notes", "progress")},
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard", "report"},
     "commands": COMPONENTS
@@ -81,7 +86,7 @@ TORCH_FREE = ("errors", "files", "text", "options", "order", "overlay", "recipes
 TORCH_FREE += ("registry",)
 TORCH_FREE += ("reading", "plain_yaml", "arrays")
 TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
-TORCH_FREE += ("data.annotations", "extraction.decode", "extraction.snippets")
+TORCH_FREE += ("names", "data.annotations", "data.coverage", "data.notes", "extraction.decode", "extraction.snippets")
 
 
 @functools.cache

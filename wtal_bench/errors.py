@@ -10,6 +10,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from wtal_bench.names import bare, composed, difference
+
 
 class WtalError(Exception):
     """Bad input, explained. `str(error)` is the whole message for the user."""
@@ -40,11 +42,21 @@ _LONGEST = 200
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """Return `" Did you mean 'x'?"` for the nearest option, or an empty string when nothing is near."""
+    """Return `" Did you mean 'x'?"` for the nearest option, or an empty string when nothing is near.
+
+    An option that is the same but for case, spaces, Unicode form, a file's ending or a leading "v_" is the nearest;
+    what of it the eye does not see is said.
+    """
     name = str(name)
     options = sorted({str(option) for option in options if len(str(option)) <= _LONGEST})
     if len(name) > _LONGEST:  # comparing is quadratic, and nobody means a name of a page
         return ""
+    same = [option for option in options if bare(option) == bare(name)]
+    if same:
+        exact = [option for option in same if composed(option) == composed(name)]
+        option = (exact or same)[0]
+        differ = "" if option == name else difference(name, option)
+        return f" Did you mean {option!r}?" + (f" The two differ in {differ}." if differ not in ("", "case") else "")
     by_lower = {option.lower(): option for option in options}
     near = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""

@@ -86,6 +86,11 @@ def shipped(name: str) -> Path:
     return packed if packed.is_dir() else beside / name
 
 
+def cache_folder() -> Path:
+    """Return where what can be made again is kept: `$WTAL_CACHE`, else `~/.cache/wtal_bench`."""
+    return Path(os.environ.get("WTAL_CACHE") or "~/.cache/wtal_bench").expanduser()
+
+
 def sibling(folder: Path) -> Path:
     """Return a fresh hidden name beside a folder, where a rename to it stays within one file system."""
     return folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}"

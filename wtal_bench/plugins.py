@@ -23,8 +23,9 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import pluggy
@@ -51,17 +52,19 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Plugin:
-    """One loaded (or refused) plugin: its entry point's name, distribution version, module and failure, if any."""
+    """One loaded (or refused) plugin: its entry point's name, distribution, module and failure, if any."""
 
     name: str
     version: str
     module: str
     reason: str = ""
+    distribution: str = ""
 
     @property
     def in_tree(self) -> bool:
-        """Whether it ships with the harness."""
-        return self.module.split(".")[0] in ("wtal_bench", "wtal_plugins")
+        """Whether it ships with the harness: its module says so, and no other distribution brought it."""
+        ours = re.sub(r"[-_.]+", "-", self.distribution).lower() in ("wtal-bench", "")
+        return ours and self.module.split(".")[0] in ("wtal_bench", "wtal_plugins")
 
 
 class Registrar:
@@ -229,16 +232,16 @@ def load_plugins() -> dict[str, Plugin]:
     manager.add_hookspecs(Hooks)
     found: dict[str, Plugin] = {}
     for name, entry_point in _entry_points():
-        version = entry_point.dist.version if entry_point.dist else ""
-        plugin = Plugin(name, version, entry_point.value.partition(":")[0])
+        plugin = _plugin(entry_point)
         try:
             _register(manager, plugin, entry_point.load)
-        except Exception as error:  # whatever a stranger's plugin raises is reported, not passed on
+        # whatever a stranger's plugin raises is reported, not passed on, and so is `sys.exit()`
+        except (Exception, SystemExit) as error:
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             if plugin.in_tree:
                 _fatal = PluginError(f"the built-in plugin {name!r} ({plugin.module}) is broken: {reason}")
                 raise _fatal from error
-            _failed[name] = Plugin(name, version, plugin.module, reason)
+            _failed[name] = replace(plugin, reason=reason)
             continue
         found[name] = plugin
     _loaded = found
@@ -268,13 +271,16 @@ def failure_of(component: str) -> Plugin | None:
 
 
 def _entry_points() -> Iterator[tuple[str, importlib.metadata.EntryPoint]]:
-    # an entry point seen twice on sys.path is yielded twice: keep the first, as Python would import it
+    # an entry point seen twice on sys.path is yielded twice: keep the first, as Python would import it; nobody takes a
+    # name of ours, wherever on the path they lie
     unique: dict[str, importlib.metadata.EntryPoint] = {}
-    for entry_point in importlib.metadata.entry_points(group=GROUP):
+    found = importlib.metadata.entry_points(group=GROUP)
+    for entry_point in sorted(found, key=lambda entry_point: not _plugin(entry_point).in_tree):
         known = unique.setdefault(entry_point.name, entry_point)
         if known.value != entry_point.value:
             _failed[f"{entry_point.name} ({entry_point.value})"] = Plugin(
-                entry_point.name, "", entry_point.value, f"its name is taken by {known.value}"
+                *(entry_point.name, "", entry_point.value, f"its name is taken by {known.value}"),
+                _plugin(entry_point).distribution,
             )
     if CORE not in unique:
         raise PluginError("wtal-bench is not installed in this environment: run `pip install -e .` in its checkout.")
@@ -290,6 +296,12 @@ def _entry_points() -> Iterator[tuple[str, importlib.metadata.EntryPoint]]:
         unique = {name: unique[name] for name in {CORE, *names}}
     yield CORE, unique.pop(CORE)
     yield from sorted(unique.items())
+
+
+def _plugin(entry_point: importlib.metadata.EntryPoint) -> Plugin:
+    dist = entry_point.dist
+    name, version = (dist.name, dist.version) if dist else ("", "unknown")
+    return Plugin(entry_point.name, version, entry_point.value.partition(":")[0], distribution=name)
 
 
 def _register(manager: pluggy.PluginManager, plugin: Plugin, load: Callable[[], ModuleType]) -> None:
@@ -310,7 +322,7 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, load: Callable[[], 
             raise PluginError(
                 f"{plugin.module} registers nothing: decorate `def wtal_register(registrar)` with @hookimpl."
             )
-    except Exception:
+    except BaseException:
         manager.unregister(module)
         for info in registrar.added:
             registries()[info.kind].discard(info.name)

@@ -13,8 +13,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.class_lists import ACTIVITYNET12, ACTIVITYNET13, THUMOS14
 from wtal_bench.data.locate import ANNOTATIONS, find_annotations
 from wtal_bench.errors import ConfigError, DataError, PluginError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import (
@@ -46,11 +48,32 @@ class Split:
     Attributes:
         videos: how many; instances: their annotated instances.
         sha256: of the sorted ids, joined by newlines.
+        content: of what the annotations say of them (`split_content`); "" where no one file is the protocol's.
     """
 
     videos: int
     instances: int
     sha256: str
+    content: str = ""
+
+    @property
+    def videos_alone(self) -> dict[str, Any]:
+        """What the protocol's hash covers: which videos, not which file says what happens in them."""
+        return {"videos": self.videos, "instances": self.instances, "sha256": self.sha256}
+
+
+def split_content(annotations: Annotations, subset: str) -> str:
+    """SHA-256 (hex) of what annotations say of a subset: ids, instances, ambiguous spans and tags, in any order."""
+    found = {
+        name: [
+            sorted([annotations.classes[part.label], part.start, part.end] for part in video.segments),
+            sorted(map(list, video.ambiguous)),
+            sorted(annotations.classes[label] for label in annotations.tags(name)),
+        ]
+        for name, video in annotations.videos.items()
+        if video.subset == subset
+    }
+    return digest(found)
 
 
 @dataclass(frozen=True)
@@ -87,7 +110,7 @@ class Protocol:
 
     def __reduce__(self) -> tuple:
         # a protocol is its name: workers get the one their own code defines, with its hash
-        return get_protocol, (self.name,)
+        return (own_named, (self.name, self.classes)) if self.own else (get_protocol, (self.name,))
 
     @property
     def dataset(self) -> str:
@@ -106,8 +129,8 @@ class Protocol:
 
     @property
     def own(self) -> bool:
-        """Whether it is somebody's own data set (`own_protocol`), which no leaderboard ranks."""
-        return self.dataset == OWN
+        """Whether it is somebody's own data set (`own_protocol`), which no leaderboard but their own ranks."""
+        return is_own(self.name)
 
     @property
     def headline(self) -> str:
@@ -140,7 +163,7 @@ class Protocol:
             "tious": self.tious,
             "averages": dict(self.averages),
             "ranked_by": [self.main, self.presets[0].hash, self.headline],
-            "splits": {name: asdict(split) for name, split in self.splits.items()},
+            "splits": {name: split.videos_alone for name, split in self.splits.items()},
             "generated": [self.profile, self.world, self.generator],
         }
         return digest(content)
@@ -160,6 +183,10 @@ class Protocol:
                 "that list, so the numbers would be of other classes. Give the annotation file of this protocol."
             )
         return GroundTruth.from_annotations(annotations, self.subset)
+
+    def contents(self, annotations: Annotations) -> dict[str, str]:
+        """By subset trained or scored on, the hash of what the annotations say of it (`split_content`)."""
+        return {name: split_content(annotations, name) for name in (self.train_subset, self.subset)}
 
     def split_notes(self, annotations: Annotations) -> list[str]:
         """Sentences on where the annotations depart from the frozen videos; numbers are then not comparable."""
@@ -236,7 +263,8 @@ def get_protocol(name: str) -> Protocol:
     if name in strangers:
         return _stranger(strangers[name])
     names = [*PROTOCOLS, *sorted(strangers)]
-    raise WtalError(f"no protocol {name!r}; there are {listing(names)}.{did_you_mean(name, names)}")
+    own = f" Your own data: {OWN}, with --annotations." if is_own(name) else ""
+    raise WtalError(f"no protocol {name!r}; there are {listing(names)}.{did_you_mean(name, names)}{own}")
 
 
 @functools.cache
@@ -285,24 +313,73 @@ def _check_fields(protocol: Protocol, origin: str) -> None:
 
 
 OWN = "own"
-"""What a config calls the protocol of a data set of one's own."""
+"""What a config, or `--protocol`, calls the protocol of a data set of one's own."""
+
+
+OWN_NAME = rf"{OWN}/([a-z0-9.-]{{1,40}}-)?[0-9a-f]{{12}}"
 
 
 def own_protocol(annotations: Annotations) -> Protocol:
     """The protocol of a data set of one's own: its classes, train and test subsets, tIoU 0.1 to 0.7.
 
-    It is named after the annotations and frozen by nothing, so its numbers are for their owner: the leaderboard does
-    not know the name and refuses them.
+    It is named after the annotations' version and hash ("own/mine-1-47911843f9d2"), so rows of other annotations never
+    share a table with it; its numbers are for their owner, on a leaderboard of their own.
     """
+    version = re.sub(r"[^a-z0-9.]+", "-", annotations.version.lower()).strip("-.")[:40]
+    sha256 = (annotations.sha256 or digest(annotations.version))[:12]
+    return own_named(f"{OWN}/{version}-{sha256}" if version else f"{OWN}/{sha256}", annotations.classes)
+
+
+def own_named(name: str, classes: Iterable[str]) -> Protocol:
+    """One's own protocol of that name and those classes, as a record keeps them."""
     return Protocol(
-        name=f"{OWN}/{(annotations.sha256 or annotations.version)[:12]}",
+        name=name,
         subset="test",
         train_subset="train",
-        classes=tuple(annotations.classes),
+        classes=tuple(classes),
         tious=_SEVEN,
         averages=_SEVEN_AVERAGES,
         variants=("activitynet",),
     )
+
+
+def is_own(name: Any) -> bool:
+    """Whether a protocol's name is that of somebody's own data."""
+    return isinstance(name, str) and name.partition("/")[0] == OWN
+
+
+def open_protocol(name: str, path: str | Path | None = None) -> tuple[Protocol, Annotations]:
+    """The protocol a command was asked for, with its annotations; "own" takes both from the annotation file.
+
+    Args:
+        name: as given, "thumos14/v1", "own" or the whole name of one's own.
+        path: annotation file or its folder; needed for one's own.
+
+    Raises:
+        WtalError: no such protocol. DataError: no annotations, or one's own of another name.
+    """
+    if not is_own(name):
+        protocol = get_protocol(name)
+        return protocol, load_annotations(protocol, path)
+    if path is None:
+        raise DataError(
+            f"--protocol {name}: the annotation file of your own data says what is scored; name it with --annotations."
+        )
+    annotations = read_annotations(path)
+    protocol = own_protocol(annotations)
+    if name not in (OWN, protocol.name):
+        raise DataError(f"{annotations.path} makes protocol {protocol.name}, asked for was {name}: other annotations.")
+    return protocol, annotations
+
+
+def read_annotations(path: str | Path) -> Annotations:
+    """Read an annotation file, or the one of the usual name in a folder.
+
+    Raises:
+        DataError: there is none, or it is not readable.
+    """
+    path = Path(path).expanduser()
+    return Annotations.load(find_annotations(path.name, folder=path) if path.is_dir() else path)
 
 
 def locate_annotations(protocol: Protocol, path: str | Path | None = None) -> Path | Annotations:
@@ -343,68 +420,6 @@ def _numbers(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else value for value in values.tolist()]
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split("|"))
-
-
-_THUMOS14 = _names(
-    "BaseballPitch|BasketballDunk|Billiards|CleanAndJerk|CliffDiving|CricketBowling|CricketShot|Diving|"
-    "FrisbeeCatch|GolfSwing|HammerThrow|HighJump|JavelinThrow|LongJump|PoleVault|Shotput|SoccerPenalty|"
-    "TennisSwing|ThrowDiscus|VolleyballSpiking"
-)
-
-_ACTIVITYNET12 = _names(
-    "Archery|Ballet|Bathing dog|Belly dance|Breakdancing|Brushing hair|Brushing teeth|Bungee jumping|"
-    "Cheerleading|Chopping wood|Clean and jerk|Cleaning shoes|Cleaning windows|Cricket|Cumbia|Discus throw|"
-    "Dodgeball|Doing karate|Doing kickboxing|Doing motocross|Doing nails|Doing step aerobics|Drinking beer|"
-    "Drinking coffee|Fixing bicycle|Getting a haircut|Getting a piercing|Getting a tattoo|Grooming horse|"
-    "Hammer throw|Hand washing clothes|High jump|Hopscotch|Horseback riding|Ironing clothes|Javelin throw|"
-    "Kayaking|Layup drill in basketball|Long jump|Making a sandwich|Mixing drinks|Mowing the lawn|Paintball|"
-    "Painting|Ping-pong|Plataform diving|Playing accordion|Playing badminton|Playing bagpipes|"
-    "Playing field hockey|Playing flauta|Playing guitarra|Playing harmonica|Playing kickball|Playing lacrosse|"
-    "Playing piano|Playing polo|Playing racquetball|Playing saxophone|Playing squash|Playing violin|"
-    "Playing volleyball|Playing water polo|Pole vault|Polishing forniture|Polishing shoes|Preparing pasta|"
-    "Preparing salad|Putting on makeup|Removing curlers|Rock climbing|Sailing|Shaving|Shaving legs|Shot put|"
-    "Shoveling snow|Skateboarding|Smoking a cigarette|Smoking hookah|Snatch|Spinning|Springboard diving|"
-    "Starting a campfire|Tai chi|Tango|Tennis serve with ball bouncing|Triple jump|Tumbling|"
-    "Using parallel bars|Using the balance beam|Using the pommel horse|Using uneven bars|Vacuuming floor|"
-    "Walking the dog|Washing dishes|Washing face|Washing hands|Windsurfing|Wrapping presents|Zumba"
-)
-
-_ACTIVITYNET13 = _names(
-    "Applying sunscreen|Archery|Arm wrestling|Assembling bicycle|BMX|Baking cookies|Ballet|Bathing dog|"
-    "Baton twirling|Beach soccer|Beer pong|Belly dance|Blow-drying hair|Blowing leaves|Braiding hair|"
-    "Breakdancing|Brushing hair|Brushing teeth|Building sandcastles|Bullfighting|Bungee jumping|Calf roping|"
-    "Camel ride|Canoeing|Capoeira|Carving jack-o-lanterns|Changing car wheel|Cheerleading|Chopping wood|"
-    "Clean and jerk|Cleaning shoes|Cleaning sink|Cleaning windows|Clipping cat claws|Cricket|Croquet|Cumbia|"
-    "Curling|Cutting the grass|Decorating the Christmas tree|Disc dog|Discus throw|Dodgeball|"
-    "Doing a powerbomb|Doing crunches|Doing fencing|Doing karate|Doing kickboxing|Doing motocross|"
-    "Doing nails|Doing step aerobics|Drinking beer|Drinking coffee|Drum corps|Elliptical trainer|"
-    "Fixing bicycle|Fixing the roof|Fun sliding down|Futsal|Gargling mouthwash|Getting a haircut|"
-    "Getting a piercing|Getting a tattoo|Grooming dog|Grooming horse|Hammer throw|Hand car wash|"
-    "Hand washing clothes|Hanging wallpaper|Having an ice cream|High jump|Hitting a pinata|Hopscotch|"
-    "Horseback riding|Hula hoop|Hurling|Ice fishing|Installing carpet|Ironing clothes|Javelin throw|"
-    "Kayaking|Kite flying|Kneeling|Knitting|Laying tile|Layup drill in basketball|Long jump|Longboarding|"
-    "Making a cake|Making a lemonade|Making a sandwich|Making an omelette|Mixing drinks|Mooping floor|"
-    "Mowing the lawn|Paintball|Painting|Painting fence|Painting furniture|Peeling potatoes|Ping-pong|"
-    "Plastering|Plataform diving|Playing accordion|Playing badminton|Playing bagpipes|"
-    "Playing beach volleyball|Playing blackjack|Playing congas|Playing drums|Playing field hockey|"
-    "Playing flauta|Playing guitarra|Playing harmonica|Playing ice hockey|Playing kickball|Playing lacrosse|"
-    "Playing piano|Playing polo|Playing pool|Playing racquetball|Playing rubik cube|Playing saxophone|"
-    "Playing squash|Playing ten pins|Playing violin|Playing water polo|Pole vault|Polishing forniture|"
-    "Polishing shoes|Powerbocking|Preparing pasta|Preparing salad|Putting in contact lenses|Putting on makeup|"
-    "Putting on shoes|Rafting|Raking leaves|Removing curlers|Removing ice from car|Riding bumper cars|"
-    "River tubing|Rock climbing|Rock-paper-scissors|Rollerblading|Roof shingle removal|Rope skipping|"
-    "Running a marathon|Sailing|Scuba diving|Sharpening knives|Shaving|Shaving legs|Shot put|Shoveling snow|"
-    "Shuffleboard|Skateboarding|Skiing|Slacklining|Smoking a cigarette|Smoking hookah|Snatch|Snow tubing|"
-    "Snowboarding|Spinning|Spread mulch|Springboard diving|Starting a campfire|Sumo|Surfing|Swimming|"
-    "Swinging at the playground|Table soccer|Tai chi|Tango|Tennis serve with ball bouncing|Throwing darts|"
-    "Trimming branches or hedges|Triple jump|Tug of war|Tumbling|Using parallel bars|Using the balance beam|"
-    "Using the monkey bar|Using the pommel horse|Using the rowing machine|Using uneven bars|Vacuuming floor|"
-    "Volleyball|Wakeboarding|Walking the dog|Washing dishes|Washing face|Washing hands|Waterskiing|"
-    "Waxing skis|Welding|Windsurfing|Wrapping presents|Zumba"
-)
-
 _SEVEN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _TEN = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _SEVEN_AVERAGES = MappingProxyType({"0.1:0.5": _SEVEN[:5], "0.3:0.7": _SEVEN[2:], "0.1:0.7": _SEVEN})
@@ -434,7 +449,7 @@ _ALL = (
         name="thumos14/v1",
         subset="test",
         train_subset="train",
-        classes=_THUMOS14,
+        classes=THUMOS14,
         tious=_SEVEN,
         averages=_SEVEN_AVERAGES,
         variants=(
@@ -444,8 +459,18 @@ _ALL = (
         annotation_file="thumos14.json",
         splits=MappingProxyType(
             {
-                "train": Split(200, 3007, "8ec515dd8039cd7cca0ca260bd2c756b9395f52dda665e5d4cdbb571b9edf13a"),
-                "test": Split(213, 3358, "3beac3218b854af44f88c41ee5f11e9aeaacb7f7df05c23af308ac6bcd2b454c"),
+                "train": Split(
+                    200,
+                    3007,
+                    "8ec515dd8039cd7cca0ca260bd2c756b9395f52dda665e5d4cdbb571b9edf13a",
+                    "2685ae9a4ead66f25411aafd4cbb2bf2d03a26cfd666dafad6a3c67be901df9c",
+                ),
+                "test": Split(
+                    213,
+                    3358,
+                    "3beac3218b854af44f88c41ee5f11e9aeaacb7f7df05c23af308ac6bcd2b454c",
+                    "abc2001395d1057deaf54efb4d941e2507d45341639a1a554db5072dd4b6846f",
+                ),
             }
         ),
     ),
@@ -453,15 +478,25 @@ _ALL = (
         name="activitynet12/v1",
         subset="val",
         train_subset="train",
-        classes=_ACTIVITYNET12,
+        classes=ACTIVITYNET12,
         tious=_TEN,
         averages=_TEN_AVERAGES,
         variants=("activitynet",),
         annotation_file="activitynet1.2.json",
         splits=MappingProxyType(
             {
-                "train": Split(4441, 6588, "0f68c86297a4bab67327e8625362005a7ba40007433a1871c97334c8c49a988e"),
-                "val": Split(2198, 3281, "c945e50428da8c286d922c35af07ee14733e6ee90bb185ddf7d0be9af06c91a9"),
+                "train": Split(
+                    4441,
+                    6588,
+                    "0f68c86297a4bab67327e8625362005a7ba40007433a1871c97334c8c49a988e",
+                    "910e7faa87d14a3021b7f99b3a9d8077af7dc261c9806910452f5f8963d779f1",
+                ),
+                "val": Split(
+                    2198,
+                    3281,
+                    "c945e50428da8c286d922c35af07ee14733e6ee90bb185ddf7d0be9af06c91a9",
+                    "5422391ae7a16c98fc38e04a48d75504d69f9e1d985fecae4b674bef59225f4a",
+                ),
             }
         ),
     ),
@@ -469,15 +504,25 @@ _ALL = (
         name="activitynet13/v1",
         subset="val",
         train_subset="train",
-        classes=_ACTIVITYNET13,
+        classes=ACTIVITYNET13,
         tious=_TEN,
         averages=_TEN_AVERAGES,
         variants=("activitynet",),
         annotation_file="activitynet1.3.json",
         splits=MappingProxyType(
             {
-                "train": Split(9649, 14859, "b9487130be2f195d015f27b42c0ff685e64daf6baa1d2a46efee3defccad6c44"),
-                "val": Split(4728, 7293, "e31aec79d36210ef27bf1589a602f344baf3796b6b29cf7ea81b179cb5fcad6a"),
+                "train": Split(
+                    9649,
+                    14859,
+                    "b9487130be2f195d015f27b42c0ff685e64daf6baa1d2a46efee3defccad6c44",
+                    "cee6da3b5901d066260ee92ca8c4a3a0eba35115463d43f5950ad2ef18767c1c",
+                ),
+                "val": Split(
+                    4728,
+                    7293,
+                    "e31aec79d36210ef27bf1589a602f344baf3796b6b29cf7ea81b179cb5fcad6a",
+                    "2183048a99d1a3dbbb23c80d68cb3a7f18b8a4f73981aec351a056f05451f30b",
+                ),
             }
         ),
     ),
@@ -486,32 +531,72 @@ _ALL = (
         "synthetic/v1",
         _SEVEN,
         _SEVEN_AVERAGES,
-        Split(100, 899, "b98679dda33a4b5c69a83f523befc817bc1bca1d2c12451de2417d10b1cada66"),
-        Split(100, 1148, "05d1a37efa1a4c785b2559a6ce08889a3eebdbbe109c559489a7cd8c52d91494"),
+        Split(
+            100,
+            899,
+            "b98679dda33a4b5c69a83f523befc817bc1bca1d2c12451de2417d10b1cada66",
+            "168cabfdb8796afacd2423909378963185cc4b8399418b5de4f4ba93e61ebfc9",
+        ),
+        Split(
+            100,
+            1148,
+            "05d1a37efa1a4c785b2559a6ce08889a3eebdbbe109c559489a7cd8c52d91494",
+            "c8bb52aa869bbad5f18b978f5daca572010074498d0342d76c82b0407b7bddc2",
+        ),
     ),
     _synthetic(
         "tiny",
         "synthetic_tiny/v1",
         _SEVEN,
         _SEVEN_AVERAGES,
-        Split(10, 64, "49338fba3276f914dbc40b9270895e239a99ddb3a84e6e1f2542728a94a804a2"),
-        Split(10, 45, "25b28aa0482e660f45d86140ce310e2cefa78d23ac6b6c50fbfa09f14c3d2bc5"),
+        Split(
+            10,
+            64,
+            "49338fba3276f914dbc40b9270895e239a99ddb3a84e6e1f2542728a94a804a2",
+            "fde60dfb9be72a5a84ead18ef9799537dc36c842d044ece0d3791ee27b14b9b6",
+        ),
+        Split(
+            10,
+            45,
+            "25b28aa0482e660f45d86140ce310e2cefa78d23ac6b6c50fbfa09f14c3d2bc5",
+            "974f753702041238588ae44d83b1ac9d48efcd120e4d7b6f105df26310273067",
+        ),
     ),
     _synthetic(
         "full",
         "synthetic_full/v1",
         _SEVEN,
         _SEVEN_AVERAGES,
-        Split(200, 2675, "12f43eab0f87100a5e044dc2d990aa150321b82fed4e605206e0de75febc4597"),
-        Split(212, 3417, "a7e555eba9c42f09f01717fd99472fe7c9beca29500b874d78d6da2615c20a95"),
+        Split(
+            200,
+            2675,
+            "12f43eab0f87100a5e044dc2d990aa150321b82fed4e605206e0de75febc4597",
+            "131104a79371433a6d1dfd4f6a23367f2071015e115f445d7c3da4dc2247098e",
+        ),
+        Split(
+            212,
+            3417,
+            "a7e555eba9c42f09f01717fd99472fe7c9beca29500b874d78d6da2615c20a95",
+            "45197b4b9f8d658592edaff23f0c6e71545cb61fffac1e3a6b006dd09eee058d",
+        ),
     ),
     _synthetic(
         "anet",
         "synthetic_anet/v1",
         _TEN,
         _TEN_AVERAGES,
-        Split(400, 626, "c8426cbc4a6e4bc68febae2856192a44ebd9f041f7db9a05225e000d1cc1cc21"),
-        Split(200, 284, "7e09afc4c1724480db683e6a38864e07f1c27cecf1aea8f8cd5b3b94f0ad18e2"),
+        Split(
+            400,
+            626,
+            "c8426cbc4a6e4bc68febae2856192a44ebd9f041f7db9a05225e000d1cc1cc21",
+            "4cc80e016a2acb66b33b928f4e7737d6d9e873f2f0204b9842a4618d099a83a1",
+        ),
+        Split(
+            200,
+            284,
+            "7e09afc4c1724480db683e6a38864e07f1c27cecf1aea8f8cd5b3b94f0ad18e2",
+            "b719c2a130a384138f4577d78baa1c33c00c9721cbaecba6dd18b8fd4b41be30",
+        ),
     ),
 )
 

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.bench_formats --videos 1000
 
-Every format holds the same float16 features in files of about `--shard` MB, and is read the quickest way its own library
-offers. A gather copies 16 random videos into one padded batch. Formats whose library is not installed are left out.
+Every format holds the same float16 features in files of about `--shard` MB, and is read the quickest way its own
+library offers. A gather copies 16 random videos into one padded batch. Formats whose library is not installed are left out.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def tar(folder: Path, shards: Iterator) -> Read:
         with tarfile.open(folder / f"{number}.tar") as archive:
             for entry in archive:
                 place[int(entry.name.split(".")[0])] = (number, entry.offset_data, entry.size)
-    files = {n: open(folder / f"{n}.tar", "rb") for n, _, _ in place.values()}
+    files = {n: open(folder / f"{n}.tar", "rb") for n, _, _ in place.values()}  # noqa: SIM115 - as long as it is read
 
     def read(at: int) -> np.ndarray:
         number, offset, size = place[at]

@@ -91,7 +91,13 @@ def write_one(root: Path, protocol: Protocol, number: int, seeds: int, kilobytes
     content = random.bytes(1000 * kilobytes)
     sha256 = hashlib.sha256(content).hexdigest()
     seed, method = number % seeds, f"method {number // seeds}"
-    config = {"model": method}
+    config = {
+        "method": method,
+        "variant": "",
+        "model": {"width": number // seeds},
+        "train": {"epochs": 4, "selection": "last"},
+        "data": {"protocol": protocol.name},
+    }
     variants = {preset.name: {"hash": preset.hash, **table(protocol, random)} for preset in protocol.presets}
     span = list(protocol.averages)[-1]
     record: dict[str, Any] = {
@@ -102,24 +108,43 @@ def write_one(root: Path, protocol: Protocol, number: int, seeds: int, kilobytes
         "variant": "",
         "supervision": "weak",
         "components": [{"kind": "head", "name": "x.Head", "plugin": "x", "version": "0.1"}],
+        "distributions": [
+            {"name": name, "version": "0.1", "plugins": [plugin], "commit": "0" * 40, "dirty": False, "sources": None}
+            for name, plugin in (("wtal-bench", "core"), ("wtal-x", "x"))
+        ],
         "config": config,
         "config_hash": hash_config(config),
         "features": {"manifest_hash": "a" * 64, "extractor": "I3D", "synthetic": protocol.synthetic},
-        "annotations": {"sha256": "b" * 64},
+        "annotations": {
+            "sha256": "b" * 64,
+            "splits": {name: split.content for name, split in protocol.splits.items()},
+        },
         "seed": seed,
+        "trained": {"epochs": 4},
         "selection": "last",
         "metrics": {"main": protocol.main, "variants": variants},
-        "detections": {"sha256": sha256, "file": f"{sha256}.json.gz", "videos": 1, "count": 1},
+        "detections": {
+            "sha256": sha256,
+            "rows": sha256,
+            "file": f"{sha256}.json.gz",
+            "videos": 1,
+            "count": 1,
+        },
         "bootstrap": {
             "resamples": RESAMPLES,
             "draw": dict.fromkeys(variants, "one"),
             "values": {name: replicates(part["averages"][span], random) for name, part in variants.items()},
         },
-        "environment": {"device": "cpu"},
+        "environment": {
+            "device": "cpu",
+            "packages": {"torch": "2.13.0", "numpy": "2.4.6"},
+            "python": "3.12.1",
+            "threads": 1,
+            "wtal_bench": "0.1",
+        },
         "cost": {},
-        "git": {"commit": "0123456789", "dirty": False},
         "parent": None,
-        "created": "2025-01-31T12:00:00+00:00",
+        "created": "2026-11-22T12:00:00+00:00",
     }
     record["id"] = record_id(record)
     folder = record_folder(root, record)

@@ -71,7 +71,12 @@ def test_the_figures_of_every_scale(pmil):
         "wtalc": "42.61",
     }
     assert pmil["protocol"]["hash"] == get_protocol("thumos14/v1").hash
-    assert pmil["notes"] == []
+    (only,) = pmil["notes"]
+    assert only["code"] == "summary"
+    assert only["text"].startswith(
+        "data: 213 test videos with 3358 instances; 20 classes; 31587 detections in 212 videos"
+    )
+    assert only["text"].endswith("; nothing to note")
 
 
 def test_both_grids_are_printed_with_classes_and_errors(tmp_path, capsys):

@@ -146,6 +146,8 @@ def test_seeds_train_one_run_each_and_are_resumed_one_by_one(dataset, here, no_p
     words = ["train", str(path), "--seeds", "0", "1", "--work-dir", "runs"]
     assert main(words) == 0
     records = [record_of(here / "runs" / f"seed{seed}") for seed in (0, 1)]
+    said = capsys.readouterr().out
+    assert_seeds_are_summed_up(said, records)
     assert [record["seed"] for record in records] == [0, 1]
     assert records[0]["config_hash"] == records[1]["config_hash"]  # one row of the leaderboard
     assert records[0]["detections"]["sha256"] != records[1]["detections"]["sha256"]
@@ -157,6 +159,34 @@ def test_seeds_train_one_run_each_and_are_resumed_one_by_one(dataset, here, no_p
     assert "already holds a run" in capsys.readouterr().err
     assert main(["train", str(path), "--seeds", "0", "--resume"]) == 2
     assert "needs --work-dir" in capsys.readouterr().err
+    assert main(["train", str(path), "--seeds", "0", "1", "0"]) == 2
+    assert "seed 0 stands twice" in capsys.readouterr().err
+    assert main(["train", str(path), "--seeds", "0", "--seed", "1"]) == 2
+    assert "give one" in capsys.readouterr().err
+
+
+def assert_seeds_are_summed_up(said: str, records: list[dict]) -> None:
+    blocks = [record["metrics"]["variants"][PROTOCOL.main] for record in records]
+    values = np.array([[*block["mAP"], *(v for k, v in block["averages"].items() if ":" in k)] for block in blocks])
+    lines = said.splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith(f"mAP (%) at tIoU by {PROTOCOL.main}, selection"))
+    seeds, mean, std = lines[first + 2 : first + 2 + len(records)], *lines[first + 2 + len(records) :][:2]
+    expected = [*values, values.mean(axis=0), values.std(axis=0, ddof=1)]
+    for name, line, row in zip(["0", "1", "mean", "std"], [*seeds, mean, std], expected, strict=True):
+        assert line.split()[0] == name
+        np.testing.assert_allclose(list(map(float, line.split()[1:])), 100 * row, atol=0.00501)
+    average = 100 * np.array([block["averages"][PROTOCOL.headline] for block in blocks])
+    assert f"{average.mean():.2f} ± {average.std(ddof=1):.2f}" in said
+    assert lines[-1] == f"mean ± sample standard deviation (n - 1) over n = {len(records)} seeds"
+
+
+def test_one_seed_shows_no_spread(dataset, here, no_pictures, capsys):
+    path = config_file(here, dataset, epochs=1)
+    assert main(["train", str(path), "--seeds", "3", "--work-dir", "runs"]) == 0
+    said = capsys.readouterr().out
+    assert "1 seed, which shows no spread" in said
+    assert "std" in said
+    assert "±" not in said
 
 
 def test_seed_and_deterministic_are_settings(dataset, here, capsys):

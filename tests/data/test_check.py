@@ -75,7 +75,10 @@ def spans(tmp_path, factors):
 def test_one_odd_length_is_a_warning_many_are_an_error(tmp_path):
     report = check_data(*spans(tmp_path / "a", [1, 1, 1.2]))
     assert report.errors == []
-    assert "video 'v2': 100 snippets x 16 frames / 25 fps span 64.0 s, its annotation says 76.8 s" in report.warnings[0]
+    assert (
+        "video 'v2': 100 snippets x 16 frames / 25 fps span 64.0 s, its duration is given as 76.8 s"
+        in report.warnings[0]
+    )
     assert "64.0 s when its features were made, 76.8 s annotated" in report.warnings[1]
     report = check_data(*spans(tmp_path / "b", [1.2, 1.2, 1]))
     assert report.errors == [

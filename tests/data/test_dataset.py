@@ -132,7 +132,6 @@ def test_videos_without_features_are_refused_or_skipped_when_told(store):
     videos = VideoSet.build(store, annotations, ids, missing="skip")
     assert videos.ids == ("v0", "v1", "v2", "v3")
     assert videos.skipped == ("v4", "v5")
-    assert "2 videos without features left out" in videos.warnings[-1]
     with pytest.raises(ConfigError, match="Did you mean 'skip'"):
         VideoSet.build(store, annotations, ids, missing="skp")
 
@@ -162,19 +161,6 @@ def test_training_videos_need_a_tag_test_videos_do_not(store):
     assert not VideoSet.build(store, annotations, ["v0"]).labels.any()
     with pytest.raises(DataError, match="1 training videos of x have no tag: v0"):
         VideoSet.build(store, annotations, ["v0"], training=True)
-
-
-def test_features_that_do_not_span_their_video_are_warned_of(tmp_path):
-    fits, off = StoredVideo("v0", features(0, 100), 64.0, 25.0), StoredVideo("v2", features(2, 100), 64.0, 25.0)
-    store = write_store(tmp_path / "s", [fits, off], manifest=MANIFEST)
-    videos = {"v0": {"subset": "train", "duration": 65.9, "labels": ["A"]},
-              "v2": {"subset": "train", "duration": 66.2, "labels": ["A"]}}  # fmt: skip
-    annotations = Annotations.from_dict({"version": "x", "classes": ["A"], "videos": videos})
-    built = VideoSet.build(store, annotations, ["v0", "v2"])
-    assert len(built.warnings) == 1
-    assert "video 'v2': 100 snippets x 16 frames / 25 fps span 64.0 s, its annotation says 66.2 s" in built.warnings[0]
-    resized = write_store(tmp_path / "r", [fits, off], manifest={**MANIFEST, "stride": None})
-    assert VideoSet.build(resized, annotations, ["v0", "v2"]).warnings == ()
 
 
 def many(tmp_path, tags: list[list[str]]) -> VideoSet:

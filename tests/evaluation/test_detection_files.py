@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -18,19 +17,6 @@ from wtal_bench.structures import Detections, SnippetPositions
 
 CLASSES = ("CliffDiving", "Diving")
 ROW = {"label": "Diving", "start": 1.0, "end": 2.5, "score": 0.5}
-
-
-def annotations(duration=100.0):
-    return Annotations.from_dict(
-        {
-            "version": "two videos",
-            "classes": list(CLASSES),
-            "videos": {
-                name: {"subset": subset, "duration": duration, "segments": [{"label": "Diving", "start": 0, "end": 1}]}
-                for name, subset in (("v", "test"), ("w", "test"), ("t", "train"))
-            },
-        }
-    )
 
 
 def put(tmp_path, value, name="found.json"):
@@ -162,7 +148,6 @@ def test_real_files_are_read_in_order():
     classes = Annotations.load(shared_file("data/thumos14.json")).classes
     file = read_detections(shared_file("detections/thumos14_pmil_base_test.json.gz"), classes)
     assert (len(file.videos), file.count, file.duplicates) == (212, 31587, 0)
-    assert file.review(Annotations.load(shared_file("data/thumos14.json")), "test", ["video_test_0001292"]) == []
     first = next(iter(file.videos.values()))
     assert (classes[first.label[0]], first.start[0], first.end[0]) == ("CricketBowling", 19.2, 21.76)
 
@@ -244,49 +229,7 @@ def test_unknown_classes_are_counted_or_refused(tmp_path):
     path = put(tmp_path, with_rows(ROW, {**ROW, "label": "Divin"}, {**ROW, "label": "Divin"}, {**ROW, "label": "Z"}))
     file = read_detections(path, CLASSES)
     assert (file.unknown_labels, file.count) == ({"Divin": 2, "Z": 1}, 1)
-    note = file.review(annotations(), "test")[0]
-    assert re.search(r"3 detections have a class .* 'Divin' \(2\), 'Z' \(1\)\. Did you mean 'Diving'", note)
     with pytest.raises(
         DataError, match=r"video 'v', detection 1: class 'Divin' is not in the class list \(3 rows of 2"
     ):
         read_detections(path, CLASSES, strict=True)
-
-
-def notes(tmp_path, value, **options):
-    return read_detections(put(tmp_path, value), CLASSES).review(annotations(**options), "test")
-
-
-def test_repeated_rows_are_counted(tmp_path):
-    rows = {"v": [ROW, {**ROW, "score": 0.4}, ROW, ROW], "w": [ROW]}
-    file = read_detections(put(tmp_path, {"videos": rows}), CLASSES)
-    assert file.duplicates == 2
-    assert any(
-        note.startswith("2 of 5 detections repeat an earlier row") for note in file.review(annotations(), "test")
-    )
-
-
-def test_unknown_videos_are_told_apart(tmp_path):
-    value = {"videos": {name: [ROW] for name in ("v", "w", "v_w", "t", "x")}}
-    (note,) = notes(tmp_path, value)
-    assert note.startswith("3 videos are not among those of subset 'test': v_w, t, x;")
-    assert "their 3 detections as false positives" in note
-    assert "1 are known without their leading 'v_'" in note
-    assert "1 belong to subset 'train'" in note
-
-
-def test_videos_without_detections_are_told(tmp_path):
-    (note,) = notes(tmp_path, {"videos": {"v": [ROW], "w": []}})
-    assert note == "1 of 2 videos have no detection: w."
-
-
-def test_no_detection_at_all_is_told(tmp_path):
-    (note,) = notes(tmp_path, {"videos": {}})
-    assert note.startswith("there is no detection at all")
-
-
-def test_times_in_frames_are_told(tmp_path):
-    frames = {"videos": {name: [{**ROW, "start": 30, "end": 75.0}, ROW, {**ROW, "end": 80}] for name in "vw"}}
-    (note,) = notes(tmp_path, frames, duration=10.0)
-    assert "4 of 6 detections end after their video" in note
-    assert "are the times frames or snippets?" in note
-    assert notes(tmp_path, frames, duration=79.0) == []

@@ -13,7 +13,7 @@ from wtal_bench import protocols
 from wtal_bench.cli import main
 from wtal_bench.errors import RecordError
 from wtal_bench.evaluation import PRESETS
-from wtal_bench.leaderboard import columns, filing
+from wtal_bench.leaderboard import columns
 from wtal_bench.leaderboard.build import build, render, stale
 from wtal_bench.leaderboard.filing import file_measured, verify
 from wtal_bench.leaderboard.record import load_records, read_record
@@ -23,9 +23,8 @@ NAME, NEW = "thumos14/v1", "activitynet"
 
 
 @pytest.fixture
-def filed(world, board, monkeypatch):
+def filed(world, board):
     """Two filed rows and current tables."""
-    monkeypatch.setattr(filing, "RESAMPLES", 200)
     for seed, noise in ((0, 0.5), (1, 2.0)):
         world.file(board / "records", seed=seed, noise=noise, method=f"method {seed}")
     build(board)
@@ -33,11 +32,11 @@ def filed(world, board, monkeypatch):
 
 
 @pytest.fixture
-def revise(monkeypatch):
+def revise(monkeypatch, small_protocol):
     """Changes the protocol as an edit of the source would."""
 
     def apply(**changes) -> Protocol:
-        changed = replace(PROTOCOLS[NAME], **changes)
+        changed = replace(small_protocol, **changes)
         monkeypatch.setattr(protocols, "PROTOCOLS", {**PROTOCOLS, NAME: changed})
         return changed
 
@@ -143,7 +142,8 @@ def test_numbers_that_do_not_follow_get_no_further_column(filed, world, revise, 
     path.write_text(json.dumps(value))
     before = path.read_bytes()
     add_evaluator(revise)
-    build(filed, [world.path])
+    with pytest.raises(RecordError, match="its stored detections do not give its numbers"):
+        build(filed, [world.path])
     assert path.read_bytes() == before
     assert f"gets no column {NEW} (differs)" in caplog.text
 

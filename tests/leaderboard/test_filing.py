@@ -12,8 +12,10 @@ from wtal_bench.cli import main
 from wtal_bench.commands.leaderboard import file_record
 from wtal_bench.errors import RecordError, WtalError
 from wtal_bench.evaluation import write_detections
-from wtal_bench.leaderboard import filing
+from wtal_bench.leaderboard import rescore, shelf
+from wtal_bench.leaderboard.build import build
 from wtal_bench.leaderboard.filing import file_external, file_measured, verify
+from wtal_bench.leaderboard.metric_rules import RESAMPLES
 from wtal_bench.leaderboard.record import load_record, load_records, read_record, write_record
 from wtal_bench.structures import Detections
 
@@ -34,7 +36,7 @@ def test_a_measured_record_is_scored_again_and_filed_with_its_bootstrap(world, b
     assert path == board / "records" / "thumos14_v1" / "ecm" / run.name
     filed = load_record(path)
     assert filed.detections_path.is_file()
-    assert filed.record["bootstrap"]["resamples"] == filing.RESAMPLES
+    assert filed.record["bootstrap"]["resamples"] == RESAMPLES
     without = {key: value for key, value in filed.record.items() if key != "bootstrap"}
     assert without == load_record(run).record
 
@@ -99,11 +101,26 @@ def test_filing_again_what_is_filed_is_refused_or_changes_nothing(world, board, 
     assert load_record(path).detections_path.is_file()
 
 
-def test_without_the_right_annotations_a_run_is_filed_unverified(world, board, tmp_path):
-    run = world.write(tmp_path / "a", annotations={"sha256": sha("elsewhere")})
-    path, verdict = file_measured(board / "records", run, world.path)
+def test_a_run_on_other_annotations_than_its_protocols_stays_in_its_folder(world, board, tmp_path):
+    splits = {**world.record()[0]["annotations"]["splits"], "test": sha("elsewhere")}
+    run = world.write(tmp_path / "a", annotations={"sha256": sha("elsewhere"), "splits": splits})
+    with pytest.raises(RecordError, match="its annotations of subset 'test' are not those of thumos14/v1"):
+        file_measured(board / "records", run, world.path)
+
+
+def test_without_annotations_a_run_is_filed_unranked_until_they_are_there(world, board, tmp_path, monkeypatch):
+    run = world.write(tmp_path / "a")
+    monkeypatch.setenv("WTAL_DATA", str(tmp_path / "nowhere"))
+    path, verdict = file_measured(board / "records", run)
     assert verdict.state == "not verified"
     assert "bootstrap" not in read_record(path)
+    build(board)
+    assert "ecm: not scored again" in (board / "README.md").read_text()
+    monkeypatch.setenv("WTAL_DATA", str(tmp_path / "data"))
+    build(board)
+    assert "not scored again |" not in (board / "README.md").read_text()
+    assert "| 1 | ecm |" in (board / "README.md").read_text()
+    assert "bootstrap" in read_record(path)
 
 
 def test_an_external_row_is_scored_here(world, board, submission):
@@ -112,14 +129,14 @@ def test_an_external_row_is_scored_here(world, board, submission):
     assert path.parent.name == "p-mil-base"
     assert stored.record["metrics"] == world.protocol.score(world.detections(7), world.annotations)
     assert stored.record["source"] == "external"
-    assert any("not comparable" in note for note in notes)  # six videos are not the frozen test set
+    assert any("not comparable" in note.text for note in notes)  # six videos are not the frozen test set
     assert [item.state for item in verify(board / "records", [world.path])] == ["same"]
     with pytest.raises(RecordError, match="repeats"):
         file_external(board / "records", submission, world.protocol, {**TERMS, "method": "copy"}, world.path)
 
 
 def test_a_failure_while_filing_leaves_nothing(world, board, submission, monkeypatch):
-    monkeypatch.setattr(filing, "load_record", lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr(shelf, "load_record", lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         file_external(board / "records", submission, world.protocol, TERMS, world.path)
     assert [path for path in (board / "records").rglob("*") if path.is_file()] == []
@@ -145,7 +162,7 @@ def test_verify_names_rows_whose_annotations_are_absent(world, synthetic, board,
 
     world.file(board / "records")
     synthetic.file(board / "records")
-    monkeypatch.setattr(filing, "load_annotations", nowhere)
+    monkeypatch.setattr(rescore, "load_annotations", nowhere)
     arguments = ["leaderboard", "--verify", "--folder", str(board), "--annotations", str(world.path)]
     assert main(arguments) == 0
     out, err = capsys.readouterr()

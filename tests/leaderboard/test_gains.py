@@ -12,14 +12,17 @@ import pytest
 import yaml
 
 from tests.helpers import REPOSITORY
+from tests.leaderboard.fabricate import UNCLEAN
 from wtal_bench.errors import RecordError
 from wtal_bench.leaderboard import gains
 from wtal_bench.leaderboard.build import build, render, stale
 from wtal_bench.leaderboard.compare import compare, find_side, gain
 from wtal_bench.leaderboard.gains import find_gains
 from wtal_bench.leaderboard.identity import record_folder
+from wtal_bench.leaderboard.metric_rules import RESAMPLES
 from wtal_bench.leaderboard.published import read_published, read_published_gains
 from wtal_bench.leaderboard.record import load_records, write_record
+from wtal_bench.leaderboard.rescore import rescored
 from wtal_bench.leaderboard.rows import build_sections
 from wtal_bench.leaderboard.tables import build_document
 from wtal_bench.recipes import PLUS
@@ -33,7 +36,6 @@ MIX = {
     "variant": "embedding+cw",
     "config": {"host": {"method": "stpn", "variant": "embedding"}, "ideas": {"cw": {"weight": 1.0}}},
 }
-DIRTY = {"commit": "0123456", "dirty": True}
 
 
 def put(world, board, seeds, noise, terms, **changes):
@@ -44,18 +46,18 @@ def put(world, board, seeds, noise, terms, **changes):
 def found(board):
     return [
         item
-        for section in build_sections(load_records(board / "records"))
+        for section in build_sections(rescored(load_records(board / "records")))
         for block in section.blocks
         for item in find_gains(section, block)
     ]
 
 
 def averages(paths):
-    return [find_side(str(path)).stored.record["metrics"]["variants"][MAIN]["averages"][SPAN] for path in paths]
+    return [find_side([str(path)])[0].stored.record["metrics"]["variants"][MAIN]["averages"][SPAN] for path in paths]
 
 
 def part(board, published=()):
-    (chapter,) = build_document(build_sections(load_records(board / "records")), [], published).chapters
+    (chapter,) = build_document(build_sections(rescored(load_records(board / "records"))), [], published).chapters
     return next((part for part in chapter.parts if part.title.startswith("Ideas on hosts")), None)
 
 
@@ -86,8 +88,8 @@ def test_with_one_seed_the_interval_is_that_of_compare(world, board):
     (host,) = put(world, board, (0,), 3.0, HOST)
     (mix,) = put(world, board, (0,), 2.0, MIX)
     (item,) = found(board)
-    sides = [find_side(str(path)) for path in (mix, host)]
-    wanted = compare(sides, world.protocol, world.annotations, resamples=200).difference.averages[SPAN]
+    sides = [find_side([str(path)]) for path in (mix, host)]
+    wanted = compare(sides, world.protocol, world.annotations, resamples=RESAMPLES).difference.averages[SPAN]
     # replicates are stored to six digits
     np.testing.assert_allclose(
         (item.difference, item.interval.low, item.interval.high),
@@ -98,12 +100,12 @@ def test_with_one_seed_the_interval_is_that_of_compare(world, board):
     assert item.interval.low < item.difference < item.interval.high
 
 
-def test_with_several_seeds_the_interval_is_that_of_the_means_over_them(world, board):
+def test_with_several_seeds_the_interval_is_that_of_compare_over_videos_and_seeds(world, board):
     host = put(world, board, (0, 1, 2), 3.0, HOST)
     mix = put(world, board, (0, 1, 2), 2.0, MIX)
     (item,) = found(board)
-    sides = ([find_side(str(path)) for path in paths] for paths in (mix, host))
-    wanted = gain(*sides, world.protocol, world.annotations, resamples=200)
+    sides = (find_side(list(map(str, paths))) for paths in (mix, host))
+    wanted = gain(*sides, world.protocol, world.annotations, resamples=RESAMPLES)
     np.testing.assert_allclose(
         (item.difference, item.interval.low, item.interval.high),
         (wanted.difference, wanted.low, wanted.high),
@@ -140,7 +142,6 @@ def test_without_a_common_seed_there_is_no_gain(world, board):
         {"selection": "val_holdout"},
         {"supervision": "point"},
         {"features": {"manifest_hash": "0" * 64, "extractor": "TSN", "synthetic": False}},
-        {"annotations": {"sha256": "0" * 64}},
     ],
 )
 def test_a_mix_without_its_hosts_row_says_so(world, board, other):
@@ -187,11 +188,11 @@ def test_mixes_of_one_name_and_other_settings_are_told_apart(world, board):
 
 
 def test_a_host_that_is_not_ranked_stands_in_shaded_and_only_where_no_other_is(world, board):
-    put(world, board, (0,), 3.0, HOST, git=DIRTY)
+    put(world, board, (0,), 3.0, HOST, distributions=UNCLEAN)
     put(world, board, (0,), 0.5, MIX)
     (item,) = found(board)
     assert item.shaded
-    assert item.note == "host: made with uncommitted changes"
+    assert item.note == "host: wtal-bench: uncommitted changes"
     put(world, board, (1,), 3.0, HOST)
     put(world, board, (1,), 0.5, MIX)
     (item,) = found(board)
@@ -211,7 +212,7 @@ def test_runs_without_replicates_have_a_gain_and_no_interval(world, board):
 def test_an_interval_that_holds_zero_is_called_so(world, board):
     put(world, board, (0,), 0.3, HOST)
     put(world, board, (0,), 0.31, MIX)
-    assert cell(part(board).tables[0], "95 % interval").text.endswith("], not distinguishable")
+    assert cell(part(board).tables[0], "95 % interval").text.endswith("], not distinguishable, videos only")
 
 
 def test_ideas_are_parted_as_recipes_join_them():
@@ -241,7 +242,7 @@ def test_a_config_that_says_no_idea_or_no_host_is_no_mix(world, board, config):
 def test_mixes_stay_among_the_measured_rows_with_their_rank(world, board):
     put(world, board, (0,), 3.0, HOST)
     put(world, board, (0,), 0.5, MIX)
-    (section,) = build_sections(load_records(board / "records"))
+    (section,) = build_sections(rescored(load_records(board / "records")))
     assert [(row.name, row.rank) for row in section.blocks[0].rows] == [
         ("stpn (embedding+cw)", 1),
         ("stpn (embedding)", 2),

@@ -9,7 +9,16 @@ import pytest
 
 from tests.helpers import REPOSITORY, shared_file
 from wtal_bench.errors import RecordError
-from wtal_bench.leaderboard.published import COLUMNS, expand, normal_name, published_for, read_published
+from wtal_bench.leaderboard.published import (
+    COLUMNS,
+    GAIN_COLUMNS,
+    expand,
+    normal_name,
+    published_for,
+    read_published,
+    read_published_gains,
+)
+from wtal_bench.leaderboard.tidy import records_frame, to_csv
 
 FILE = REPOSITORY / "leaderboard" / "published.csv"
 
@@ -96,7 +105,7 @@ def test_the_tables_show_the_printed_value_with_its_footnote():
 
 
 def test_a_full_average_agrees_with_its_row_or_says_why_not():
-    for row in read_published(FILE):
+    for row in (part for joined in read_published(FILE) for part in (joined.parts or (joined,))):
         for iou, cell in row.cells.items():
             parts = [row.number(part) for part in expand(iou)] if ":" in iou else [None]
             if None not in parts and len(parts) > 1:
@@ -126,14 +135,85 @@ def test_headline_rows_are_what_the_papers_claim():
     assert published_for(rows, "nobody", "THUMOS14") is None
 
 
-def test_rows_of_papers_that_agree_become_one_and_others_stay_apart():
-    rows = [row for row in read_published(FILE) if row.headline and row.dataset == "THUMOS14"]
-    assert len([row for row in rows if row.method == "CoLA"]) == 1
-    assert len([row for row in rows if row.method == "BM"]) == 3
-    assert len([row for row in rows if row.method == "HAM-Net"]) == 2
-    (fac,) = [row for row in rows if row.method == "FAC-Net"]
-    assert fac.tables[0] == "FAC-Net Table 1"
-    assert len(fac.tables) == 4
+def headline(method, dataset="THUMOS14"):
+    (row,) = [r for r in read_published(FILE) if r.headline and (r.method, r.dataset) == (method, dataset)]
+    return row
+
+
+def test_every_method_has_one_row_whatever_number_of_papers_print_it():
+    rows = [row for row in read_published(FILE) if row.headline]
+    names = [(normal_name(row.method), row.dataset, row.split, row.supervision) for row in rows]
+    assert len(set(names)) == len(names)
+    fac = headline("FAC-Net")
+    assert (fac.own, fac.tables[0], len(fac.tables), fac.disputed) == (True, "FAC-Net Table 1", 4, False)
+    assert headline("CoLA").shown("0.1:0.7", average=True) == "40.9"
+
+
+def test_where_papers_differ_the_row_has_the_range_and_says_who_prints_what():
+    row = headline("BM")
+    assert set(row.tables) == {"ECM Table 3", "FAC-Net Table 1", "FTCL Table 1"}
+    assert (row.shown("0.6"), row.shown("0.7"), row.shown("0.1:0.7")) == ("17.3–19.6", "8.6–9.0", "36.3–36.6")
+    (note,) = [note for note in row.notes if note.startswith("Papers differ")]
+    assert "ECM Table 3 prints 64.2 at 0.1" in note
+    assert dict(row.cells["0.6"].printed) == {"ECM Table 3": "17.3", "FAC-Net Table 1": "17.6", "FTCL Table 1": "19.6"}
+    # one table's values stand for it: a row of two papers' numbers is nobody's
+    leading = row.leading
+    assert len(leading.tables) == 1
+    assert {iou: cell.value for iou, cell in leading.cells.items()}.items() <= {
+        iou: cell.value for iou, cell in row.cells.items()
+    }.items()
+
+
+def published(tmp_path, *lines):
+    path = tmp_path / "published.csv"
+    path.write_text("\n".join([",".join(COLUMNS), *lines]) + "\n")
+    return read_published(path)
+
+
+def test_the_methods_own_paper_stands_for_it_and_an_average_is_never_of_two_papers(tmp_path):
+    quoted = [f"X-Net,,T,test,mAP,0.{k},{value},B Table 2,B," for k, value in enumerate((60, 50, 40), 1)]
+    own = [f"XNet,full method,T,test,mAP,0.{k},{value},X Table 1,," for k, value in ((1, 58), (2, 50))]
+    (row,) = published(tmp_path, *quoted, *own)
+    assert (row.own, row.tables) == (True, ("X Table 1", "B Table 2"))
+    assert (row.number("0.1"), row.shown("0.1"), row.shown("0.2"), row.shown("0.3")) == (58, "58–60", "50", "40")
+    assert row.average("0.1:0.3") == (50, True)  # B's alone; 58, 50 and 40 are of two papers
+    assert row.shown("0.1:0.3", average=True) == "(50.0)"
+    both = [*own, "XNet,full method,T,test,mAP,0.3,36,X Table 1,,"]
+    (row,) = published(tmp_path, *quoted, *both)
+    assert row.average("0.1:0.3") == (48, True)
+    assert row.shown("0.1:0.3", average=True) == "(48.0–50.0)"
+    assert row.shown("0.1:0.3") == "-"
+
+
+def test_ablations_and_other_supervision_stay_rows_of_their_own(tmp_path):
+    rows = published(
+        tmp_path,
+        "X,,T,test,mAP,0.5,30.0,A Table 1,A,",
+        "X,reproduced,T,test,mAP,0.5,31.0,B Table 1,B,",
+        "X,reproduced,T,test,mAP,0.5,32.0,C Table 1,C,",
+        "X,fully supervised,T,test,mAP,0.5,50.0,A Table 1,A,",
+        "X,,T,val,mAP,0.5,33.0,A Table 1,A,",
+    )
+    assert len(rows) == 5
+    assert not any(row.disputed for row in rows)
+
+
+def test_a_published_gain_is_of_its_own_tables_values(tmp_path):
+    lines = ["H,,T,test,avg_mAP,0.1:0.7,40.0,A Table 1,A,", "H,,T,test,avg_mAP,0.1:0.7,41.0,B Table 1,B,"]
+    lines += ["H,+ idea,T,test,avg_mAP,0.1:0.7,42.0,B Table 1,B,"]
+    rows = published(tmp_path, *lines)
+    path = tmp_path / "published_gains.csv"
+    path.write_text(f"{','.join(GAIN_COLUMNS)}\nh,,idea,B Table 1,H,,+ idea,\n")
+    (gain,) = read_published_gains(path, rows)
+    assert gain.values == ("41.0", "42.0")
+
+
+def test_the_csv_has_a_line_for_every_value_and_names_who_prints_it(tmp_path):
+    lines = ["H,,T,test,mAP,0.5,40.0,A Table 1,A,", "H,,T,test,mAP,0.5,41.0,B Table 1,B,"]
+    rows = published(tmp_path, *lines, "H,,T,test,mAP,0.5,40.0,C Table 1,C,")
+    text = to_csv(records_frame([]), rows)
+    found = [(line["percent"], line["printed_in"]) for line in csv.DictReader(text.splitlines())]
+    assert found == [("40.0", "A Table 1; C Table 1"), ("41.0", "B Table 1")]
 
 
 def test_names_of_one_method_meet():

@@ -6,11 +6,12 @@ import statistics
 
 import pytest
 
-from tests.leaderboard.fabricate import sha
+from tests.leaderboard.fabricate import UNCLEAN, sha
 from wtal_bench.leaderboard.identity import record_folder
 from wtal_bench.leaderboard.published import Cell, PublishedRow
 from wtal_bench.leaderboard.record import load_records, write_record
-from wtal_bench.leaderboard.rows import build_sections, compare_rows, span_order
+from wtal_bench.leaderboard.rescore import rescored
+from wtal_bench.leaderboard.rows import Row, build_sections, compare_rows, span_order
 from wtal_bench.leaderboard.tables import build_document
 from wtal_bench.protocols import PROTOCOLS
 from wtal_bench.structures import Detections
@@ -19,7 +20,7 @@ MAIN, SPAN = "thumos_seconds_212", "0.1:0.7"
 
 
 def sections(root):
-    return build_sections(load_records(root))
+    return build_sections(rescored(load_records(root)))
 
 
 def test_seeds_become_one_row_with_mean_and_sample_deviation(world, board):
@@ -51,7 +52,7 @@ def test_other_settings_and_other_plugin_versions_are_other_rows(world, board):
 def test_a_checkpoint_picked_on_the_test_set_never_ranks_above_an_honest_one(world, board):
     world.file(board, seed=0, noise=3.0, method="honest")
     world.file(board, seed=1, noise=0.1, method="lucky", selection="best_on_test")
-    world.file(board, seed=2, noise=0.1, method="unclean", git={"commit": "0123456", "dirty": True})
+    world.file(board, seed=2, noise=0.1, method="unclean", distributions=UNCLEAN)
     world.file(board, seed=3, noise=2.0, method="held out", selection="val_holdout")
     rows = sections(board)[0].blocks[0].rows
     best = {row.method: row.average(MAIN, SPAN).mean for row in rows}
@@ -62,25 +63,26 @@ def test_a_checkpoint_picked_on_the_test_set_never_ranks_above_an_honest_one(wor
 
 def test_an_unclean_seed_does_not_enter_the_mean_of_the_clean_ones(world, board):
     world.file(board, seed=0)
-    world.file(board, seed=1, git={"commit": "0123456", "dirty": True})
+    world.file(board, seed=1, distributions=UNCLEAN)
     assert [row.seeds for row in sections(board)[0].blocks[0].rows] == [(0,), (1,)]
 
 
 def test_equal_scores_share_a_rank(world, board):
     world.file(board, method="a")
     record, videos = world.record(method="b")
-    softer = {name: Detections(d.start, d.end, d.label, d.score / 2) for name, d in videos.items()}
-    write_record(record_folder(board, record), record, softer, world.protocol.classes)
+    wider = {name: Detections(d.start, d.end + 0.002, d.label, d.score) for name, d in videos.items()}
+    record["metrics"] = world.protocol.score(wider, world.annotations)
+    write_record(record_folder(board, record), record, wider, world.protocol.classes)
     rows = sections(board)[0].blocks[0].rows
     assert [(row.method, row.rank) for row in rows] == [("a", 1), ("b", 1)]
 
 
-def test_other_features_or_annotations_are_another_block(world, board, tmp_path):
+def test_other_features_are_another_block_and_another_file_of_the_same_annotations_is_none(world, board, tmp_path):
     world.file(board, seed=0)
     world.file(board, seed=1, features={"manifest_hash": sha("tsn"), "extractor": "TSN", "synthetic": False})
-    world.file(board, seed=2, annotations={"sha256": sha("edited")})
+    world.file(board, seed=2, annotations={**world.record()[0]["annotations"], "sha256": sha("spaced otherwise")})
     blocks = sections(board)[0].blocks
-    assert [len(block.rows) for block in blocks] == [1, 1, 1]
+    assert sorted(len(block.rows[0].records) for block in blocks) == [1, 2]
     assert {row.rank for block in blocks for row in block.rows} == {1}
 
 
@@ -90,8 +92,6 @@ def test_external_rows_stand_apart(world, board):
         board,
         seed=1,
         source="external",
-        components=[],
-        config={},
         features={"manifest_hash": None, "extractor": "", "synthetic": False},
     )
     (section,) = sections(board)
@@ -122,6 +122,62 @@ def test_a_clear_difference_is_distinguishable_and_a_small_one_is_not(world, boa
     assert not compare_rows(rows["good"], rows["as good"], MAIN, SPAN).distinguishable
     back = compare_rows(rows["bad"], rows["good"], MAIN, SPAN)
     assert (back.difference, back.low) == (pytest.approx(-clear.difference), pytest.approx(-clear.high))
+
+
+def settings(epochs, width=8):
+    return {"model": {"width": width}, "train": {"epochs": epochs}}
+
+
+def test_rows_of_one_method_say_what_they_differ_in(world, board):
+    world.file(board, seed=0, config=settings(5))
+    world.file(board, seed=1, config=settings(10))
+    world.file(board, seed=2, config=settings(10), selection="val_holdout")
+    world.file(board, seed=3, method="alone", config=settings(5))
+    labels = {row.label for row in sections(board)[0].blocks[0].rows}
+    assert labels == {
+        "ecm, 5 epochs, last epoch",
+        "ecm, 10 epochs, last epoch",
+        "ecm, 10 epochs, held-out train videos",
+        "alone",
+    }
+    (part,) = build_document(sections(board), []).chapters[0].parts
+    names = {line.cells[part.tables[0].heads.index("method")].text for line in part.tables[0].lines}
+    assert names == labels
+
+
+def test_rows_that_differ_in_other_settings_name_the_config_and_other_plugins_their_versions(world, board):
+    world.file(board, seed=0, config=settings(5))
+    world.file(board, seed=1, config=settings(5, width=16))
+    hashes = {row.label.split("config ")[1] for row in sections(board)[0].blocks[0].rows}
+    assert hashes == {row.records[0]["config_hash"][:8] for row in sections(board)[0].blocks[0].rows}
+    parts = [{"kind": "head", "name": "ecm.Post", "plugin": "ecm", "version": "0.2.0"}]
+    world.file(board, seed=2, config=settings(5), components=parts)
+    labels = {row.label for row in sections(board)[0].blocks[0].rows}
+    assert len(labels) == 3
+    assert sum("ecm 0.2.0" in label for label in labels) == 1
+
+
+def test_a_comparison_of_rows_covers_the_spread_between_their_seeds(world, board):
+    for seed, noise in enumerate((0.1, 3.0, 20.0)):
+        world.file(board, seed=seed, noise=noise, method="wild")
+        world.file(board, seed=seed + 10, noise=8.0, method="even")
+    rows = {row.method: row for row in sections(board)[0].blocks[0].rows}
+    found = compare_rows(rows["wild"], rows["even"], MAIN, SPAN)
+    single = {name: Row(row.records[:1], "") for name, row in rows.items()}
+    assert compare_rows(single["wild"], single["even"], MAIN, SPAN).distinguishable
+    assert not found.distinguishable
+    assert found.high - found.low > 2 * compare_rows(rows["even"], single["even"], MAIN, SPAN).high
+
+
+def test_an_interval_of_one_seed_a_side_says_videos_only(world, board):
+    for seed, method in enumerate(("a", "b")):
+        world.file(board, seed=seed, method=method)
+    (table, *_) = build_document(sections(board), []).chapters[0].parts[0].tables
+    cell = table.lines[1].cells[table.heads.index("vs first")]
+    assert cell.text.endswith("], videos only")
+    world.file(board, seed=7, method="a")
+    (table, *_) = build_document(sections(board), []).chapters[0].parts[0].tables
+    assert table.lines[1].cells[table.heads.index("vs first")].text.endswith("]")
 
 
 def test_rows_on_other_videos_cannot_be_paired(world, board, tmp_path):

@@ -61,7 +61,7 @@ def test_a_row_says_what_its_record_says(filed):
             record["features"]["manifest_hash"],
             record["annotations"]["sha256"],
         )
-        assert one["commit"] == record["git"]["commit"]
+        assert one["commit"] == record["distributions"][0]["commit"]
         hashes = {name: column["hash"] for name, column in record["metrics"]["variants"].items()}
         assert dict(zip(lines["evaluator"], lines["evaluator_hash"])) == hashes
         assert set(lines["metric"][lines["iou"].str.contains(":")]) == {"avg_mAP"}

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.leaderboard.fabricate import sha
+from tests.leaderboard.fabricate import ECM, UNCLEAN, sha, suppliers
+from wtal_bench import registry
 from wtal_bench.errors import RecordError
+from wtal_bench.leaderboard import origin_rules
 from wtal_bench.leaderboard.filing import file_measured
 from wtal_bench.leaderboard.record import load_record, load_records, write_record
 from wtal_bench.leaderboard.validate import check_record, record_problems, unranked_reason
@@ -40,7 +42,7 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 MAIN = "metrics/variants/thumos_seconds_212"
 
 BROKEN = {
-    "schema of the future": (change("schema", 3), "schema is 3"),
+    "schema of the future": (change("schema", 4), "schema is 4"),
     "schema of the past": (change("schema", 1), "schema is 1"),
     "missing key": (change("seed", ...), "seed is missing"),
     "unknown key": (change("selektion", "last"), "Did you mean 'selection'"),
@@ -53,6 +55,9 @@ BROKEN = {
     "method that begins a formula": (change("method", "=1+1"), "a letter or digit first"),
     "method with a line break": (change("method", "a\nb"), "printable"),
     "local time": (change("created", "2025-01-31T12:00:00+02:00"), "must be in UTC"),
+    "future time": (change("created", "2126-11-22T12:00:00+00:00"), "lies in the future"),
+    "time before the harness": (change("created", "2025-01-31T12:00:00+00:00"), "the harness was begun on"),
+    "year beyond every calendar": (change("created", "99999-01-31T12:00:00+00:00"), "ISO 8601"),
     "no time": (change("created", "yesterday"), "ISO 8601"),
     "script as url": (change("url", "javascript:alert(1)"), "http:// or https://"),
     "unknown protocol": (change("protocol/name", "thumos14/v9"), "no protocol 'thumos14/v9'"),
@@ -63,11 +68,45 @@ BROKEN = {
     "detections elsewhere": (change("detections/file", "../x.json.gz"), "stored under their own hash"),
     "config changed": (change("config/model/width", 9), "config_hash is not the hash of config"),
     "features unsaid": (change("features/synthetic", ...), "features.synthetic is missing"),
+    "seed below 0": (change("seed", -1), "seed is -1; needed: 0 to"),
+    "seed too large": (change("seed", 2**32), "seed is 4294967296; needed: 0 to"),
+    "number beyond every reader": (change("cost/steps", 10**400), "cost.steps is a whole number of 1329 bits"),
+    "half a character": (change("environment/device", "\ud800"), "environment.device holds half a character"),
+    "half a character in a key": (change("config/\ud800", 1), "a key of config holds half a character"),
+    "negative cost": (change("cost/train_seconds", -1.0), "cost.train_seconds is -1.0"),
+    "cost in words": (change("cost/train_seconds", "long"), "cost.train_seconds is 'long'"),
+    "half a step": (change("cost/steps", 1.5), "cost.steps is 1.5; needed: a whole number"),
+    "method of another config": (change("config/method", "bm"), "method is 'ecm', its own config says 'bm'"),
+    "variant of another config": (change("config/variant", "x"), "variant is '', its own config says 'x'"),
+    "selection of another config": (change("config/train/selection", "best_on_test"), "its own config says 'best_on_"),
+    "protocol of another config": (
+        change("config/data/protocol", "synthetic/v1"),
+        "its own config says 'synthetic/v1'",
+    ),
+    "seed of another config": (change("config/seed", 3), "seed is 0, its own config says 3"),
+    "profile of another config": (change("config/profile", "published"), "profile is None, its own config says"),
+    "config without a model": (change("config/model", {}), "config.model is {}"),
+    "fewer epochs": (change("trained/epochs", 3), "trained.epochs is 3; its config trains 4"),
+    "more epochs": (change("trained/epochs", 5), "trained.epochs is 5; its config trains 4"),
+    "iterations for epochs": (change("trained", {"iterations": 4}), "needed: {'epochs': n}"),
+    "threads unsaid": (change("environment/threads", ...), "environment.threads is None"),
+    "versions unsaid": (change("environment/packages", {"torch": "2.13.0"}), "torch and numpy among them"),
+    "a version that is none": (change("environment/python", "snake"), "environment.python is 'snake'"),
+    "annotations unsaid": (change("annotations/splits", {}), "annotations.splits is {}"),
+    "rows unsaid": (change("detections/rows", ...), "detections.rows is None"),
+    "kind of component": (change("components/0/kind", "header"), "components\\[0\\].kind is 'header'"),
+    "component of another plugin": (change("components/0/name", "bm.Post"), "'bm.Post' says another"),
+    "average out of range": (change(f"{MAIN}/averages/0.1:0.7", 10**15), "averages\\['0.1:0.7'\\] is"),
+    "mAP without detections": (change("detections/count", 0), "above 0 without a single detection"),
     "no seed": (change("seed", None), "seed is null"),
     "no components": (change("components", []), "components is empty"),
     "component without version": (change("components/0/version", ...), "components\\[0\\]"),
-    "commit": (change("git/commit", "HEAD"), "git.commit is 'HEAD'"),
-    "dirty unsaid": (change("git/dirty", "no"), "git.dirty is 'no'"),
+    "commit": (change("distributions/0/commit", "HEAD"), "distributions\\[0\\].commit is 'HEAD'"),
+    "dirty unsaid": (change("distributions/0/dirty", "no"), "dirty is 'no'"),
+    "neither commit nor sources": (change("distributions/1/commit", None), "neither a commit nor a SHA-256"),
+    "no harness": (change("distributions/0", ...), "wtal-bench itself is missing"),
+    "a plugin nobody supplied": (change("distributions/1", ...), "which no distribution supplies"),
+    "a component left unsaid": (change("config/model/head", {"type": "x.Head"}), "config.model uses x.Head"),
     "NaN": (change(f"{MAIN}/mAP/0", float("nan")), "mAP\\[0\\] is nan"),
     "infinity in cost": (change("cost/train_seconds", float("inf")), "cost.train_seconds is inf"),
     "percent for a fraction": (change(f"{MAIN}/mAP/0", 42.0), "not percent"),
@@ -87,7 +126,8 @@ BROKEN = {
     "other main evaluator": (change("metrics/main", "wtalc"), "leads with 'thumos_seconds_212'"),
     "unknown metric": (change("metrics/accuracy", 0.9), "metrics holds accuracy"),
     "classification mAP": (change("metrics/classification_mAP", 96.0), "null or within 0..1"),
-    "bootstrap of another length": (change("bootstrap/resamples", 7), "`resamples` values"),
+    "bootstrap of another length": (change("bootstrap/values/wtalc/0", ...), "`resamples` values"),
+    "fewer replicates": (change("bootstrap/resamples", 7), "bootstrap.resamples is 7; a filed record has 1000"),
     "bootstrap of another evaluator": (change("bootstrap/draw/wtalc", ...), "draw and values for each"),
     "edited identity": (change("seed", 7), "the record was edited"),
 }
@@ -174,10 +214,15 @@ def test_the_same_detections_under_two_names_are_refused(world, tmp_path):
         ({}, ""),
         ({"selection": "val_holdout"}, ""),
         ({"selection": "best_on_test"}, "picked on the test set"),
-        ({"git": {"commit": "0123456", "dirty": True}}, "uncommitted changes"),
-        ({"git": {"commit": None, "dirty": None}}, "unknown commit"),
+        ({"distributions": UNCLEAN}, "wtal-bench: uncommitted changes"),
+        ({"distributions": suppliers([ECM], commit=None, sources="0" * 64)}, "wtal-bench: code of no known commit"),
+        ({"trained": None}, "weights of unknown training"),
     ],
 )
 def test_what_is_valid_but_not_ranked_says_why(world, tmp_path, changes, reason):
     found = unranked_reason(load_record(world.write(tmp_path, **changes)).record)
     assert (reason in found) if reason else not found
+
+
+def test_the_kinds_of_components_are_those_of_the_registry():
+    assert tuple(registry.KINDS) == origin_rules.KINDS

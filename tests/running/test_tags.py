@@ -9,6 +9,7 @@ import pytest
 from tests.running.conftest import tiny_config
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.errors import DataError
+from wtal_bench.leaderboard.coverage import coverage_cell, incomplete_reason
 from wtal_bench.running.config import check_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.provenance import config_hash, recorded_config
@@ -86,7 +87,12 @@ def test_only_the_videos_of_a_list_are_trained_and_tested_the_others_count_as_mi
     opened = open_data(chosen.data, "cpu", "x")
     assert opened.training("refuse").ids == tuple(ids[:8])
     assert opened.test("refuse").ids == tuple(ids[8:])
-    assert "data.only: 9 of 12 test videos are tested; the others count as missed" in opened.notes()
+    coverage = opened.test_coverage(opened.test("refuse"))
+    (text,) = [note.text for note in opened.notes([coverage], ()) if note.code == "coverage"]
+    assert text.startswith(
+        "test: 9 of 12 videos are used: 3 are left out by data.only (test_009, test_010, test_011); "
+    )
+    assert text.endswith("3 of 12 annotated instances are lost and count as missed.")
     work_dir = WorkDir(tmp_path / "run", resume=False)
     try:
         record = train(chosen, work_dir, out=lambda line: None).record
@@ -94,6 +100,8 @@ def test_only_the_videos_of_a_list_are_trained_and_tested_the_others_count_as_mi
         work_dir.release()
     table = record["metrics"]["variants"]["activitynet"]
     assert (table["videos"], table["instances"]) == (12, 12)
+    assert [coverage_cell(record, split) for split in ("train", "test")] == ["8/12", "9/12"]
+    assert incomplete_reason(record) == "trained on 8/12 videos"
     (theirs / "other.txt").write_text("\n".join(sorted(ids, reverse=True)))  # the same videos in another file
     assert config_hash(config(theirs, only="other.txt")) == config_hash(chosen) != config_hash(config(theirs))
     (theirs / "other.txt").write_text("train_000\nv_unknown")

@@ -58,12 +58,11 @@ def run(args: argparse.Namespace) -> int:
     report = check_data(
         store,
         annotations,
+        rule=protocol,
         subsets=args.subset or ((protocol.train_subset, protocol.subset) if protocol else ()),
         checksums=not args.no_checksums,
         examples=args.examples,
     )
-    if protocol is not None:
-        report.warnings += protocol.split_notes(annotations)
     print(json.dumps(report.as_dict(), indent=1) if args.json else report.text())
     return 1 if report.errors else 0
 

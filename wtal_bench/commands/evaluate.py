@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.detection_notes import strangers
+from wtal_bench.data.note import Note
+from wtal_bench.data.notes import as_recorded, data_notes, printed
 from wtal_bench.errors import DataError, listing
 from wtal_bench.evaluation import (
     COUNTS_ACTIVITYNET,
@@ -24,17 +27,19 @@ from wtal_bench.evaluation import (
     read_detections,
 )
 from wtal_bench.files import write_json
-from wtal_bench.protocols import PROTOCOLS, Protocol, get_protocol, load_annotations
+from wtal_bench.protocols import OWN, PROTOCOLS, Protocol, open_protocol
 from wtal_bench.text import percent, signed, table
 
 SUMMARY = "score a detection file by every evaluator of a protocol"
-EXAMPLE = "python tools/evaluate.py detections.json.gz --protocol thumos14/v1 --per-class --json scores.json"
+EXAMPLE = """\
+python tools/evaluate.py detections.json.gz --protocol thumos14/v1 --per-class --json scores.json
+  python tools/evaluate.py found.json --protocol own --annotations my_data/annotations.json --errors"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("detections", help=".json or .json.gz file, our layout or ActivityNet's `results`")
-    parser.add_argument("--protocol", required=True, help=f"one of {listing(PROTOCOLS)}, or a plugin's")
+    parser.add_argument("--protocol", required=True, help=f"one of {listing(PROTOCOLS)}, a plugin's, or {OWN}")
     parser.add_argument("--annotations", help="annotation file or its folder (default: found in $WTAL_DATA or data/)")
     parser.add_argument("--json", metavar="FILE", help="write unrounded numbers to FILE")
     parser.add_argument(
@@ -52,18 +57,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print, write."""
-    protocol = get_protocol(args.protocol)
-    annotations = load_annotations(protocol, args.annotations)
+    protocol, annotations = open_protocol(args.protocol, args.annotations)
     truth = protocol.ground_truth(annotations)
     file = read_detections(args.detections, protocol.classes, strict=args.strict, allow_invalid=args.strict_official)
-    excluded = protocol.presets[0].exclude
-    notes = [*protocol.split_notes(annotations), *file.review(annotations, protocol.subset, excluded)]
     if args.strict:
         _refuse_strangers(file, annotations, protocol)
     results = _results(protocol, file, truth, args.strict_official)
+    notes = data_notes(
+        protocol,
+        annotations,
+        detections=file,
+        exclude=protocol.presets[0].exclude,
+        metrics=protocol.report(results),
+    )
     print(_overview(protocol, file, annotations, results))
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+    print("\n".join(printed(notes)), file=sys.stderr)
     if args.per_class:
         for name in _one_a_grid(protocol, results):
             print("\n" + _per_class(protocol, results[name], name))
@@ -77,10 +85,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_strangers(file: DetectionFile, annotations: Annotations, protocol: Protocol) -> None:
-    strangers = file.strangers(annotations, protocol.subset)
-    if strangers:
+    odd = strangers(file, annotations, protocol.subset)
+    if odd:
         raise DataError(
-            f"{file.path}: {len(strangers)} videos are not in subset {protocol.subset!r}: {listing(strangers, 5)}. "
+            f"{file.path}: {len(odd)} videos are not in subset {protocol.subset!r}: {listing(odd, 5)}. "
             "Remove them, or leave --strict out to count their detections as false positives."
         )
     changed = protocol.split_notes(annotations)
@@ -206,7 +214,7 @@ def _report(
     file: DetectionFile,
     annotations: Annotations,
     results: Mapping[str, EvaluationResult],
-    notes: Iterable[str],
+    notes: Iterable[Note],
     analysis: ErrorAnalysis | None,
 ) -> dict[str, Any]:
     return {
@@ -223,5 +231,5 @@ def _report(
         },
         "metrics": protocol.report(results),
         "errors": None if analysis is None else analysis.as_dict(),
-        "notes": list(notes),
+        "notes": as_recorded(notes),
     }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections import Counter
 
+from wtal_bench.data.annotation_notes import annotation_notes
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.importers.activitynet import is_json, read_activitynet
 from wtal_bench.data.importers.table import read_table
-from wtal_bench.errors import DataError
+from wtal_bench.errors import DataError, listing
 from wtal_bench.files import write_json
 from wtal_bench.reading import read_text
 
@@ -46,6 +48,10 @@ def run(args: argparse.Namespace) -> int:
     written = Annotations.load(args.out)
     instances = sum(len(video.segments) for video in written.videos.values())
     print(f"{args.out}: {len(written.videos)} videos, {len(written.classes)} classes, {instances} instances")
+    print(f"  classes: {listing(written.classes)}")
     for kind, count in Counter(oddity.kind for oddity in written.lint()).items():
         print(f"  {kind}: {count}")
+    subsets = {video.subset for video in written.videos.values()}
+    for note in annotation_notes(written, sorted(subsets)):
+        print(f"warning: {note.text}", file=sys.stderr)
     return 0

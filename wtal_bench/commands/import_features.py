@@ -12,6 +12,7 @@ from wtal_bench.data.importers.features import import_features
 from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.files import write_json
+from wtal_bench.names import alike_hint, composed, difference, lookalikes
 from wtal_bench.options import number_in
 from wtal_bench.plugins import registry
 from wtal_bench.structures import FeatureSource
@@ -92,7 +93,11 @@ def run(args: argparse.Namespace) -> int:
         (result.missing, "annotated videos without features"),
     ):
         if videos:
-            print(f"{len(videos)} {what}: {listing(videos, 5)}", file=sys.stderr)
+            hint = alike_hint(videos, annotations.videos) if videos is result.left_out else ""
+            print(f"{len(videos)} {what}: {listing(videos, 5)}.{hint}", file=sys.stderr)
+    for group in () if annotations is not None else lookalikes(store.ids):
+        shown = " and ".join(map(repr, group))
+        print(f"warning: the ids {shown} differ only in {difference(*group[:2])}; is one meant?", file=sys.stderr)
     for path in _write_tags(source, args, annotations):
         print(f"{path}: a list of tags; data.tags takes it by its name")
     checked = f" --annotations {args.annotations}" if args.annotations else ""
@@ -109,8 +114,8 @@ def _write_tags(source: FeatureSource, args: argparse.Namespace, annotations: An
         if (known or path.exists()) and not (args.overwrite and path.exists()):
             print(f"{given} has a tag list {name!r} already: it stays", file=sys.stderr)
             continue
-        videos = [video for video in tags if annotations is None or video in annotations.videos]
-        kept = {video: list(tags[video]) for video in videos}
+        named = {composed(video): list(map(composed, labels)) for video, labels in tags.items()}
+        kept = {video: labels for video, labels in named.items() if annotations is None or video in annotations.videos}
         strange = {label for labels in kept.values() for label in labels}
         strange -= strange if annotations is None else set(annotations.classes)
         if strange:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from wtal_bench.options import number_in
@@ -41,13 +42,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, detect, write."""
+    from wtal_bench.data.notes import printed
     from wtal_bench.evaluation import write_detections
     from wtal_bench.running.config import load_config
     from wtal_bench.running.infer import detect
 
     config = load_config(args.config)
     print(f"config {describe(config.path)}")
-    classes, found = detect(
+    classes, found, notes = detect(
         config,
         Path(args.checkpoint),
         [Path(path) for path in args.features],
@@ -56,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         duration=args.duration,
         plot=None if args.plot is None else Path(args.plot),
     )
+    print("\n".join(printed(notes)), file=sys.stderr)
     kept = {video: rows.take(rows.score >= args.min_score) for video, rows in found.items()}
     write_detections(args.out, kept, classes, f"{config.method} {Path(args.checkpoint).name}")
     for video, rows in kept.items():

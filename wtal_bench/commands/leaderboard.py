@@ -7,14 +7,18 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from wtal_bench.data.note import Note
+from wtal_bench.data.notes import printed
 from wtal_bench.errors import RecordError, listing
-from wtal_bench.leaderboard.build import build, find_folder, stale
+from wtal_bench.leaderboard.build import build, check, find_folder
+from wtal_bench.leaderboard.shelf import recover
 from wtal_bench.leaderboard.validate import SELECTIONS, SUPERVISIONS, unranked_reason
 
 SUMMARY = "File rows on the leaderboard, rebuild its tables, check and re-score them."
 EXAMPLE = """\
 wtal-bench leaderboard add work_dirs/ecm_thumos/seed0/record/ecm-s0-1a2b3c4d.json
   wtal-bench leaderboard add detections.json.gz --protocol thumos14/v1 --method P-MIL --selection last
+  wtal-bench leaderboard add my_run/record/*.json --folder my_leaderboard      # your own data
   wtal-bench leaderboard build
   wtal-bench leaderboard --check --verify"""
 
@@ -22,9 +26,13 @@ wtal-bench leaderboard add work_dirs/ecm_thumos/seed0/record/ecm-s0-1a2b3c4d.jso
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     _common(parser)
-    parser.add_argument("--check", action="store_true", help="fail (exit 1) if a generated file is not current")
     parser.add_argument(
-        "--verify", action="store_true", help="score every stored detection file again (exit 1 if not equal)"
+        "--check", action="store_true", help="fail (exit 1) if a table is not current or a file belongs to no record"
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="score every stored detection file again, whatever the cache remembers (exit 1 if not equal)",
     )
     actions = parser.add_subparsers(dest="action", metavar="{add,build}")
     make = actions.add_parser("build", help="regenerate README.md, leaderboard.csv and index.html")
@@ -58,13 +66,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; 1 when a check failed."""
     folder = find_folder(args.folder)
+    recover(folder / "records")
     if args.action == "add":
         return _add(folder, args)
     if args.action is None and not (args.check or args.verify):
         raise RecordError("nothing to do: give add or build, or --check and --verify (see --help).")
     failed = False
     if args.check:
-        failed |= _check(folder)
+        failed |= _check(folder, args.annotations)
     elif args.action == "build":
         print("\n".join(f"wrote {path}" for path in build(folder, args.annotations)))
     if args.verify:
@@ -79,6 +88,7 @@ def file_record(path: str | Path, folder: str | Path | None = None, annotations:
         RecordError: the record breaks a rule or repeats a filed one.
     """
     target = find_folder(folder)
+    _refuse_own(path, folder)
     text = _file_measured(target, path, annotations, replace=False)
     build(target, [annotations] if annotations else ())
     return f"{text}\nrebuilt {target}"
@@ -109,6 +119,7 @@ def _add(folder: Path, args: argparse.Namespace) -> int:
             if external:
                 print(_file_external(folder, path, args, annotations))
             else:
+                _refuse_own(path, args.folder)
                 print(_file_measured(folder, path, annotations, args.replace))
             filed += 1
     finally:
@@ -117,6 +128,21 @@ def _add(folder: Path, args: argparse.Namespace) -> int:
             build(folder, args.annotations)
             print(f"rebuilt {folder}")
     return 0
+
+
+def _refuse_own(path: str | Path, folder: str | Path | None) -> None:
+    """Rows of somebody's own data stand on a leaderboard that was named for it."""
+    from wtal_bench.leaderboard.record import read_record
+    from wtal_bench.protocols import is_own
+
+    if folder is not None or Path(path).suffix == ".gz":
+        return
+    protocol = read_record(path).get("protocol")
+    if isinstance(protocol, dict) and is_own(protocol.get("name")):
+        raise RecordError(
+            f"{path} is of your own data ({protocol['name']}), which is ranked beside nobody else's. File it on a "
+            "leaderboard of your own: --folder my_leaderboard."
+        )
 
 
 def _file_measured(folder: Path, path: str | Path, annotations: str | Path | None, replace: bool) -> str:
@@ -129,15 +155,19 @@ def _file_measured(folder: Path, path: str | Path, annotations: str | Path | Non
             "scored and whose they are: --protocol thumos14/v1 --method NAME."
         )
     filed, verdict = file_measured(folder / "records", path, annotations, replace=replace)
-    reason = unranked_reason(read_record(filed))
-    lines = [f"filed {filed}"]
+    record = read_record(filed)
+    reason = unranked_reason(record) or ("" if verdict.state == "same" else "not scored again")
+    notes = record.get("data", {}).get("notes", [])
+    lines = [f"filed {filed}", *printed(Note(note["code"], note["text"]) for note in notes)]
     lines.append("its detections give its numbers" if verdict.state == "same" else f"{verdict.state}: {verdict.why}")
     return "\n".join(lines + ([f"shown, but not ranked: {reason}"] if reason else []))
 
 
 def _file_external(folder: Path, path: str | Path, args: argparse.Namespace, annotations: str | Path | None) -> str:
     from wtal_bench.leaderboard.filing import file_external
-    from wtal_bench.protocols import get_protocol
+    from wtal_bench.leaderboard.own import keep_annotations
+    from wtal_bench.leaderboard.record import read_record
+    from wtal_bench.protocols import is_own, open_protocol
 
     missing = [name for name in ("protocol", "method") if not getattr(args, name)]
     if missing:
@@ -148,25 +178,30 @@ def _file_external(folder: Path, path: str | Path, args: argparse.Namespace, ann
     notes = []
     if args.selection is None:
         args.selection = "best_on_test"
-        notes.append("without --selection the checkpoint counts as picked on the test set, so the row is not ranked")
+        notes.append("without --selection the checkpoint counts as picked on the test set")
     terms = {
         name: getattr(args, name) for name in ("method", "variant", "selection", "supervision", "extractor", "url")
     }
-    protocol = get_protocol(args.protocol)
+    if is_own(args.protocol) and args.folder is None:
+        raise RecordError("rows of your own data stand on a leaderboard of your own: --folder my_leaderboard.")
+    protocol, truth = open_protocol(args.protocol, annotations)
     filed, found = file_external(folder / "records", path, protocol, terms, annotations, replace=args.replace)
-    notes += found
-    return "\n".join([f"filed {filed}", *(f"note: {note}" for note in notes)])
+    if protocol.own:
+        keep_annotations(folder, truth)
+    if reason := unranked_reason(read_record(filed)):
+        notes.append(f"shown, but not ranked: {reason}")
+    return "\n".join([f"filed {filed}", *printed(found), *(f"note: {note}" for note in notes)])
 
 
-def _check(folder: Path) -> bool:
-    complaints = stale(folder)
-    for complaint in complaints:
+def _check(folder: Path, annotations: list[str]) -> bool:
+    strays, complaints = check(folder, annotations)
+    for complaint in [*strays, *complaints]:
         print(complaint, file=sys.stderr)
     if complaints:
         print(f"run `wtal-bench leaderboard build --folder {folder}` and commit the result", file=sys.stderr)
-    else:
+    elif not strays:
         print(f"{folder} is current")
-    return bool(complaints)
+    return bool(complaints or strays)
 
 
 def _verify(folder: Path, annotations: list[str]) -> bool:

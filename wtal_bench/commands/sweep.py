@@ -3,19 +3,21 @@
 A row is compared by the metric its published value was printed in, computed by the evaluator the row's config names
 (`test.evaluator`). Values of one metric by one evaluator share a table; nothing else does. A row that says what it is
 compared with (`against`) is trained beside it, and its gain printed with an interval.
+
+A finished run is read, not trained again, as long as it is the run that is asked for: same config, base, seed and data.
+Where it is not, the sweep refuses before anything trains, or with `--again` moves it aside and trains anew.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.leaderboard.rows import Score
 from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.options import number_in
 from wtal_bench.recipes import describe
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from wtal_bench.evaluation import Interval
     from wtal_bench.running.ablation import Row
     from wtal_bench.running.measure import Measure
+    from wtal_bench.running.plan import Planned
     from wtal_bench.running.settings import RunConfig
 
 SUMMARY = "Run the named variants of an ablation file and print them beside the published values."
@@ -52,6 +55,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="compare by this, e.g. mAP@0.5 or average, where the protocol lacks the metric the values were printed in",
     )
     parser.add_argument("--work-dir", default="work_dirs/sweep", help="folder of the runs (default: %(default)s)")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="train again what a changed config, base, seed or data set has made old; the old run is kept under "
+        "replaced/ (default: say what changed, and stop)",
+    )
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
 
 
@@ -74,11 +83,20 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Job:
+    """The runs of a row, one a seed, and those of what it is compared with (none without a rival)."""
+
+    entry: Entry
+    ours: tuple[Planned, ...]
+    theirs: tuple[Planned, ...] = ()
+
+
+@dataclass(frozen=True)
 class Run:
-    """A finished run: its record's file, and the number it is compared by."""
+    """A finished run: its record's file and content."""
 
     path: Path
-    value: float | None
+    record: dict[str, Any]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -100,25 +118,84 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(table([], [[row.name, _published(row), row.paper_row] for row in rows], left=(0, 1, 2))))
         return 0
     entries = [_entry(row, args, default) for row in rows]  # every row is checked before the first trains
-    folder = Path(args.work_dir) / rows[0].file.stem
+    jobs = _settled(_plan(entries, Path(args.work_dir) / rows[0].file.stem, args), args.again)
+    done: dict[Path, Run] = {}
     alone: list[tuple[Entry, list[Run]]] = []
     gains: list[list[str]] = []
-    for entry in entries:
-        if entry.rival is None:
-            runs = [_train(entry, entry.config, seed, folder / _folder(entry.row.name, args)) for seed in args.seeds]
-            alone.append((entry, runs))
-            print(f"{entry.row.name}  {entry.measure.title}  {_values(runs)}", flush=True)
-        else:
-            gains.append(_gain_line(entry, folder, args))
+    for job in jobs:
+        theirs, ours = ([_execute(run, done) for run in runs] for runs in (job.theirs, job.ours))
+        if job.theirs:
+            gains.append(_gain_line(job.entry, ours, theirs))
             print(*gains[-1], sep="  ", flush=True)
+        else:
+            alone.append((job.entry, ours))
+            print(f"{job.entry.row.name}  {job.entry.measure.title}  {_values(job.entry, ours)}", flush=True)
     print(*_tables(alone, args.seeds), sep="\n")
     if gains:
         print("\nrow, what it is compared with -> the row (%) per seed", *table([], gains, left=(0, 1, 2, 3)), sep="\n")
+        over = "videos and seeds" if len(args.seeds) > 1 else "videos only: one seed shows no spread"
         print(
             "gain: mean over the seeds of the row less that of what it is compared with, in points, and the 95 % "
-            "interval of a paired bootstrap over videos, which leaves out the spread between seeds."
+            f"interval of a paired bootstrap over {over}."
         )
     return 0
+
+
+def _plan(entries: Sequence[Entry], folder: Path, args: argparse.Namespace) -> list[Job]:
+    """All runs of the rows; what several rows are compared with is in it once."""
+    from wtal_bench.running.plan import begins_from, plan_seeds
+    from wtal_bench.running.provenance import config_hash
+
+    jobs, rivals, names = [], {}, {}
+    for entry in entries:
+        start, theirs = None, ()
+        if entry.rival is not None:
+            name = _folder(f"against_{Path(entry.rival.path).stem}", args)
+            key = config_hash(entry.rival)
+            if names.setdefault(name, key) != key:  # another config of the same file name
+                name = f"{name}-{key[:8]}"
+            beside = folder / name
+            if key not in rivals:
+                rivals[key] = tuple(plan_seeds(entry.rival, args.seeds, lambda seed, at=beside: at / f"seed{seed}"))
+            theirs = rivals[key]
+            if begins_from(entry.config, entry.rival):
+                places = {run.config.runtime.seed: run.folder for run in theirs}
+                start = places.__getitem__
+        own = folder / _folder(entry.row.name, args)
+        ours = plan_seeds(entry.config, args.seeds, lambda seed, at=own: at / f"seed{seed}", start=start)
+        jobs.append(Job(entry, tuple(ours), theirs))
+    return jobs
+
+
+def _settled(jobs: Sequence[Job], again: bool) -> list[Job]:
+    """The jobs without a run of something else: refused, or set aside. Says what is to be done."""
+    from wtal_bench.running.plan import BEGUN, DONE, NEW, refuse_changed, set_aside
+
+    runs = {run.folder: run for job in jobs for run in (*job.theirs, *job.ours)}
+    if not again:
+        refuse_changed(runs.values())
+    for folder, run in runs.items():
+        if run.changed:
+            runs[folder] = set_aside(run)
+            print(f"{folder} is trained again: {listing(run.changed, 5)}")
+    said = {DONE: "done (read, not trained again)", BEGUN: "begun (resumed)", NEW: "to train"}
+    states = [run.state for run in runs.values()]
+    counts = [f"{states.count(state)} {words}" for state, words in said.items() if state in states]
+    print(f"{len(runs)} runs: {listing(counts)}", flush=True)
+    return [
+        Job(job.entry, tuple(runs[run.folder] for run in job.ours), tuple(runs[run.folder] for run in job.theirs))
+        for job in jobs
+    ]
+
+
+def _execute(run: Planned, done: dict[Path, Run]) -> Run:
+    """Make a run, or read it; once, whatever number of rows needs it."""
+    from wtal_bench.running.plan import execute
+
+    if run.folder not in done:
+        result = execute(run)
+        done[run.folder] = Run(result.record_path, result.record)
+    return done[run.folder]
 
 
 def _folder(name: str, args: argparse.Namespace) -> str:
@@ -127,13 +204,11 @@ def _folder(name: str, args: argparse.Namespace) -> str:
 
 def _entry(row: Row, args: argparse.Namespace, default: str) -> Entry:
     """Check what a row will be compared by."""
-    from wtal_bench.protocols import OWN, get_protocol
+    from wtal_bench.running.datasets import protocol_of
     from wtal_bench.running.measure import evaluator_of, read_measure, recorded
 
     config = row.config(args.base, args.profile)
-    if config.data.protocol == OWN:
-        raise ConfigError(f"{config.path}: a sweep compares with published numbers; data of one's own has none.")
-    protocol = get_protocol(config.data.protocol)
+    protocol = protocol_of(config.data, config.path)
     printed = row.published["metric"] if row.published else default
     where = f"{row.where}: published.metric" if row.published else f"{row.where}: the file's metric"
     wanted, where = (printed, where) if args.metric is None else (args.metric, "--metric")
@@ -168,6 +243,8 @@ def _tables(results: Sequence[tuple[Entry, list[Run]]], seeds: Sequence[int]) ->
         by = f" by {measure.evaluator}" if measure.evaluator else ""
         lines += ["", f"{measure.title} (%){by}, seeds {listing(map(str, seeds))}"]
         lines += table(["row", "measured", "std over seeds", "published", "difference", "paper row"], rows, left=(0, 5))
+        if len(seeds) > 1:
+            lines.append(f"std: sample standard deviation (n - 1) over {len(seeds)} seeds")
     foreign = [entry.row.name for entry, _ in results if entry.row.published and entry.printed is None]
     if foreign:
         lines += ["", f"No published value of the same data, metric and evaluator: {listing(foreign, 99)}."]
@@ -175,28 +252,26 @@ def _tables(results: Sequence[tuple[Entry, list[Run]]], seeds: Sequence[int]) ->
 
 
 def _line(entry: Entry, runs: Sequence[Run]) -> list[str]:
-    known = [run.value for run in runs if run.value is not None]
-    mean = fmean(known) if known and len(known) == len(runs) else None
-    spread = stdev(known) if mean is not None and len(known) > 1 else None
-    difference = None if mean is None or entry.printed is None else mean - entry.printed
+    score = Score.over(_value(entry, run) for run in runs)
+    difference = None if score.mean is None or entry.printed is None else score.mean - entry.printed
     printed = "-" if entry.printed is None else str(entry.row.published["value"])
-    return [entry.row.name, percent(mean), percent(spread), printed, signed(difference), entry.row.paper_row]
+    return [entry.row.name, percent(score.mean), percent(score.std), printed, signed(difference), entry.row.paper_row]
 
 
-def _gain_line(entry: Entry, folder: Path, args: argparse.Namespace) -> list[str]:
-    """The cells of a row that is compared with another config, which is trained first."""
-    beside = folder / _folder(f"against_{Path(entry.rival.path).stem}", args)
-    theirs = [_train(entry, entry.rival, seed, beside) for seed in args.seeds]
-    own = folder / _folder(entry.row.name, args)
-    ours = [_train(entry, entry.config, seed, own, beside) for seed in args.seeds]
+def _gain_line(entry: Entry, ours: Sequence[Run], theirs: Sequence[Run]) -> list[str]:
+    """The cells of a row that is compared with another config."""
     found = _gain(entry, ours, theirs)
     shown = f"gain {signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]"
-    by = f"{entry.measure.title} by {entry.measure.evaluator}: {_values(theirs)} -> {_values(ours)}"
+    by = f"{entry.measure.title} by {entry.measure.evaluator}: {_values(entry, theirs)} -> {_values(entry, ours)}"
     return [entry.row.name, by, shown, "" if entry.printed is None else f"published {_published(entry.row)}"]
 
 
-def _values(runs: Sequence[Run]) -> str:
-    return ", ".join(percent(run.value) for run in runs)
+def _value(entry: Entry, run: Run) -> float | None:
+    return entry.measure.of(run.record["metrics"])
+
+
+def _values(entry: Entry, runs: Sequence[Run]) -> str:
+    return ", ".join(percent(_value(entry, run)) for run in runs)
 
 
 def _gain(entry: Entry, ours: Sequence[Run], theirs: Sequence[Run]) -> Interval:
@@ -204,55 +279,9 @@ def _gain(entry: Entry, ours: Sequence[Run], theirs: Sequence[Run]) -> Interval:
     from wtal_bench.running.datasets import open_data
 
     opened = open_data(entry.config.data, "cpu", entry.config.path)
-    sides = ([find_side(str(run.path)) for run in runs] for runs in (ours, theirs))
+    sides = (find_side([str(run.path) for run in runs]) for runs in (ours, theirs))
     measure = entry.measure
     return gain(*sides, opened.protocol, opened.annotations, evaluator=measure.evaluator, tious=measure.tious)
-
-
-def _train(entry: Entry, config: RunConfig, seed: int, folder: Path, beside: Path | None = None) -> Run:
-    """Train once, or read what an earlier call left.
-
-    Args:
-        entry: the row.
-        config: what is trained: the row's, or that of what it is compared with.
-        seed: of the run.
-        folder: of the row; the run lies below it.
-        beside: where what it is compared with lies: a row that follows it starts from there.
-    """
-    from wtal_bench.leaderboard.record import read_record
-    from wtal_bench.running.run import train
-    from wtal_bench.running.workdir import WorkDir
-
-    config = copy.deepcopy(config)
-    config.runtime.seed = seed
-    folder = folder / f"seed{seed}"
-    done = sorted((folder / "record").glob("*.json"))
-    if not done:
-        resume = (folder / "last.pth").is_file()
-        work_dir = WorkDir(folder, resume=resume)
-        try:
-            if beside is not None and _follows(config, entry.rival):
-                _share(beside / f"seed{seed}", folder / "init")
-            done = [train(config, work_dir, resume=resume).record_path]
-        finally:
-            work_dir.release()
-    return Run(done[-1], entry.measure.of(read_record(done[-1])["metrics"]))
-
-
-def _follows(config: RunConfig, rival: RunConfig) -> bool:
-    """Whether training starts from exactly what the row is compared with."""
-    from wtal_bench.running.run import parent_config
-
-    if not isinstance(config.train.init_from, dict):
-        return False
-    parent = parent_config(config).resolved()
-    return {**parent, "runtime": None} == {**rival.resolved(), "runtime": None}
-
-
-def _share(run: Path, link: Path) -> None:
-    """Let a run start from one that is there, instead of training the same once more."""
-    if not link.exists():
-        link.symlink_to(run.resolve(), target_is_directory=True)
 
 
 def _published(row: Any) -> str:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from wtal_bench.errors import ConfigError
 from wtal_bench.options import number_in
 from wtal_bench.recipes import describe
-from wtal_bench.running.workdir import CONFIG
 
 if TYPE_CHECKING:
+    from wtal_bench.running.plan import Planned
+    from wtal_bench.running.run import Result
     from wtal_bench.running.settings import RunConfig
 
 SUMMARY = "Train a config, test it, print its table and write its leaderboard record."
@@ -48,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--seeds",
         type=number_in("[0, 4294967296)", whole=True),
         nargs="+",
-        help="train once per seed, in folders of their own",
+        help="train once per seed, in folders of their own, and print mean ± std over them",
     )
     parser.add_argument("--deterministic", action="store_true", help="ask torch for deterministic algorithms")
     parser.add_argument(
@@ -79,39 +80,53 @@ def run(args: argparse.Namespace) -> int:
             print(f"config {describe(config.path)}")
             dry_run(config, Path(scratch))
         return 0
+    from wtal_bench.running.plan import Planned, plan_seeds
+    from wtal_bench.running.workdir import latest_work_dir
+
     if args.seeds is None:
-        return _train(args, config, args.work_dir, args.resume)
+        folder = args.work_dir
+        if folder is None:
+            folder = latest_work_dir(config.path) if args.resume else _new_folder(config, config.runtime.seed)
+        _train(args, Planned(config, Path(folder), resume=args.resume))
+        return 0
+    if args.seed is not None:
+        raise ConfigError(f"--seed {args.seed} and --seeds are two ways to say it; give one.")
     if args.resume and args.work_dir is None:
         raise ConfigError("--resume with --seeds needs --work-dir, the folder that holds the seeds' runs.")
-    for seed in args.seeds:
-        seeded = load_config(args.config, [*options, f"runtime.seed={seed}"], profile=args.profile)
-        folder = None if args.work_dir is None else Path(args.work_dir) / f"seed{seed}"
-        begun = folder is not None and (folder / CONFIG).is_file()
-        _train(args, seeded, folder, args.resume and begun)
+
+    def place(seed: int) -> Path:
+        return _new_folder(config, seed) if args.work_dir is None else Path(args.work_dir) / f"seed{seed}"
+
+    results = [_train(args, run) for run in plan_seeds(config, args.seeds, place, resume=args.resume)]
+    if all(result is not None for result in results):
+        from wtal_bench.running.summary import seeds_summary
+
+        print(seeds_summary(results))
     return 0
 
 
-def _train(args: argparse.Namespace, config: RunConfig, folder: str | Path | None, resume: bool) -> int:
-    from wtal_bench.running.run import train
+def _new_folder(config: RunConfig, seed: int) -> Path:
+    from wtal_bench.running.workdir import default_work_dir
+
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ConfigError("with torchrun, name the run's folder with --work-dir, so that all processes agree.")
+    return default_work_dir(config.path, seed)
+
+
+def _train(args: argparse.Namespace, run: Planned) -> Result | None:
+    """Make one run, say what it left, and file it if asked to. A process that is not the first says nothing."""
+    from wtal_bench.running.plan import execute
     from wtal_bench.running.summary import summary
-    from wtal_bench.running.workdir import WorkDir, default_work_dir, latest_work_dir
 
     first = int(os.environ.get("RANK", 0)) == 0
-    if folder is None:
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not resume:
-            raise ConfigError("with torchrun, name the run's folder with --work-dir, so that all processes agree.")
-        folder = latest_work_dir(config.path) if resume else default_work_dir(config.path, config.runtime.seed)
-    work_dir = WorkDir(folder, resume=resume, share=not first)
-    try:
-        with contextlib.redirect_stdout(sys.stdout if first else open(os.devnull, "w", encoding="utf-8")):
-            print(f"config {describe(config.path)}, profile {config.profile or 'none'}")
-            result = train(config, work_dir, resume=resume and work_dir.checkpoint.is_file())
-    finally:
-        work_dir.release()
+    with contextlib.redirect_stdout(sys.stdout if first else open(os.devnull, "w", encoding="utf-8")):
+        named = f"profile {run.config.profile or 'none'}, seed {run.config.runtime.seed}"
+        print(f"config {describe(run.config.path)}, {named}")
+        result = execute(run)
     if result is not None:
         print(summary(result))
         if args.file:
             from wtal_bench.commands.leaderboard import file_record
 
             print(file_record(result.record_path))
-    return 0
+    return result

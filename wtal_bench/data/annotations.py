@@ -36,6 +36,7 @@ from typing import Any
 from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.files import digest, unplain
+from wtal_bench.names import composed, difference, lookalikes
 from wtal_bench.reading import GIB, decode_json, read_bytes, read_json
 
 SEGMENTS = "segments"
@@ -43,6 +44,8 @@ SEGMENTS = "segments"
 
 SMALLEST, LARGEST = 1e-3, 1e7
 """Seconds of the shortest and the longest video (four months), and frames a second beyond those of any camera."""
+LOOKALIKES = ("classes look alike", "videos look alike")
+"""Kinds of `Annotations.lint` that `Annotations.lookalikes` lists."""
 
 _TOP_KEYS = ("version", "classes", "exclude", "tags", "videos")
 _VIDEO_KEYS = ("subset", "duration", "fps", "frames", "segments", "ambiguous", "labels")
@@ -134,7 +137,7 @@ class Annotations:
                 f"{path} annotations.json --version NAME."
             )
         annotations = _Reader(str(path)).read(value, hashlib.sha256(content).hexdigest(), path)
-        for name, file in _lists_beside(path).items():
+        for name, file in lists_beside(path).items():
             if name in annotations.tag_lists:
                 raise DataError(f"{path}: the tag list {name!r} is in it and in {file} too; remove one of them.")
             annotations.tag_lists[name] = _Reader(str(file)).list_beside(file, annotations)
@@ -225,11 +228,13 @@ class Annotations:
         """List every oddity in file order; count them by `Oddity.kind`.
 
         Kinds: "unknown key", "ends past the video", "starts past the video", "zero length", "duplicate segment",
-        "ambiguous past the video", "tags differ from segments", "no tags", "class without a video".
+        "ambiguous past the video", "tags differ from segments", "no tags", "class without a video", and those of
+        `lookalikes`.
         """
         found = [
             Oddity("unknown key", video, f"key {key!r} is not known and not read") for video, key in self.unknown_keys
         ]
+        found += self.lookalikes()
         for key, video in self.videos.items():
             found += self._lint_video(key, video)
         used = {label for key in self.videos for label in self.tags(key)}
@@ -238,6 +243,20 @@ class Annotations:
             for label, name in enumerate(self.classes)
             if label not in used
         ]
+        return found
+
+    def lookalikes(self) -> list[Oddity]:
+        """List classes and videos whose names differ only by case, spaces or Unicode form (kinds: `LOOKALIKES`)."""
+        found = []
+        for kind, what, names in zip(LOOKALIKES, ("class names", "video ids"), (self.classes, self.videos)):
+            for group in lookalikes(names):
+                shown = " and ".join(map(repr, group))
+                differ = difference(*group[:2])
+                found.append(
+                    Oddity(
+                        kind, "", f"the {what} {shown} differ only in {differ}; if one is meant, write it in one way"
+                    )
+                )
         return found
 
     def _lint_video(self, key: str, video: VideoAnnotation) -> list[Oddity]:
@@ -273,7 +292,7 @@ def beside(annotations: Path, name: str) -> Path:
     return annotations.with_name(f"{annotations.stem}_tags_{name}.json")
 
 
-def _lists_beside(path: Path) -> dict[str, Path]:
+def lists_beside(path: Path) -> dict[str, Path]:
     """The tag lists beside an annotation file: name -> file."""
     first = "*" if path.name == ANNOTATIONS else glob.escape(path.stem)
     found: dict[str, Path] = {}
@@ -301,14 +320,20 @@ class _Reader:
         classes = value["classes"]
         if not isinstance(classes, list | tuple) or not classes or not all(isinstance(name, str) for name in classes):
             self.fail("`classes` must be a list of at least one class name")
+        classes = [composed(name) for name in classes]
         self.index = {name: label for label, name in enumerate(classes)}
         if len(self.index) != len(classes):
             self.fail(f"`classes` holds {Counter(classes).most_common(1)[0][0]!r} twice; labels would be ambiguous")
         if not isinstance(value["videos"], Mapping) or not value["videos"]:
             self.fail("`videos` must be an object of at least one video id -> its annotation")
-        videos = {key: self.video(key, entry) for key, entry in value["videos"].items()}
-        exclude = self.exclude(value.get("exclude", {}), videos)
-        lists = value.get("tags", {})
+        videos: dict[str, VideoAnnotation] = {}
+        for key, entry in value["videos"].items():
+            video = self.video(key, entry)
+            if composed(key) in videos:
+                self.fail(f"video {composed(key)!r} stands twice, in two Unicode forms of its name; keep one")
+            videos[composed(key)] = video
+        exclude = self.exclude(value.get("exclude") or {}, videos)
+        lists = value.get("tags") or {}
         if not isinstance(lists, Mapping):
             self.fail("`tags` must be an object of list name -> video id -> class names")
         tags = {str(name): self.tag_list(entries, f"`tags.{name}`", videos) for name, entries in lists.items()}
@@ -326,6 +351,7 @@ class _Reader:
     def tag_list(self, entries: Any, place: str, videos: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         if not isinstance(entries, Mapping):
             self.fail(f"{place} must be an object of video id -> class names")
+        entries = {composed(str(key)): names for key, names in entries.items()}
         for key in entries:
             if key not in videos:
                 self.fail(f"{place} names {key!r}, which is no video of the annotations.{did_you_mean(key, videos)}")
@@ -383,6 +409,7 @@ class _Reader:
         return start, end
 
     def label(self, name: Any, place: str) -> int:
+        name = composed(name) if isinstance(name, str) else name
         if not isinstance(name, str) or name not in self.index:
             self.fail(
                 f"{place}: label {name!r} is not in the class list.{did_you_mean(name, self.index)} "
@@ -401,12 +428,12 @@ class _Reader:
             self.fail("`exclude` must be an object of list name -> video ids")
         for name, ids in lists.items():
             for key in self.rows(ids, f"`exclude.{name}`"):
-                if not isinstance(key, str) or key not in videos:
+                if not isinstance(key, str) or composed(key) not in videos:
                     self.fail(
                         f"`exclude.{name}` names {key!r}, which is no video of the file."
                         f"{did_you_mean(str(key), videos)}"
                     )
-        return {str(name): tuple(ids) for name, ids in lists.items()}
+        return {str(name): tuple(map(composed, ids)) for name, ids in lists.items()}
 
     def mapping(self, value: Any, place: str, required: tuple[str, ...], known: tuple[str, ...], where: str) -> None:
         if not isinstance(value, Mapping):

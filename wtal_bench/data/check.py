@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from wtal_bench.data.annotations import Annotations
-from wtal_bench.data.dataset import length_oddity
+from wtal_bench.data.annotations import LOOKALIKES, Annotations
+from wtal_bench.data.feature_notes import feature_facts
+from wtal_bench.data.note import Note
+from wtal_bench.data.notes import Rule, data_notes
 from wtal_bench.data.progress import track
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import listing
+from wtal_bench.names import alike_hint
 
 
 @dataclass
 class DataReport:
-    """What `check_data` found: `facts` to know, `warnings` to read, `errors` to mend before training."""
+    """What `check_data` found: facts to know, and notes to read (warnings) or to mend before training (errors)."""
 
     facts: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What should be read."""
+        return [note.text for note in self.notes if note.level != "error"]
+
+    @property
+    def errors(self) -> list[str]:
+        """What should be mended."""
+        return [note.text for note in self.notes if note.level == "error"]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the three lists as JSON can hold them."""
-        return asdict(self)
+        """Return facts, warnings and errors, and the notes with their codes, as JSON can hold them."""
+        texts = {"facts": self.facts, "warnings": self.warnings, "errors": self.errors}
+        return {**texts, "notes": [asdict(note) for note in self.notes]}
 
     def text(self) -> str:
         """Return the report as lines for a person."""
@@ -41,6 +54,7 @@ def check_data(
     store: FeatureStore,
     annotations: Annotations | None,
     *,
+    rule: Rule | None = None,
     subsets: Sequence[str] = (),
     checksums: bool = True,
     examples: int = 5,
@@ -48,12 +62,13 @@ def check_data(
     """Compare features and annotations.
 
     Looks for annotated videos without features and the reverse, features that do not span their video, durations that
-    disagree, oddities of the annotations (segments past the end, of no length, twice), and, reading every feature,
-    checksums, NaN and infinities.
+    disagree, names that look alike, oddities of the annotations (segments past the end, of no length, twice), and,
+    reading every feature, checksums, NaN and infinities.
 
     Args:
         store: the features.
         annotations: what they are for; None checks the features alone.
+        rule: the protocol they are for.
         subsets: subsets that must have features; empty = all, where one without any feature is only warned of.
         checksums: read all features; without it only their index is looked at.
         examples: how many videos each line names.
@@ -63,17 +78,23 @@ def check_data(
     """
     report = DataReport()
     _describe(store, report)
-    if annotations is not None:
+    if annotations is None:
+        metas = [store.meta(row) for row in range(len(store))]
+        summary, *notes = data_notes(features=feature_facts(store), metas=metas, examples=examples)
+        report.facts.insert(0, summary.text)
+        report.notes += notes
+    else:
         _describe_annotations(annotations, report)
-        _check_presence(store, annotations, subsets, examples, report)
-        _check_lengths(store, annotations, examples, report)
-        _check_oddities(annotations, subsets, examples, report)
+        report.notes += _presence(store, annotations, subsets, examples)
+        report.notes += _data_notes(store, annotations, rule, subsets, examples, report)
+        report.notes += _oddities(annotations, subsets, examples)
     if checksums:
         rows = track(range(len(store)), len(store), "checking features")
         problems = [problem for row in rows if (problem := store.check_video(row))]
-        report.errors += problems[:examples]
+        report.notes += [Note("damaged", problem, "error") for problem in problems[:examples]]
         if len(problems) > examples:
-            report.errors.append(f"{len(problems) - examples} more videos with damaged features")
+            more = f"{len(problems) - examples} more videos with damaged features"
+            report.notes.append(Note("damaged", more, "error"))
         report.facts.append(f"checksums: {len(store) - len(problems)} of {len(store)} videos intact")
     else:
         report.facts.append("checksums: not looked at")
@@ -107,61 +128,60 @@ def _describe_annotations(annotations: Annotations, report: DataReport) -> None:
     report.facts.append(f"  sha256 {annotations.sha256}")
 
 
-def _check_presence(
-    store: FeatureStore, annotations: Annotations, subsets: Sequence[str], examples: int, report: DataReport
-) -> None:
+def _presence(store: FeatureStore, annotations: Annotations, subsets: Sequence[str], examples: int) -> Iterator[Note]:
     names = subsets or list(dict.fromkeys(video.subset for video in annotations.videos.values()))
     for name in names:
         ids = annotations.subset(name)
         missing = [video for video in ids if video not in store]
         if len(missing) == len(ids) and not subsets:
-            report.warnings.append(f"subset {name!r}: none of its {len(ids)} videos has features")
+            yield Note("coverage", f"subset {name!r}: none of its {len(ids)} videos has features")
         elif missing:
-            report.errors.append(
+            text = (
                 f"subset {name!r}: {len(missing)} of {len(ids)} videos have no features: {listing(missing, examples)}"
             )
+            yield Note("coverage", text + alike_hint(missing, store.ids), "error")
     if not any(video in store for video in annotations.videos):
-        report.errors.append(
+        yield Note(
+            "names",
             f"no video has both features and annotation: ids of features look like {store.ids[0]!r}, annotated ids "
-            f"like {next(iter(annotations.videos))!r}"
+            f"like {next(iter(annotations.videos))!r}",
+            "error",
         )
     extra = [video for video in store.ids if video not in annotations.videos]
     if extra:
-        report.warnings.append(f"{len(extra)} videos have features but no annotation: {listing(extra, examples)}")
+        yield Note("videos", f"{len(extra)} videos have features but no annotation: {listing(extra, examples)}")
 
 
-def _check_lengths(store: FeatureStore, annotations: Annotations, examples: int, report: DataReport) -> None:
-    stored = [store.meta(video) for video in annotations.videos if video in store]
-    metas = [replace(meta, duration=annotations.videos[meta.id].duration) for meta in stored]
-    odd = [text for meta in metas if (text := length_oddity(store, meta))]
-    if len(odd) > len(metas) / 2:
-        ratio = float(np.median([meta.num_snippets * meta.snippet_seconds / meta.duration for meta in metas]))
-        report.errors.append(
-            f"{len(odd)} of {len(metas)} videos: the features span another time than the video, {ratio:.3f} of it in "
-            "the median: the fps or stride of the manifest is wrong"
-        )
-    _report_some(odd, examples, "videos whose features do not span their duration", report.warnings)
-    differ = [
-        f"video {known.id!r}: {known.duration:.1f} s when its features were made, {meta.duration:.1f} s annotated"
-        for known, meta in zip(stored, metas)
-        if abs(known.duration - meta.duration) > max(1.0, 0.02 * meta.duration)
-    ]
-    _report_some(differ, examples, "videos with two durations", report.warnings)
-    single = [meta.id for meta in metas if meta.num_snippets == 1]
-    if single:
-        report.warnings.append(f"{len(single)} videos have a single snippet: {listing(single, examples)}")
+def _data_notes(
+    store: FeatureStore,
+    annotations: Annotations,
+    rule: Rule | None,
+    subsets: Sequence[str],
+    examples: int,
+    report: DataReport,
+) -> list[Note]:
+    """What every verb says of such data (`data.notes`); its summary is the first fact."""
+    there = [video for video in annotations.videos if video in store]
+    summary, *notes = data_notes(
+        rule,
+        annotations,
+        subsets=subsets or tuple(dict.fromkeys(video.subset for video in annotations.videos.values())),
+        features=feature_facts(store),
+        metas=[replace(store.meta(video), id=video, duration=annotations.videos[video].duration) for video in there],
+        durations={video: store.meta(video).duration for video in there},
+        examples=examples,
+    )
+    count = f"{len(there)} of {len(annotations.videos)} annotated videos have features"
+    report.facts.insert(0, f"data: {count}; {summary.text.removeprefix('data: ')}")
+    return notes
 
 
-def _check_oddities(annotations: Annotations, subsets: Sequence[str], examples: int, report: DataReport) -> None:
+def _oddities(annotations: Annotations, subsets: Sequence[str], examples: int) -> Iterator[Note]:
     kinds: dict[str, list[str]] = defaultdict(list)
     for oddity in annotations.lint():
+        if oddity.kind in LOOKALIKES:  # told by name
+            continue
         if not subsets or not oddity.video or annotations.videos[oddity.video].subset in subsets:
             kinds[oddity.kind].append(f"video {oddity.video!r}: {oddity.text}" if oddity.video else oddity.text)
     for kind, texts in kinds.items():
-        report.warnings.append(f"annotations, {kind}: {len(texts)}, e.g. {'; '.join(texts[:examples])}")
-
-
-def _report_some(texts: list[str], examples: int, what: str, into: list[str]) -> None:
-    into += texts[:examples]
-    if len(texts) > examples:
-        into.append(f"{len(texts) - examples} more {what}")
+        yield Note("annotations", f"annotations, {kind}: {len(texts)}, e.g. {'; '.join(texts[:examples])}")

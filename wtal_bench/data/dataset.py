@@ -16,6 +16,7 @@ from wtal_bench.data.annotations import SEGMENTS, Annotations
 from wtal_bench.data.sampling import Sampling
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
+from wtal_bench.names import alike_hint
 from wtal_bench.structures import VideoMeta
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ class VideoSet:
         rows: [N] int64 position of each video in the store.
         metas: N `VideoMeta`; durations are those of the annotations, fps and stride those of the features.
         skipped: ids left out because they have no features (`missing="skip"`).
-        warnings: what looked odd while building, for a person to read.
     """
 
     store: FeatureStore
@@ -44,7 +44,6 @@ class VideoSet:
     rows: np.ndarray
     metas: tuple[VideoMeta, ...]
     skipped: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
     @classmethod
     def build(
@@ -104,11 +103,8 @@ class VideoSet:
                 "segments, or leave them out of the training subset."
             )
         metas = tuple(_meta(store, annotations, video) for video in kept)
-        warnings = tuple(text for meta in metas if (text := length_oddity(store, meta)))
-        if skipped:
-            warnings += (f"split {split!r}: {len(skipped)} videos without features left out: {listing(skipped, 5)}",)
         rows = np.array([store.row(video) for video in kept], dtype=np.int64)
-        return cls(store, kept, classes, labels, rows, metas, skipped, warnings)
+        return cls(store, kept, classes, labels, rows, metas, skipped)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -189,26 +185,8 @@ class VideoSet:
         return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
 
 
-def length_oddity(store: FeatureStore, meta: VideoMeta) -> str | None:
-    """Return a line about a video whose features do not span its duration, or None.
-
-    Snippets times stride may differ from the duration by two snippets and one window, or 2 % of the duration: what
-    extractors round away at the end. Features resized to a fixed length span it by definition.
-    """
-    if store.manifest["stride"] is None:
-        return None
-    spanned = meta.num_snippets * meta.snippet_seconds
-    window = store.manifest.get("window") or 0
-    if abs(spanned - meta.duration) <= max(2 * meta.snippet_seconds + window / meta.fps, 0.02 * meta.duration):
-        return None
-    return (
-        f"video {meta.id!r}: {meta.num_snippets} snippets x {meta.stride} frames / {meta.fps:g} fps span "
-        f"{spanned:.1f} s, its annotation says {meta.duration:.1f} s; check fps and stride"
-    )
-
-
 def _no_features(store: FeatureStore, split: str, missing: Sequence[str], wanted: int) -> DataError:
-    near = did_you_mean(missing[0], store.ids)
+    near = alike_hint(missing, store.ids) or did_you_mean(missing[0], store.ids)
     if len(missing) == wanted:
         near = f" None was found: the store names its videos like {store.ids[0]!r}.{near}"
     return DataError(
@@ -239,7 +217,7 @@ def _meta(store: FeatureStore, annotations: Annotations, video: str) -> VideoMet
     meta, known = store.meta(video), annotations.videos[video]
     # Frame counts of the annotations count the original video's frames: of use only if features were made at its rate.
     frames = meta.num_frames or (known.frames if known.fps == meta.fps else None)
-    return replace(meta, duration=known.duration, num_frames=frames)
+    return replace(meta, id=video, duration=known.duration, num_frames=frames)
 
 
 def _stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:

@@ -29,6 +29,7 @@ from wtal_bench.arrays import LIMIT, read_header, read_npy
 from wtal_bench.data.store_index import COLUMNS, LARGEST, SMALLEST, check_index
 from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.files import move_into_place, sibling, unplain, write_json
+from wtal_bench.names import composed
 from wtal_bench.reading import GIB, TEXT_LIMIT, decode_json, open_file, read_bytes
 from wtal_bench.structures import VideoMeta
 
@@ -86,7 +87,9 @@ class FeatureStore:
         self.manifest = manifest
         self.manifest_hash = manifest_hash(manifest)
         self.resident = resident
-        self.ids: tuple[str, ...] = tuple(index["ids"])
+        # features written before names were composed keep two spellings of one name apart, if they hold both
+        names = tuple(map(composed, index["ids"]))
+        self.ids: tuple[str, ...] = names if len(set(names)) == len(names) else tuple(index["ids"])
         self.lengths = np.asarray(index["lengths"], dtype=np.int64)
         self._offsets = np.asarray(index["offsets"], dtype=np.int64)
         self._index = index
@@ -216,6 +219,11 @@ class FeatureStore:
         if stride is None:
             stride = (frames or duration * fps) / length
         return VideoMeta(self.ids[row], duration, fps, stride, length, num_frames=frames)
+
+    @property
+    def rates(self) -> np.ndarray:
+        """[N] float64 frames a second of every video."""
+        return np.asarray(self._index["fps"], dtype=np.float64)
 
     @functools.cached_property
     def bank(self) -> torch.Tensor:

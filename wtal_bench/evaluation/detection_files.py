@@ -15,6 +15,8 @@ evaluators on that grid read; a file that has them says so:
 
     {"format": 2, "grids": {video id: snippets a second, ...},
      "videos": {video id: [{"label": ..., "start": s, "end": s, "score": number, "snippets": [start, end]}, ...]}}
+
+A run's file may hold more: what is scored beside its detections (`wtal_bench.evaluation.beside`).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -33,8 +35,11 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.errors import DataError, did_you_mean, listing
-from wtal_bench.evaluation.tables import AnnotationsLike, DetectionTable
+from wtal_bench.evaluation.beside import KEYS as BESIDE
+from wtal_bench.evaluation.beside import Beside
+from wtal_bench.evaluation.tables import DetectionTable
 from wtal_bench.files import JsonError, atomic_write, parse_json
+from wtal_bench.names import composed
 from wtal_bench.reading import gunzip, read_bytes
 from wtal_bench.structures import Detections, SnippetPositions
 
@@ -48,6 +53,9 @@ EXAMPLE = """\
 
 FORMAT = 2
 """Newest form of our layout. Files without snippets are written in form 1, which has no "format" key."""
+
+LARGEST = 1 << 30
+"""Bytes a compressed file may unpack to: three times ActivityNet with a thousand detections a video."""
 
 _GZIP = b"\x1f\x8b"
 
@@ -65,6 +73,7 @@ class DetectionFile:
         duplicates: rows that repeat an earlier row of their video exactly (kept: only the first can be right).
         sha256: hex digest of the file's bytes.
         path: where it was read from.
+        kept: what else the file holds at its top, read by `beside` alone.
     """
 
     videos: dict[str, Detections] = field(repr=False)
@@ -75,6 +84,7 @@ class DetectionFile:
     duplicates: int
     sha256: str
     path: Path
+    kept: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def count(self) -> int:
@@ -85,72 +95,20 @@ class DetectionFile:
         """The detections as columns."""
         return DetectionTable.from_videos(self.videos)
 
-    def strangers(self, annotations: AnnotationsLike, subset: str, exclude: Collection[str] = ()) -> list[str]:
-        """Videos of the file that are not in the subset (nor left out on purpose by `exclude`)."""
-        known = annotations.videos
-        return [
-            name for name in self.videos if name not in exclude and (name not in known or known[name].subset != subset)
-        ]
+    def beside(self) -> Beside:
+        """What a run's file holds to be scored beside its detections; nothing for any other file.
 
-    def review(self, annotations: AnnotationsLike, subset: str, exclude: Collection[str] = ()) -> list[str]:
-        """Sentences on what scores, but is probably not meant; empty when nothing is odd.
-
-        Videos the subset does not know, times that look like frames, repeated rows, unknown classes, nothing at all.
+        Raises:
+            DataError: it is not as a run writes it, or of other videos than the detections.
         """
-        notes = [self._unknown_note(), *self._video_notes(annotations, subset, exclude), self._time_note(annotations)]
-        if self.duplicates:
-            notes.append(
-                f"{self.duplicates} of {self.count} detections repeat an earlier row exactly; at most one of each can "
-                "be right, the others are false positives. Was the NMS left out?"
-            )
-        return [note for note in notes if note]
-
-    def _unknown_note(self) -> str:
-        if not self.unknown_labels:
-            return ""
-        name = max(self.unknown_labels, key=self.unknown_labels.get)
-        return (
-            f"{sum(self.unknown_labels.values())} detections have a class that is not in the class list and are "
-            f"ignored: {listing(f'{key!r} ({rows})' for key, rows in self.unknown_labels.items())}."
-            f"{did_you_mean(name, self.classes)}"
-        )
-
-    def _video_notes(self, annotations: AnnotationsLike, subset: str, exclude: Collection[str]) -> list[str]:
-        if not self.count:
-            return ["there is no detection at all, so every average precision is 0."]
-        notes, known = [], annotations.videos
-        strangers = self.strangers(annotations, subset, exclude)
-        rows = sum(len(self.videos[name]) for name in strangers)
-        if strangers:
-            prefixed = [name for name in strangers if name.startswith("v_") and name[2:] in known]
-            elsewhere = Counter(known[name].subset for name in strangers if name in known)
-            hint = f" {len(prefixed)} are known without their leading 'v_': remove it." if prefixed else ""
-            hint += "".join(f" {count} belong to subset {name!r}." for name, count in elsewhere.items())
-            notes.append(
-                f"{len(strangers)} videos are not among those of subset {subset!r}: {listing(strangers, 5)}; the "
-                f"official rule counts their {rows} detections as false positives.{hint}"
-            )
-        wanted = [name for name, video in known.items() if video.subset == subset and name not in exclude]
-        missing = [name for name in wanted if not len(self.videos.get(name, ()))]
-        if missing:
-            notes.append(f"{len(missing)} of {len(wanted)} videos have no detection: {listing(missing, 5)}.")
-        return notes
-
-    def _time_note(self, annotations: AnnotationsLike) -> str:
-        timed = [(annotations.videos[name].duration, found.end) for name, found in self.videos.items()
-                 if name in annotations.videos and len(found)]  # fmt: skip
-        if not timed:
-            return ""
-        end = np.concatenate([ends for _, ends in timed])
-        duration = np.repeat([length for length, _ in timed], [len(ends) for _, ends in timed])
-        late = end > duration
-        if late.mean() <= 0.5:
-            return ""
-        return (
-            f"{np.count_nonzero(late)} of {len(end)} detections end after their video does (the median at "
-            f"{np.median(end / duration):.1f} times its length): are the times frames or snippets? Seconds are "
-            "needed; divide frames by the frame rate of each video."
-        )
+        found = Beside.from_json(self.kept, self.classes, str(self.path))
+        for key, part in (("video_scores", found.video_scores), ("snippets", found.snippets)):
+            if part and set(part) != set(self.videos):
+                odd = sorted(set(part) ^ set(self.videos))
+                raise DataError(
+                    f"{self.path}: {key} and videos must name the same videos; they differ in {listing(odd, 5)}."
+                )
+        return found
 
 
 def read_detections(
@@ -172,20 +130,27 @@ def read_detections(
     raw = _bytes(path)
     value = _parse(path, raw)
     layout, videos = _videos(path, value)
+    videos = _composed(path, layout, videos)
     columns = _Columns.read(path, layout, videos, _grids(path, value, layout, videos))
     return columns.sort_out(path, tuple(classes), value, layout, hashlib.sha256(raw).hexdigest(), strict, allow_invalid)
 
 
-def write_detections(path: str | Path, videos: Mapping[str, Detections], classes: Sequence[str], version: str) -> None:
+def write_detections(
+    path: str | Path,
+    videos: Mapping[str, Detections],
+    classes: Sequence[str],
+    version: str,
+    beside: Beside | None = None,
+) -> None:
     """Write our layout, one video a line, atomically; compressed when the name ends in `.gz`.
 
     Floats keep every bit, videos and rows their order; equal input gives equal bytes. Positions on a snippet grid are
-    written where there are any.
+    written where there are any, and so is what `beside` holds.
 
     Raises:
         DataError: a label outside `classes`, or a number that is not finite; nothing is written.
     """
-    text = "".join(_lines(videos, tuple(classes), version)).encode()
+    text = "".join(_lines(videos, tuple(classes), version, beside or Beside())).encode()
     if Path(path).suffix == ".gz":
         buffer = io.BytesIO()
         # no name and no time stamp, so that the bytes depend on the detections alone
@@ -196,7 +161,7 @@ def write_detections(path: str | Path, videos: Mapping[str, Detections], classes
         stream.write(text)
 
 
-def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: str) -> list[str]:
+def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: str, beside: Beside) -> list[str]:
     lines, grids = [], {}
     for name, found in videos.items():
         outside = (found.label < 0) | (found.label >= len(classes))
@@ -222,7 +187,8 @@ def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: 
     head = f'{{"version": {json.dumps(version)}, '
     if grids:
         head += f'"format": {FORMAT}, "grids": {json.dumps(grids)},\n'
-    return [head + '"videos": {\n', ",\n".join(lines), "\n}}\n"]
+    more = [f",\n{json.dumps(key)}: {json.dumps(part)}" for key, part in beside.to_json(classes).items()]
+    return [head + '"videos": {\n', ",\n".join(lines), "\n}", *more, "}\n"]
 
 
 def _bytes(path: Path) -> bytes:
@@ -273,6 +239,18 @@ def _videos(path: Path, value: Any) -> tuple[str, dict[str, list]]:
     return given[0], videos
 
 
+def _composed(path: Path, layout: str, videos: dict[str, list]) -> dict[str, list]:
+    """The rows by video under composed names (`wtal_bench.names`)."""
+    if all(map(str.isascii, videos)):
+        return videos
+    found: dict[str, list] = {}
+    for name, rows in videos.items():
+        if composed(name) in found:
+            raise DataError(f"{path}: {layout} holds video {composed(name)!r} twice, in two Unicode forms; keep one.")
+        found[composed(name)] = rows
+    return found
+
+
 def _grids(path: Path, value: Mapping[str, Any], layout: str, videos: Mapping[str, list]) -> dict[str, float]:
     """Snippets a second of the videos whose rows carry positions on the grid."""
     form = value.get("format", 1) if layout == "videos" else 1
@@ -284,6 +262,7 @@ def _grids(path: Path, value: Mapping[str, Any], layout: str, videos: Mapping[st
     grids = value.get("grids", {}) if form > 1 else {}
     if not isinstance(grids, dict):
         raise _wrong(path, '"grids"', "an object of video id -> snippets a second", grids)
+    grids = {composed(name): rate for name, rate in grids.items()}
     for name, rate in grids.items():
         if name not in videos:
             raise DataError(
@@ -348,7 +327,8 @@ class _Columns:
     ) -> DetectionFile:
         """Check the values, look the classes up, leave unknown ones out."""
         number = {name: index for index, name in enumerate(classes)}
-        label = np.array([number.get(name, -1) for name in self.label], dtype=np.int32)
+        names = {name: number.get(composed(name), -1) for name in set(self.label)}
+        label = np.array([names[name] for name in self.label], dtype=np.int32)
         video = np.repeat(np.arange(len(self.names)), self.sizes)
         rate = np.array([self.grids.get(name, np.nan) for name in self.names]) if self.grids else None
         columns = (label, self.start, self.end, self.score)
@@ -375,7 +355,9 @@ class _Columns:
             for name, a, b in zip(self.names, cuts, cuts[1:])
         }
         version = value.get("version", "")
-        return DetectionFile(videos, classes, str(version), layout, unknown, _repeated_rows(known), sha256, path)
+        kept = {key: part for key, part in value.items() if key in BESIDE} if layout == "videos" else {}
+        repeated = _repeated_rows(known)
+        return DetectionFile(videos, classes, str(version), layout, unknown, repeated, sha256, path, kept)
 
 
 def _repeated_rows(table: DetectionTable) -> int:

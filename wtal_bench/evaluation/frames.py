@@ -58,11 +58,28 @@ def frame_counts(
             raise TableError(f"video {video}: NaN in the CAS or the video scores has no maximum.")
         action = track.any(axis=1)
         counted += int(action.sum())
-        kept = np.flatnonzero(score >= threshold)
-        if len(kept) and action.any():
-            predicted = kept[curve[action][:, kept].argmax(axis=1)]
-            correct += int(track[action][np.arange(len(predicted)), predicted].sum())
+        if action.any():
+            told = told_classes(curve[action], score, threshold)
+            correct += int(((told >= 0) & track[action][np.arange(len(told)), told]).sum())
     return correct, counted
+
+
+def told_classes(curve: np.ndarray, score: np.ndarray, threshold: float = 0.25) -> np.ndarray:
+    """[T] the class predicted at every snippet of a video (see `frame_counts`), -1 where none is kept.
+
+    Args:
+        curve: [T,C] CAS.
+        score: [C] video scores.
+        threshold: ECM's tau.
+
+    Raises:
+        TableError: NaN has no maximum.
+    """
+    curve, score = np.asarray(curve), np.asarray(score)
+    if np.isnan(curve).any() or np.isnan(score).any():
+        raise TableError("NaN in the CAS or the video scores has no maximum.")
+    kept = np.flatnonzero(score >= threshold)
+    return kept[curve[:, kept].argmax(axis=1)] if len(kept) else np.full(len(curve), -1)
 
 
 def frame_accuracy(

@@ -1,12 +1,12 @@
 """Regenerating the leaderboard: README.md, leaderboard.csv and index.html as a pure function of what is filed.
 
-Before it writes them, `build` adds the columns that records lack (`filing.complete`); `render` and `stale` score and
-change nothing.
+Every record is scored again before it is ranked, or known to the user's cache to have been (`rescore`). Before it
+writes the files, `build` adds the columns that records lack (`filing.complete`); `render` and `stale` change nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,9 @@ from wtal_bench.leaderboard.markdown import to_markdown
 from wtal_bench.leaderboard.page import to_html
 from wtal_bench.leaderboard.published import read_published, read_published_gains
 from wtal_bench.leaderboard.record import StoredRecord, load_records
+from wtal_bench.leaderboard.rescore import rescored
 from wtal_bench.leaderboard.rows import build_sections
+from wtal_bench.leaderboard.shelf import astray, writing
 from wtal_bench.leaderboard.tables import build_document
 from wtal_bench.leaderboard.tidy import records_frame, to_csv
 
@@ -47,26 +49,32 @@ def is_leaderboard(folder: Path) -> bool:
     return (folder / "records").is_dir() or (folder / "published.csv").is_file()
 
 
-def frame(folder: str | Path | None = None) -> pd.DataFrame:
+def frame(folder: str | Path | None = None, annotations: Iterable[str | Path] = ()) -> pd.DataFrame:
     """Return the filed records as one tidy table: a row a record, evaluator and threshold (columns: see `tidy`).
 
     Args:
         folder: the leaderboard's folder; None as `find_folder`.
+        annotations: annotation files to score on; others are found by themselves.
 
     Raises:
         RecordError: there is no leaderboard, or a record breaks a rule.
     """
-    return records_frame(build_sections(_records(find_folder(folder))))
+    return records_frame(build_sections(rescored(_records(find_folder(folder)), annotations)))
 
 
-def render(folder: str | Path) -> dict[str, str]:
+def render(folder: str | Path, annotations: Iterable[str | Path] = ()) -> dict[str, str]:
     """Return the text of every generated file by name. Equal records and published numbers give equal bytes.
 
+    Args:
+        folder: the leaderboard's folder.
+        annotations: annotation files to score on; others are found by themselves.
+
     Raises:
-        RecordError: there is no leaderboard, or a record, `published.csv` or `published_gains.csv` breaks a rule.
+        RecordError: there is no leaderboard, a record, `published.csv` or `published_gains.csv` breaks a rule, or a
+            record's detections do not give its numbers.
     """
     folder = Path(folder)
-    return _render(folder, _records(folder))
+    return _render(folder, rescored(_records(folder), annotations))
 
 
 def _records(folder: Path) -> list[StoredRecord]:
@@ -100,18 +108,43 @@ def build(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[Pa
         RecordError: as `render`.
     """
     folder = Path(folder)
-    records = _records(folder)
-    paths = complete(records, annotations)
-    for name, text in _render(folder, _records(folder) if paths else records).items():
+    with writing(folder / "records"):
+        records = _records(folder)
+        paths = complete(records, annotations)
+        records = rescored(_records(folder) if paths else records, annotations)
+    for name, text in _render(folder, records).items():
         write_text(folder / name, text)
         paths.append(folder / name)
     return paths
 
 
-def stale(folder: str | Path) -> list[str]:
+def check(folder: str | Path, annotations: Iterable[str | Path] = ()) -> tuple[list[str], list[str]]:
+    """What is wrong with a leaderboard whose records keep all rules.
+
+    Args:
+        folder: the leaderboard's folder.
+        annotations: annotation files to score on; others are found by themselves.
+
+    Returns:
+        Sentences on the files among its records that belong to none, and those of `stale`.
+
+    Raises:
+        RecordError: as `render`.
+    """
+    folder = Path(folder)
+    records = _records(folder)
+    strays = astray(folder / "records", records)
+    return strays, _stale(folder, _render(folder, rescored(records, annotations)))
+
+
+def stale(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[str]:
     """Say for every generated file that is not what `build` would write how it differs; empty when all are current."""
+    return _stale(folder, render(folder, annotations))
+
+
+def _stale(folder: str | Path, texts: Mapping[str, str]) -> list[str]:
     complaints = []
-    for name, text in render(folder).items():
+    for name, text in texts.items():
         path = Path(folder) / name
         there = path.read_bytes().decode("utf-8", "replace") if path.is_file() else None
         if there is None:

@@ -11,20 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wtal_bench.protocols import get_protocol
+from wtal_bench.leaderboard.own import recorded_protocol
 
 
 def held(record: Mapping[str, Any]) -> list[str]:
     """The evaluators whose columns a record holds as its protocol scores today, the one that ranks first."""
     variants = record["metrics"]["variants"]
-    presets = get_protocol(record["protocol"]["name"]).presets
+    presets = recorded_protocol(record["protocol"]).presets
     return [preset.name for preset in presets if variants.get(preset.name, {}).get("hash") == preset.hash]
 
 
 def lacking(record: Mapping[str, Any]) -> list[str]:
     """The evaluators of its protocol for which a record has no column, or one by another rule of the same name."""
     there = held(record)
-    return [name for name in get_protocol(record["protocol"]["name"]).variants if name not in there]
+    return [name for name in recorded_protocol(record["protocol"]).variants if name not in there]
 
 
 def shown(record: Mapping[str, Any]) -> dict[str, Any]:

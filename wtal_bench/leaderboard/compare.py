@@ -1,87 +1,165 @@
-"""What separates two runs, and whether the difference means anything."""
+"""What separates two methods, each of one run or several, and whether the difference means anything."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wtal_bench.data.annotations import Annotations
-from wtal_bench.errors import RecordError, did_you_mean
+from wtal_bench.data.detection_notes import refusal
+from wtal_bench.data.note import Note
+from wtal_bench.data.notes import as_recorded
+from wtal_bench.errors import RecordError, did_you_mean, listing
 from wtal_bench.evaluation import (
     BootstrapDifference,
-    DetectionTable,
+    DetectionFile,
     EvaluationResult,
     Interval,
+    Preset,
     bootstrap_difference,
-    bootstrap_gain,
     read_detections,
+    run_name,
     video_influence,
 )
 from wtal_bench.leaderboard.build import find_folder
-from wtal_bench.leaderboard.record import StoredRecord, load_record, read_record
-from wtal_bench.leaderboard.rows import span_order
-from wtal_bench.protocols import Protocol, get_protocol
-from wtal_bench.text import percent, signed, table
+from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
+from wtal_bench.leaderboard.record import StoredRecord, load_record, newest_record, read_record
+from wtal_bench.leaderboard.rescore import Truth
+from wtal_bench.leaderboard.side_notes import Shared, on_shared_videos, side_notes
+from wtal_bench.protocols import OWN, Protocol, is_own, open_protocol
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two: its name, where its detections lie, and its record if it has one."""
+class Run:
+    """One run: its name, where its detections lie, and its record if it has one."""
 
     name: str
     detections: Path
     stored: StoredRecord | None
 
+    @property
+    def seed(self) -> int | None:
+        """The seed its record names."""
+        return self.stored.record["seed"] if self.stored else None
+
 
 @dataclass(frozen=True)
 class Compared:
-    """Two results under one evaluator and what separates them (A minus B, fractions)."""
+    """Two sides under one evaluator and what separates them (A minus B, fractions, means over the runs of a side).
 
-    names: tuple[str, str]
+    Attributes:
+        sides: the runs of A and of B.
+        results: what each of them scores.
+        difference: with intervals over videos, and over runs where a side has several.
+        moved: what a video adds to the average mAP of A less what it adds to that of B.
+        notes: what a reader must know of the sides.
+        data: what is to be said of their data: of A, of B, and of every run of it (`data.notes`).
+        shared: the difference on the videos both sides have, where one lacks some.
+        unscored: why nothing of A, or of B, counts; there is no verdict then.
+    """
+
+    sides: tuple[tuple[Run, ...], tuple[Run, ...]]
     protocol: str
     evaluator: str
-    results: tuple[EvaluationResult, EvaluationResult]
+    results: tuple[tuple[EvaluationResult, ...], tuple[EvaluationResult, ...]]
     difference: BootstrapDifference
     moved: dict[str, float]
+    notes: tuple[str, ...] = ()
+    data: tuple[tuple[list[Note], ...], ...] = ()
+    shared: Shared | None = None
+    unscored: tuple[str, ...] = ()
 
 
-def find_side(text: str, folder: str | None = None) -> Side:
-    """Understand one argument: a file, or the id of a filed record.
-
-    Raises:
-        RecordError: it is neither.
-    """
-    path = Path(text)
-    if path.is_file():
-        if path.suffix == ".gz" or {"videos", "results"} & set(read_record(path)):
-            return Side(path.name, path, None)
-        stored = load_record(path)
-        return Side(stored.record["id"], stored.detections_path, stored)
-    records = sorted((find_folder(folder) / "records").rglob("*.json"))
-    found = [record for record in records if record.stem == text]
-    if not found:
-        raise RecordError(
-            f"{text!r} is no file and no record id in {find_folder(folder) / 'records'} ({len(records)} records)."
-            f"{did_you_mean(text, [record.stem for record in records])}"
-        )
-    stored = load_record(found[0])
-    return Side(text, stored.detections_path, stored)
-
-
-def common_protocol(sides: Sequence[Side], asked: str | None) -> Protocol:
-    """The one protocol both sides were, or are to be, scored by.
+def find_side(words: Sequence[str], folder: str | None = None) -> tuple[Run, ...]:
+    """Understand one side: any of record files, detection files, folders of runs, and ids of filed records.
 
     Args:
-        sides: the two; a side without a record leaves the choice to `asked`.
-        asked: a protocol's name, or None.
+        words: as given; a folder stands for the records of the run, or of the runs one a seed, in it.
+        folder: the leaderboard that ids are looked up in.
+
+    Raises:
+        RecordError: one is nothing of that, a folder holds no run, or one run stands there twice.
+    """
+    runs = [run for word in words for run in _find(word, folder)]
+    places = [run.detections.resolve() for run in runs]
+    twice = [run.name for place, run in enumerate(runs) if places[place] in places[:place]]
+    if twice:
+        raise RecordError(
+            f"{listing(twice)}: twice on one side, with the very same detections. A run counts once, or the spread "
+            "between runs would look smaller than it is."
+        )
+    return tuple(runs)
+
+
+def _find(word: str, folder: str | None) -> list[Run]:
+    path = Path(word)
+    if path.is_dir():
+        return _in_folder(path)
+    if path.is_file():
+        if path.suffix == ".gz" or {"videos", "results"} & set(read_record(path)):
+            return [Run(path.name, path, None)]
+        return [_from_file(path)]
+    records = sorted((find_folder(folder) / "records").rglob("*.json"))
+    found = [record for record in records if record.stem == word]
+    if not found:
+        raise RecordError(
+            f"{word!r} is no file, no folder and no record id in {find_folder(folder) / 'records'} ({len(records)} "
+            f"records).{did_you_mean(word, [record.stem for record in records])}"
+        )
+    return [_run(load_record(found[0]))]
+
+
+def _from_file(path: Path) -> Run:
+    """A run by its record; of one that is none (a run of one's own before those were), its detections."""
+    value = read_record(path)
+    if "schema" in value or "metrics" not in value:
+        return _run(load_record(path))
+    name = (value.get("detections") or {}).get("file")
+    found = path.parent / name if isinstance(name, str) and Path(name).name == name else None
+    if found is None or not found.is_file():
+        raise RecordError(
+            f"{path} is no record (it has no schema: nothing was scored, or an older version wrote it), and its "
+            f"detections {name!r} are not beside it. Compare detection files, or train or test again."
+        )
+    return Run(path.parent.parent.name or path.name, found, None)
+
+
+def _in_folder(path: Path) -> list[Run]:
+    runs = [path] if newest_record(path) else [run for run in sorted(path.glob("seed*")) if run.is_dir()]
+    records = [record for run in runs if (record := newest_record(run)) is not None]
+    if not records:
+        raise RecordError(
+            f"{path} holds no finished run: no record lies in {path / 'record'} or {path / 'seed*' / 'record'}. Name "
+            "the --work-dir of a `train`, or a record."
+        )
+    return sorted(map(_from_file, records), key=lambda run: (run.seed is not None, run.seed, run.name))
+
+
+def _run(stored: StoredRecord) -> Run:
+    return Run(stored.record["id"], stored.detections_path, stored)
+
+
+def common_truth(
+    runs: Sequence[Run], asked: str | None, path: str | Path | None = None
+) -> tuple[Protocol, Annotations]:
+    """The one protocol all runs were, or are to be, scored by, and its annotations.
+
+    Args:
+        runs: of both sides; one without a record leaves the choice to `asked`.
+        asked: a protocol's name ("own": that of `path`), or None.
+        path: annotation file; of one's own data, found beside a run or on its leaderboard where it is not given.
 
     Raises:
         RecordError: nobody names a protocol, or two are named.
+        DataError: no annotations.
     """
-    named = {side.stored.record["protocol"]["name"] for side in sides if side.stored}
-    named |= {asked} if asked else set()
+    stored = {run.stored.record["protocol"]["name"]: run.stored for run in runs if run.stored}
+    named = set(stored)
+    named |= {asked} if asked and not (asked == OWN and named and all(map(is_own, named))) else set()
     if not named:
         raise RecordError("detection files do not say by which protocol they are scored: add --protocol thumos14/v1.")
     if len(named) > 1:
@@ -89,33 +167,36 @@ def common_protocol(sides: Sequence[Side], asked: str | None) -> Protocol:
             f"{' and '.join(sorted(named))} cannot be compared: numbers of two protocols are on two scales. Score the "
             "detections of both by one (give the .json.gz files and --protocol)."
         )
-    return get_protocol(named.pop())
+    name = named.pop()
+    if is_own(name) and path is None and name in stored:
+        path = own_annotations(stored[name].path.parent, recorded_protocol(stored[name].record["protocol"]))
+    return open_protocol(name, path)
 
 
-def refuse_other_annotations(sides: Sequence[Side], truth: Annotations) -> None:
+def refuse_other_annotations(runs: Sequence[Run], truth: Annotations) -> None:
     """Refuse to score a record's detections on other annotations than it was scored on.
 
     Raises:
         RecordError: the text names both.
     """
-    for side in sides:
-        wanted = side.stored.record["annotations"]["sha256"] if side.stored else truth.sha256
-        if wanted != truth.sha256:
+    for run in (run for run in runs if run.stored):
+        why = Truth(truth, recorded_protocol(run.stored.record["protocol"])).refuses(run.stored.record)
+        if why:
             raise RecordError(
-                f"{side.name} was scored on annotations {wanted[:12]}, here is {truth.sha256[:12]} ({truth.path}). "
-                "Give the right file with --annotations, or compare the detection files themselves."
+                f"{run.name} was {why}. Give the right file with --annotations, or compare the detection files "
+                "themselves."
             )
 
 
 def compare(
-    sides: Sequence[Side],
+    sides: Sequence[Sequence[Run]],
     protocol: Protocol,
     truth: Annotations,
     evaluator: str | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Compared:
-    """Score both sides and bootstrap the difference.
+    """Score the runs of both sides and bootstrap the difference of their means.
 
     Raises:
         WtalError: no such evaluator, or detections that cannot be scored.
@@ -126,16 +207,65 @@ def compare(
         raise RecordError(
             f"{protocol.name} has no evaluator {name!r}; it has {known}.{did_you_mean(name, protocol.variants)}"
         )
-    a, b = (_result(side, protocol, truth, name) for side in sides)
-    difference = bootstrap_difference(a, b, resamples=resamples, seed=seed, averages=protocol.averages)
-    first, second = video_influence(a), video_influence(b)
-    moved = {video: first[video] - second[video] for video in first}
-    return Compared((sides[0].name, sides[1].name), protocol.name, name, (a, b), difference, moved)
+    preset = next(preset for preset in protocol.presets if preset.name == name)
+    files = [[read_detections(run.detections, protocol.classes) for run in side] for side in sides]
+    results = tuple(tuple(_result(file, preset, protocol, truth) for file in side) for side in files)
+    data = tuple(
+        tuple(side_notes(*run, protocol, truth) for run in zip(read, scored, (run.stored for run in side)))
+        for side, read, scored in zip(sides, files, results)
+    )
+    shared = on_shared_videos(files, preset, protocol, truth, resamples, seed)
+    difference = bootstrap_difference(*results, resamples=resamples, seed=seed, averages=protocol.averages)
+    first, second = ([video_influence(result) for result in side] for side in results)
+    moved = {video: _mean(first, video) - _mean(second, video) for video in first[0]}
+    both = (tuple(sides[0]), tuple(sides[1]))
+    noted, unscored = tuple(_notes(both, results)), tuple(_unscored(files, protocol, truth))
+    return Compared(both, protocol.name, name, results, difference, moved, noted, data, shared, unscored)
+
+
+def _unscored(files: Sequence[Sequence[DetectionFile]], protocol: Protocol, truth: Annotations) -> Iterator[str]:
+    """Sides of which no row counts: names that fit nothing, not a bad method."""
+    for letter, side in zip("AB", files):
+        reasons = [refusal(file, truth, protocol.subset) for file in side]
+        if all(reasons):
+            yield f"of {letter} nothing counts: {reasons[0].partition(':')[0]}"
+
+
+def _mean(influences: Sequence[dict[str, float]], video: str) -> float:
+    return float(np.mean([influence[video] for influence in influences]))
+
+
+def _notes(sides: Sequence[Sequence[Run]], results: Sequence[Sequence[EvaluationResult]]) -> list[str]:
+    """What makes the runs of a side other than one experiment repeated with other seeds."""
+    notes = []
+    for letter, side, scored in zip("AB", sides, results):
+        names = [run_name([*result.mAP, *result.ap.ravel()]) for result in scored]
+        copies = [
+            run.name for run, name, result in zip(side, names, scored) if names.count(name) > 1 and result.average
+        ]
+        if copies:
+            notes.append(
+                f"{listing(copies)} of {letter} score the same in every class: copies of one run make the spread "
+                "between runs look smaller than it is"
+            )
+        stored = [run.stored.record for run in side if run.stored]
+        keys = ("method", "variant", "config_hash", "selection")
+        differs = [key for key in keys if len({record[key] for record in stored}) > 1]
+        if differs:
+            notes.append(
+                f"the runs of {letter} differ in their {' and '.join(differs)}: they are not one experiment repeated, "
+                "and their spread is not that between seeds"
+            )
+        seeds = [record["seed"] for record in stored if record["seed"] is not None]
+        doubled = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        if doubled and not differs:
+            notes.append(f"seed {listing(map(str, doubled))} stands twice in {letter}: runs of one seed are no sample")
+    return notes
 
 
 def gain(
-    ours: Sequence[Side],
-    theirs: Sequence[Side],
+    ours: Sequence[Run],
+    theirs: Sequence[Run],
     protocol: Protocol,
     truth: Annotations,
     resamples: int = 2000,
@@ -143,7 +273,7 @@ def gain(
     evaluator: str | None = None,
     tious: Sequence[float] | None = None,
 ) -> Interval:
-    """An average of one experiment less that of another, means over their runs.
+    """An average of one experiment less that of another, means over their runs; the interval covers videos and runs.
 
     Args:
         ours, theirs: the runs.
@@ -156,107 +286,66 @@ def gain(
         WtalError: detections that cannot be scored, or runs that were scored on other annotations.
     """
     refuse_other_annotations((*ours, *theirs), truth)
+    preset = next(preset for preset in protocol.presets if preset.name == (evaluator or protocol.main))
     scored = (
-        [_result(side, protocol, truth, evaluator or protocol.main) for side in sides] for sides in (ours, theirs)
+        [_result(read_detections(run.detections, protocol.classes), preset, protocol, truth) for run in runs]
+        for runs in (ours, theirs)
     )
-    widest = max(protocol.averages, key=span_order)
-    return bootstrap_gain(
-        *scored, protocol.averages[widest] if tious is None else tious, resamples=resamples, seed=seed
-    )
+    wanted = protocol.averages[protocol.headline] if tious is None else tious
+    return bootstrap_difference(*scored, resamples=resamples, seed=seed, averages={"": wanted}).averages[""]
 
 
-def report(compared: Compared, protocol: Protocol, top: int = 10) -> str:
-    """Spell the comparison as text: per tIoU, averages, classes, videos, and the verdict."""
-    (a, b), found = compared.results, compared.difference
-    widest = max(protocol.averages, key=span_order)
-    rows = [(f"{t:g}", x, y, i) for t, x, y, i in zip(found.tious, a.mAP.tolist(), b.mAP.tolist(), found.per_tiou)]
-    for name, tious in protocol.averages.items():
-        rows.append((name, a.average_over(tious), b.average_over(tious), found.averages[name]))
-    lines = [
-        f"A  {compared.names[0]}",
-        f"B  {compared.names[1]}",
-        f"{compared.protocol}, {compared.evaluator}: {a.counts.videos} videos, {a.counts.instances} instances; "
-        f"paired bootstrap over videos, {found.resamples} resamples, 95 % intervals of A - B, percent points",
-        "",
-        *_table("mAP at", rows),
-        "",
-        *_class_lines(compared, top),
-        *_video_lines(compared, top),
-        verdict(found.averages[widest], widest),
-    ]
-    return "\n".join(lines)
-
-
-def verdict(interval: Interval, name: str) -> str:
-    """Say plainly whether the two can be told apart."""
-    text = f"{signed(interval.difference)} [{signed(interval.low)}, {signed(interval.high)}]"
-    if not interval.distinguishable:
-        return (
-            f"not distinguishable: A - B = {text} for {name}; other test videos could turn the order round. "
-            "This covers the choice of videos, not the spread between seeds."
-        )
-    better = "A" if interval.difference > 0 else "B"
-    return (
-        f"{better} is better on these videos: A - B = {text} for {name}. This covers the choice of videos, not the "
-        "spread between seeds: compare several of each."
-    )
+def _result(file: DetectionFile, preset: Preset, protocol: Protocol, truth: Annotations) -> EvaluationResult:
+    return preset.evaluate(file.table(), protocol.ground_truth(truth), protocol.tious)
 
 
 def as_json(compared: Compared) -> dict[str, Any]:
-    """Everything, unrounded: fractions, A minus B."""
-    a, b = compared.results
+    """Everything, unrounded: fractions, A minus B, means over the runs of a side, and what each run has."""
     found = compared.difference
+    letters = dict(zip("ab", zip(compared.sides, compared.results)))
     return {
-        "a": compared.names[0],
-        "b": compared.names[1],
+        **{letter: [run.name for run in runs] for letter, (runs, _) in letters.items()},
         "protocol": compared.protocol,
         "evaluator": compared.evaluator,
         "tious": list(found.tious),
-        "mAP": {"a": a.mAP.tolist(), "b": b.mAP.tolist()},
+        "mAP": {
+            letter: np.mean([result.mAP for result in results], axis=0).tolist()
+            for letter, (_, results) in letters.items()
+        },
+        "runs": {
+            letter: [
+                {"name": run.name, "seed": run.seed, "mAP": result.mAP.tolist()} for run, result in zip(runs, results)
+            ]
+            for letter, (runs, results) in letters.items()
+        },
         "resamples": found.resamples,
         "draw": found.draw,
+        "covers_runs": {letter: count > 1 for letter, count in zip("ab", found.runs)},
         "per_tiou": [_interval(item) for item in found.per_tiou],
         "averages": {name: _interval(item) for name, item in found.averages.items()},
         "classes": {name: _interval(item) for name, item in found.per_class.items()},
         "videos": compared.moved,
+        "notes": list(compared.notes),
+        "data": {
+            letter: [as_recorded(notes) for notes in side] for letter, side in zip("ab", compared.data, strict=False)
+        },
+        "shared": _shared(compared.shared),
+        "unscored": list(compared.unscored),
+    }
+
+
+def _shared(shared: Shared | None) -> dict[str, Any] | None:
+    if shared is None:
+        return None
+    averages = {} if shared.difference is None else shared.difference.averages
+    return {
+        "videos": shared.videos,
+        "of": shared.of,
+        "a": shared.counts[0],
+        "b": shared.counts[1],
+        "averages": {name: _interval(item) for name, item in averages.items()},
     }
 
 
 def _interval(item: Interval) -> dict[str, Any]:
     return {**asdict(item), "distinguishable": item.distinguishable}
-
-
-def _result(side: Side, protocol: Protocol, truth: Annotations, evaluator: str) -> EvaluationResult:
-    found = read_detections(side.detections, protocol.classes)
-    preset = next(preset for preset in protocol.presets if preset.name == evaluator)
-    return preset.evaluate(DetectionTable.from_videos(found.videos), protocol.ground_truth(truth), protocol.tious)
-
-
-def _table(head: str, rows: Sequence[tuple[str, float | None, float | None, Interval]]) -> list[str]:
-    lines = []
-    for name, a, b, item in rows:
-        bounds = f"[{signed(item.low)}, {signed(item.high)}]"
-        mark = "" if item.distinguishable else "not distinguishable"
-        lines.append([name, percent(a), percent(b), signed(item.difference), bounds, mark])
-    return table([head, "A", "B", "A - B", "interval", ""], lines, left=(0, 4, 5))
-
-
-def _class_lines(compared: Compared, top: int) -> list[str]:
-    found = compared.difference.per_class
-    if not found:
-        return ["no AP per class: the evaluator gives 0 because a class is never predicted", ""]
-    a, b = (dict(zip(result.classes, result.ap.mean(axis=1).tolist())) for result in compared.results)
-    names = sorted(found, key=lambda name: (-abs(found[name].difference), name))
-    rows = [(name, a[name], b[name], found[name]) for name in names[: top or None]]
-    clear = sum(item.distinguishable for item in found.values())
-    head = f"AP, mean over tIoUs; {clear} of {len(found)} classes distinguishable, the {len(rows)} that moved most:"
-    return [head, *_table("class", rows), ""]
-
-
-def _video_lines(compared: Compared, top: int) -> list[str]:
-    names = sorted(compared.moved, key=lambda name: (-abs(compared.moved[name]), name))[: top or None]
-    names = [name for name in names if compared.moved[name]]
-    if not names:
-        return []
-    head = f"what a video adds to the average mAP, A less B; the {len(names)} videos that moved most:"
-    return [head, *table([], [[name, signed(compared.moved[name])] for name in names]), ""]

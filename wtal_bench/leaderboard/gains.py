@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from wtal_bench.errors import listing
-from wtal_bench.leaderboard.rows import Block, Comparison, Row, Score, Section, compare_rows, row_name
+from wtal_bench.evaluation import Interval
+from wtal_bench.leaderboard.rows import Block, Row, Score, Section, compare_rows, row_name
 
 PLUS = "+"
 """What a mix's variant joins its host's variant and its ideas by."""
@@ -32,7 +33,7 @@ class Gain:
         seeds: those of both; empty when there is nothing to compare with.
         before, after: mean and spread of the host's and of the mix's ranking average over `seeds`.
         difference: after less before, a fraction; None when either is undefined.
-        interval: the paired bootstrap over videos of the means over `seeds`; None where replicates do not pair up.
+        interval: the bootstrap over videos, paired, and over `seeds`; None where replicates do not pair up.
         pair: the records of the mix, then of the host, that were compared, in the order of `seeds`.
         shaded: whether the mix or its host is not ranked.
         note: what the reader must know; empty for a whole comparison.
@@ -45,7 +46,7 @@ class Gain:
     before: Score = UNDEFINED
     after: Score = UNDEFINED
     difference: float | None = None
-    interval: Comparison | None = None
+    interval: Interval | None = None
     pair: tuple[dict[str, Any], ...] = ()
     shaded: bool = False
     note: str = ""

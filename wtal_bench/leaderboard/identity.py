@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wtal_bench.errors import RecordError
 from wtal_bench.files import canonical_json
+from wtal_bench.structures import Detections
 
 IDENTITY = ("protocol", "method", "variant", "supervision", "config_hash", "seed", "selection", "source")
 
@@ -44,6 +47,37 @@ def hash_config(config: Mapping[str, Any]) -> str:
     return digest(config)
 
 
+def hash_rows(videos: Mapping[str, Detections], classes: Sequence[str]) -> str:
+    """Hash what detections say: SHA-256 (hex) of their rows, whatever file, order or scale they were written in.
+
+    Of the scores only the order within a class counts, as for every evaluator; times count to the millisecond.
+    """
+    parts = [found for found in videos.values() if len(found)]
+    if not parts:
+        return digest([])
+    label = np.concatenate([found.label for found in parts])
+    score = np.concatenate([found.score for found in parts])
+    rank = np.zeros(len(label), dtype=np.int64)
+    for index in np.unique(label):
+        rank[label == index] = np.unique(score[label == index], return_inverse=True)[1].ravel()
+    sizes = {name: len(found) for name, found in videos.items() if len(found)}
+    cuts = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist()))
+    content = hashlib.sha256()
+    for name in sorted(sizes):
+        found, own = videos[name], rank[cuts[name] : cuts[name] + sizes[name]]
+        times = [np.rint(np.clip(ends, -1e12, 1e12) * 1e3).astype(np.int64) for ends in (found.start, found.end)]
+        rows = np.stack([found.label.astype(np.int64), *times, own], axis=1)
+        content.update(canonical([name, [classes[at] for at in np.unique(found.label)], len(rows)]).encode())
+        content.update(rows[np.lexsort(rows.T)].astype("<i8").tobytes())
+    return content.hexdigest()
+
+
+def annotation_key(record: Mapping[str, Any]) -> str:
+    """What a record was trained and scored on, whatever file said it: records of equal ones may be compared."""
+    splits = record["annotations"].get("splits")
+    return digest(splits) if splits else record["annotations"]["sha256"]
+
+
 def slug(text: str) -> str:
     """Turn a name into lower-case letters, digits, `_`, `.` and `-` that any file system can hold."""
     return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-._")[:60] or "unnamed"
@@ -57,7 +91,8 @@ def record_id(record: Mapping[str, Any]) -> str:
     identity = {key: record.get(key) for key in IDENTITY}
     identity["features"] = (record.get("features") or {}).get("manifest_hash")
     identity["annotations"] = (record.get("annotations") or {}).get("sha256")
-    identity["detections"] = (record.get("detections") or {}).get("sha256")
+    found = record.get("detections") or {}
+    identity["detections"] = found.get("rows") or found.get("sha256")
     names = [slug(str(record.get("method", "")))]
     if record.get("variant"):
         names.append(slug(str(record["variant"])))

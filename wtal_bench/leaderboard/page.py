@@ -16,10 +16,14 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+
+from wtal_bench.evaluation import t_over_z
 from wtal_bench.leaderboard.published import PublishedRow, normal_name
-from wtal_bench.leaderboard.rows import Row, Section
+from wtal_bench.leaderboard.rows import SELECTION_WORDS, Row, Section
 from wtal_bench.leaderboard.tables import LEGEND, Cell, Chapter, Document, Line, Part, Table
-from wtal_bench.text import spread
+from wtal_bench.leaderboard.validate import harness_commit
+from wtal_bench.text import percent
 
 _FILTERS = (("protocol", "Protocol"), ("supervision", "Supervision"), ("selection", "Checkpoint"), ("source", "Source"))
 _WORDY = ("printed in", "variant", "95 % interval", "note")
@@ -175,13 +179,27 @@ def _data(sections: Sequence[Section], published: Sequence[PublishedRow]) -> dic
     for section in sections:
         for block in (*section.blocks, *section.external):
             rows |= {row.key: _row(section, row, f"{block.features}{block.annotations}") for row in block.rows}
-    return {"rows": rows, "published": [_curve(paper) for paper in published if paper.headline]}
+    curves = [_curve(part) for paper in published if paper.headline for part in _apart(paper)]
+    return {"rows": rows, "published": curves, "widening": _widening()}
+
+
+def _widening() -> list[float]:
+    """What `t_over_z` gives where 1 over the degrees of freedom is 0, 1/50, 2/50 ... 1; the page compares by it."""
+    return [1.0, *(round(t_over_z(50 / step), 6) for step in range(1, 51))]
+
+
+def _apart(paper: PublishedRow) -> Sequence[PublishedRow]:
+    """A row whose tables differ as each of them prints it: a curve through values of two papers is nobody's."""
+    if not paper.disputed:
+        return (paper,)
+    alike = {tuple((iou, cell.value) for iou, cell in part.cells.items()): part for part in reversed(paper.parts)}
+    return tuple(alike.values())[::-1]
 
 
 def _row(section: Section, row: Row, block: str) -> dict[str, Any]:
-    replicates = row.replicates(section.main)
+    sample = row.sample(section.main, section.span)
     return {
-        "name": row.name,
+        "name": row.label,
         "source": row.records[0]["source"],
         "protocol": section.protocol,
         "dataset": normal_name(section.dataset),
@@ -193,10 +211,45 @@ def _row(section: Section, row: Row, block: str) -> dict[str, Any]:
         "average": {name: row.average(name, section.span).mean for name in section.evaluators},
         "evaluators": {name: _evaluator(row, name) for name in section.evaluators},
         "draw": row.draw(section.main),
-        # Whole thousandths of a point: a tenth of the bytes, far below the noise of a bootstrap.
-        "replicates": None if replicates is None else (replicates * 1e5).round().astype(int).tolist(),
-        "records": [_record(record, section) for record in row.records],
+        "replicates": None if sample is None else _thousandths(sample.videos),
+        "deviation": None if sample is None or len(sample.values) == 1 else _thousandths(sample.deviation),
+        "values": None if sample is None else [round(value, 9) for value in sample.values],
+        "settings": _settings(row),
+        "seeds": _seeds(section, row),
+        "records": [_record(record) for record in row.records],
     }
+
+
+def _thousandths(values: np.ndarray) -> list[int]:
+    """Whole thousandths of a point: a tenth of the bytes, far below the noise of a bootstrap."""
+    return (values * 1e5).round().astype(int).tolist()
+
+
+def _settings(row: Row) -> str:
+    """How a row was trained and picked, whether or not others of its name differ in that."""
+    said = [row.length, f"checkpoint: {SELECTION_WORDS[row.selection]}"]
+    if row.records[0]["source"] == "measured":
+        said.append(f"config {row.records[0]['config_hash'][:12]}")
+    return ", ".join(filter(None, said))
+
+
+def _seeds(section: Section, row: Row) -> dict[str, Any]:
+    """The row seed by seed as the tables print it, for every evaluator; below several, their mean and deviation."""
+    names = ["-" if record["seed"] is None else str(record["seed"]) for record in row.records]
+    tables = {}
+    for evaluator in section.evaluators:
+        lines = []
+        for name, record in zip(names, row.records):
+            block = record["metrics"]["variants"].get(evaluator)
+            means = [None] * len(section.tious) if block is None else block["mAP"]
+            averages = [None if block is None else block["averages"][span] for span in section.spans]
+            lines.append([name, *map(percent, (*means, *averages))])
+        if len(row.records) > 1:
+            scores = [*row.per_tiou(evaluator), *(row.average(evaluator, span) for span in section.spans)]
+            lines.append(["mean", *(percent(score.mean) for score in scores)])
+            lines.append(["std", *(percent(score.std) for score in scores)])
+        tables[evaluator] = lines
+    return {"heads": ["seed", *(f"{tiou:g}" for tiou in section.tious), *section.spans], "evaluators": tables}
 
 
 def _evaluator(row: Row, evaluator: str) -> dict[str, list[float | None]]:
@@ -208,16 +261,17 @@ def _evaluator(row: Row, evaluator: str) -> dict[str, list[float | None]]:
     }
 
 
-def _record(record: dict[str, Any], section: Section) -> str:
-    average = record["metrics"]["variants"][section.main]["averages"][section.span]
-    parts = [record["id"], f"{section.span} {spread(average, None)}", record["created"][:10]]
+def _record(record: dict[str, Any]) -> str:
+    seed = [] if record["seed"] is None else [f"seed {record['seed']}"]
+    parts = [*seed, record["id"], record["created"][:10]]
     packages = record["environment"].get("packages")
     if isinstance(packages, dict) and "torch" in packages:
         parts.append(f"torch {packages['torch']}")
     if "device" in record["environment"]:
         parts.append(str(record["environment"]["device"]))
-    if record["git"].get("commit"):
-        parts.append(f"commit {record['git']['commit'][:10]}{' + changes' if record['git'].get('dirty') else ''}")
+    commit, dirty = harness_commit(record)
+    if commit:
+        parts.append(f"commit {commit[:10]}{' + changes' if dirty else ''}")
     return ", ".join([*parts, *([record["url"]] if "url" in record else [])])
 
 

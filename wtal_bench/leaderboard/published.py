@@ -14,8 +14,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from statistics import fmean
@@ -23,6 +23,7 @@ from statistics import fmean
 from wtal_bench.errors import RecordError, did_you_mean, listing
 from wtal_bench.files import shipped
 from wtal_bench.reading import MIB, read_text
+from wtal_bench.text import MISSING, fixed
 
 COLUMNS = ("method", "variant", "dataset", "split", "metric", "iou", "value", "table", "quoted_by", "note")
 METRICS = ("mAP", "avg_mAP", "frame_accuracy")
@@ -34,12 +35,29 @@ HEADLINE = ("", "full method", *SUPERVISION)
 """Variants that belong in the main table; the others are ablations and re-runs."""
 
 
+RANGE = "\N{EN DASH}"
+"""Between the lowest and the highest value that papers print of one method."""
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One printed number: its text in percent and the notes that belong to it."""
+    """One printed number.
+
+    Attributes:
+        value: in percent, as the first table of the row that has it prints it.
+        notes: what belongs to it.
+        printed: every table that prints it, with what it prints.
+    """
 
     value: str
     notes: tuple[str, ...] = ()
+    printed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The different values that are printed, lowest first."""
+        texts = {float(value): value for _, value in reversed(self.printed)} or {float(self.value): self.value}
+        return tuple(texts[number] for number in sorted(texts))
 
 
 @dataclass(frozen=True)
@@ -49,7 +67,9 @@ class PublishedRow:
     Attributes:
         cells: by iou ("0.5", "0.1:0.7", "" for frame accuracy).
         tables: the tables that print this row, a paper's own first.
+        own: whether the first of them is the method's own paper's.
         notes: what belongs to the whole row.
+        parts: the row as each table alone prints it, in the order of `tables`; empty for a row of one table.
     """
 
     method: str
@@ -60,6 +80,7 @@ class PublishedRow:
     own: bool
     cells: dict[str, Cell] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    parts: tuple[PublishedRow, ...] = ()
 
     @property
     def supervision(self) -> str:
@@ -71,18 +92,56 @@ class PublishedRow:
         """Whether the row is a method as such, not an ablation or a re-run."""
         return self.variant in HEADLINE
 
+    @property
+    def leading(self) -> PublishedRow:
+        """The row, or where tables differ, what the one says that stands for it: values of two papers are no row."""
+        return self.parts[0] if self.disputed else self
+
+    @property
+    def disputed(self) -> bool:
+        """Whether two tables print different values."""
+        return any(len(cell.values) > 1 for cell in self.cells.values())
+
     def number(self, iou: str) -> float | None:
-        """The value in percent, None where the paper prints none."""
+        """The value in percent, a paper's own before one that quotes it; None where no table prints one."""
         cell = self.cells.get(iou)
         return float(cell.value) if cell else None
 
     def average(self, iou: str) -> tuple[float | None, bool]:
-        """The average over a range like "0.1:0.7", and whether it was computed here because the paper prints none."""
+        """The average over a range like "0.1:0.7", and whether it was computed here because no table prints one.
+
+        It is computed from the values of one table, or of several that never disagree.
+        """
         printed = self.number(iou)
         if printed is not None:
             return printed, False
-        parts = [self.number(part) for part in expand(iou)]
-        return (None, False) if None in parts else (fmean(parts), True)
+        found = self._computed(iou)
+        return (None, False) if not found else (found[0], True)
+
+    def shown(self, iou: str, average: bool = False) -> str:
+        """The value as text: as printed, lowest and highest where tables differ, in brackets where it is computed.
+
+        Args:
+            iou: a threshold or a range.
+            average: whether to compute it where no table prints it.
+        """
+        cell = self.cells.get(iou)
+        if cell is not None:
+            return spanned(cell.values)
+        numbers = self._computed(iou) if average else []
+        values = sorted({fixed(number, 1) for number in numbers}, key=float)
+        return f"({spanned(values)})" if values else MISSING
+
+    def _computed(self, iou: str) -> list[float]:
+        """The average over a range by every table that has all its values; by all together where none disagrees."""
+        rows = self.parts if self.disputed else (self,)
+        means = [[row.number(part) for part in expand(iou)] for row in rows]
+        return [fmean(values) for values in means if None not in values]
+
+
+def spanned(values: Sequence[str]) -> str:
+    """The lowest and the highest of values in rising order, or the one there is."""
+    return values[0] if len(values) == 1 else f"{values[0]}{RANGE}{values[-1]}"
 
 
 @dataclass(frozen=True)
@@ -137,7 +196,9 @@ def published_file(folder: Path) -> Path:
 
 
 def read_published(path: str | Path) -> list[PublishedRow]:
-    """Read the file and join its cells into rows; rows of several papers that never disagree become one.
+    """Read the file and join its cells into rows: one row a method, whatever number of papers print it.
+
+    Ablations and re-runs stay rows of their own, for they are experiments of the paper that prints them.
 
     Returns:
         The papers' own rows first, then the quoted ones, each in the order of the file.
@@ -159,7 +220,7 @@ def read_published(path: str | Path) -> list[PublishedRow]:
                 f"{path}, line {number}: {line['table']} gives {line['method']} twice at {line['iou']!r}."
             )
         cells[line["iou"]] = (line["value"], line["note"])
-    return _join_agreeing([_row(key, cells) for key, cells in grouped.items()])
+    return _joined([_row(key, cells) for key, cells in grouped.items()])
 
 
 def read_published_gains(path: str | Path, rows: Iterable[PublishedRow]) -> list[PublishedGain]:
@@ -175,7 +236,8 @@ def read_published_gains(path: str | Path, rows: Iterable[PublishedRow]) -> list
     path = Path(path)
     if not path.is_file():
         return []
-    known = {(table, row.method, row.variant): row for row in rows for table in row.tables}
+    parts = [part for row in rows for part in (row.parts or (row,))]  # a gain is of one table's own values
+    known = {(table, row.method, row.variant): row for row in parts for table in row.tables}
     found: dict[tuple[str, str, str], PublishedGain] = {}
     for number, line in _lines(path, GAIN_COLUMNS):
         gain = _published_gain(f"{path}, line {number}", line, known)
@@ -261,41 +323,56 @@ def _row(key: tuple[str, ...], cells: dict[str, tuple[str, str]]) -> PublishedRo
     of_row = tuple(note for note in next(iter(notes.values())) if all(note in others for others in notes.values()))
     if len(cells) == 1:
         of_row = ()
-    own = {iou: Cell(value, tuple(n for n in notes[iou] if n not in of_row)) for iou, (value, _) in cells.items()}
+    own = {
+        iou: Cell(value, tuple(note for note in notes[iou] if note not in of_row), ((table, value),))
+        for iou, (value, _) in cells.items()
+    }
     return PublishedRow(method, variant, dataset, split, (table,), not quoted_by, own, of_row)
 
 
-def _join_agreeing(rows: list[PublishedRow]) -> list[PublishedRow]:
-    joined: list[PublishedRow] = []
-    for row in sorted(rows, key=lambda row: not row.own):
-        same = (place for place, other in enumerate(joined) if row.headline and other.headline and _agree(row, other))
-        place = next(same, None)
-        if place is None:
-            joined.append(row)
-        else:
-            joined[place] = _merge(joined[place], row)
-    return joined
+def _joined(rows: Iterable[PublishedRow]) -> list[PublishedRow]:
+    """One row for every method; what is no headline stays as it is. Papers' own rows come first."""
+    groups: dict[tuple[str, ...], list[PublishedRow]] = {}
+    rows = sorted(rows, key=lambda row: not row.own)
+    for place, row in enumerate(rows):
+        key = (normal_name(row.method), row.dataset, row.split, row.supervision)
+        groups.setdefault(key if row.headline else (str(place),), []).append(row)
+    return [_merged(sorted(group, key=lambda row: (not row.own, -len(row.cells)))) for group in groups.values()]
 
 
-def _agree(a: PublishedRow, b: PublishedRow) -> bool:
-    names = ("dataset", "split", "supervision")
-    if normal_name(a.method) != normal_name(b.method) or any(getattr(a, n) != getattr(b, n) for n in names):
-        return False
-    return all(a.cells[iou].value == b.cells[iou].value for iou in a.cells.keys() & b.cells.keys())
+def _merged(parts: Sequence[PublishedRow]) -> PublishedRow:
+    """The rows of several tables as one; the first gives the name, and the values that stand for it.
 
-
-def _merge(first: PublishedRow, other: PublishedRow) -> PublishedRow:
-    cells = dict(first.cells)
-    for iou, cell in other.cells.items():
-        notes = tuple(dict.fromkeys((*cells[iou].notes, *cell.notes))) if iou in cells else cell.notes
-        cells[iou] = Cell(cell.value, notes)
-    return PublishedRow(
-        first.method,
-        first.variant,
-        first.dataset,
-        first.split,
-        (*first.tables, *other.tables),
-        first.own,
-        cells,
-        tuple(dict.fromkeys((*first.notes, *other.notes))),
+    It is the method's own paper's, else the one with most values.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    cells = {}
+    for iou in dict.fromkeys(iou for part in parts for iou in part.cells):
+        found = [part.cells[iou] for part in parts if iou in part.cells]
+        notes = tuple(dict.fromkeys(note for cell in found for note in cell.notes))
+        cells[iou] = Cell(found[0].value, notes, tuple(pair for cell in found for pair in cell.printed))
+    row = replace(
+        parts[0],
+        tables=tuple(table for part in parts for table in part.tables),
+        cells=cells,
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        parts=tuple(parts),
     )
+    return replace(row, notes=(*row.notes, _dispute(row))) if row.disputed else row
+
+
+def _dispute(row: PublishedRow) -> str:
+    """Who prints what, where tables differ."""
+    differ = {iou: cell for iou, cell in row.cells.items() if len(cell.values) > 1}
+    alike: dict[tuple[str | None, ...], list[str]] = {}
+    for part in row.parts:
+        values = tuple(part.cells[iou].value if iou in part.cells else None for iou in differ)
+        alike.setdefault(values, []).extend(part.tables)
+    said = [
+        f"{listing(tables)} {'prints' if len(tables) == 1 else 'print'} "
+        + ", ".join(f"{value} at {iou}" if iou else value for iou, value in zip(differ, values) if value is not None)
+        for values, tables in alike.items()
+        if any(value is not None for value in values)
+    ]
+    return f"Papers differ: {'; '.join(said)}."

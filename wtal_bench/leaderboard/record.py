@@ -1,4 +1,34 @@
-"""Writing and reading records: one JSON a run, with its detections compressed beside it."""
+"""Writing and reading records: one JSON a run, with its detections compressed beside it.
+
+Which videos a run saw is its section `data` (`wtal_bench.data.coverage` makes it, `leaderboard.coverage` holds it to
+its rules):
+
+    "data": {
+      "splits": {
+        "train": {
+          "subset": "train",         the annotations' name of the subset
+          "annotated": 200,          videos there are to use: used + held_out + missing + left out
+          "with_features": 150,      of them, those that have features
+          "used": 100,
+          "held_out": 20,            of them, those of the validation split; 0 elsewhere
+          "instances": 3007,         annotated instances of all of them
+          "instances_lost": 1503,    of those, in videos that are missing or left out
+          "ids_hash": "...",         SHA-256 of the sorted ids, joined by newlines
+          "ids": [...],              the videos used
+          "missing": [...],          annotated videos without features (external: not in the detection file)
+          "left_out": [...],         left out on purpose (`data.only`)
+          "bare": [...],             videos of the subset without a tag (train) or an instance (test)
+          "preset": "..."            if these are the videos of a published evaluator, its name
+        },
+        "validation": {...},         where training videos are held out to choose a checkpoint by
+        "test": {...}
+      },
+      "notes": [{"code": "rate", "text": "..."}, ...]     what `data.notes` said of the data, its summary first
+    }
+
+A split's `ids`, `missing`, `left_out` and `bare` (and the validation split's ids) are its subset's videos, each once.
+An external row has `test` alone. A record without the section is "coverage not recorded": shown, not ranked.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +42,20 @@ from pathlib import Path
 from typing import Any
 
 from wtal_bench.errors import RecordError
-from wtal_bench.evaluation import write_detections
+from wtal_bench.evaluation import Beside, write_detections
 from wtal_bench.files import write_json
-from wtal_bench.leaderboard.identity import hash_config, record_id
+from wtal_bench.leaderboard.duplicates import duplicate_problems, look_alike_problems
+from wtal_bench.leaderboard.identity import hash_config, hash_rows, record_id
 from wtal_bench.leaderboard.validate import (
     OWN_KEYS,
     SCHEMA,
     check_record,
-    duplicate_problems,
     file_problems,
     filing_problems,
     shape_problems,
+    unranked_reason,
 )
-from wtal_bench.reading import MIB, read_json
+from wtal_bench.reading import MIB, decode_json, read_bytes
 from wtal_bench.structures import Detections
 
 SHOWN = 8
@@ -32,21 +63,26 @@ SHOWN = 8
 
 
 def store_detections(
-    folder: str | Path, videos: Mapping[str, Detections], classes: Iterable[str], version: str
+    folder: str | Path,
+    videos: Mapping[str, Detections],
+    classes: Iterable[str],
+    version: str,
+    beside: Beside | None = None,
 ) -> dict[str, Any]:
     """Write `<sha256 of the file>.json.gz` into `folder`, atomically; return the record's `detections` block.
 
     Equal detections give equal bytes, hence one file (gzip without a time stamp).
     """
-    folder = Path(folder)
+    folder, classes = Path(folder), tuple(classes)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
         temporary = Path(scratch) / "detections.json.gz"
-        write_detections(temporary, videos, tuple(classes), version)
+        write_detections(temporary, videos, classes, version, beside)
         sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
         os.replace(temporary, folder / f"{sha256}.json.gz")
     return {
         "sha256": sha256,
+        "rows": hash_rows(videos, classes),
         "file": f"{sha256}.json.gz",
         "videos": len(videos),
         "count": sum(len(found) for found in videos.values()),
@@ -54,7 +90,11 @@ def store_detections(
 
 
 def write_record(
-    folder: str | Path, record: Mapping[str, Any], videos: Mapping[str, Detections], classes: Iterable[str]
+    folder: str | Path,
+    record: Mapping[str, Any],
+    videos: Mapping[str, Detections],
+    classes: Iterable[str],
+    beside: Beside | None = None,
 ) -> Path:
     """Write a run's record and its detections into `folder`; return the path of the JSON.
 
@@ -66,11 +106,12 @@ def write_record(
         record: the rest of the record (see `wtal_bench.leaderboard.validate`).
         videos: what was scored, by video id.
         classes: the protocol's class names, in label order.
+        beside: what was scored beside the detections.
 
     Raises:
         RecordError: the record breaks a rule; the detections stay in `folder`.
     """
-    stored = store_detections(folder, videos, classes, record["protocol"]["name"])
+    stored = store_detections(folder, videos, classes, record["protocol"]["name"], beside)
     created = datetime.now(timezone.utc).replace(microsecond=0).isoformat()
     whole = {"variant": "", "parent": None, "created": created, **record, "schema": SCHEMA, "detections": stored}
     whole["config_hash"] = hash_config(whole.get("config") or {})
@@ -87,11 +128,29 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         RecordError: the file is missing or is not a JSON object.
     """
-    path = Path(path)
-    value = read_json(path, kind=RecordError, hint="A run writes its record into its own folder.", limit=64 * MIB)
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str]:
+    """A record, and the hash of its file."""
+    hint = "A run writes its record into its own folder."
+    content = read_bytes(path, kind=RecordError, hint=hint, limit=64 * MIB)
+    value = decode_json(content, path, kind=RecordError, hint=hint)
     if not isinstance(value, dict):
         raise RecordError(f"{path} holds a {type(value).__name__}; a record is one JSON object.")
-    return value
+    return value, hashlib.sha256(content).hexdigest()
+
+
+def newest_record(run: str | Path) -> Path | None:
+    """The record in a run's folder; of several, left where a finished run was trained on, the newest. None without one.
+
+    Raises:
+        RecordError: one of several cannot be read.
+    """
+    found = sorted((Path(run) / "record").glob("*.json"))
+    if len(found) < 2:
+        return found[0] if found else None
+    return max(found, key=lambda path: (str(read_record(path).get("created", "")), path.stat().st_mtime_ns))
 
 
 def protocol_of(record: Mapping[str, Any], where: str | Path) -> str:
@@ -124,15 +183,30 @@ def check_own(record: Mapping[str, Any], where: str | Path) -> None:
 
 @dataclass(frozen=True)
 class StoredRecord:
-    """A record that keeps every rule, and where it lies."""
+    """A record that keeps every rule, and where it lies.
+
+    Attributes:
+        path: the JSON.
+        record: what it holds.
+        content: SHA-256 (hex) of the JSON's bytes.
+        unverified: why its numbers are not known to follow from its detections; empty once `rescore.rescored` found
+            that they do. Reading it anew forgets that.
+    """
 
     path: Path
     record: dict[str, Any]
+    content: str = ""
+    unverified: str = "not scored again"
 
     @property
     def detections_path(self) -> Path:
         """The compressed detections beside it."""
         return self.path.parent / self.record["detections"]["file"]
+
+    @property
+    def reason(self) -> str:
+        """Why it is shown but not ranked; empty when it is ranked."""
+        return unranked_reason(self.record) or self.unverified
 
 
 def load_record(path: str | Path) -> StoredRecord:
@@ -142,9 +216,18 @@ def load_record(path: str | Path) -> StoredRecord:
         RecordError: naming every rule it breaks.
     """
     path = Path(path)
-    record = read_record(path)
+    record, content = _read(path)
     check_record(record, str(path), file_problems(record, path))
-    return StoredRecord(path, record)
+    return StoredRecord(path, record, content)
+
+
+def record_paths(root: Path) -> list[Path]:
+    """Every record under `root`, sorted. Linked folders are not entered; hidden ones hold rows filed this moment."""
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder) / name for name in files if name.endswith(".json") and not name.startswith(".")]
+    return sorted(found)
 
 
 def load_records(root: str | Path) -> list[StoredRecord]:
@@ -154,17 +237,15 @@ def load_records(root: str | Path) -> list[StoredRecord]:
         RecordError: listing the files that break a rule, duplicates among them included.
     """
     stored, complaints = [], []
-    root = Path(root)
-    # hidden folders hold rows that are being filed this moment
-    paths = (path for path in root.rglob("*.json") if not any(part[0] == "." for part in path.relative_to(root).parts))
-    for path in sorted(paths):
+    for path in record_paths(Path(root)):
         try:
             item = load_record(path)
             complaints += [f"{path} does not belong here: {problem}" for problem in filing_problems(item.record)]
             stored.append(item)
         except RecordError as error:
             complaints.append(str(error))
-    complaints += duplicate_problems((str(item.path), item.record) for item in stored)
+    placed = [(str(item.path), item.record) for item in stored]
+    complaints += [*duplicate_problems(placed), *look_alike_problems(placed)]
     if complaints:
         more = f"\n... and {len(complaints) - SHOWN} more" if len(complaints) > SHOWN else ""
         raise RecordError("\n".join(complaints[:SHOWN]) + more)

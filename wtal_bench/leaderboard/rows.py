@@ -15,12 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from wtal_bench.evaluation import Interval, Sample, draw_runs, interval, run_name
 from wtal_bench.leaderboard.columns import shown
-from wtal_bench.leaderboard.identity import digest
+from wtal_bench.leaderboard.coverage import coverage_summary
+from wtal_bench.leaderboard.identity import annotation_key, digest
 from wtal_bench.leaderboard.record import StoredRecord
-from wtal_bench.leaderboard.validate import SOURCES, unranked_reason
+from wtal_bench.leaderboard.validate import SOURCES
+from wtal_bench.protocols import is_own
 
-CONFIDENCE = 0.95
+SUPERVISION_WORDS = {"weak": "weak", "extra_weak": "extra weak", "point": "point", "full": "full"}
+SELECTION_WORDS = {"last": "last epoch", "val_holdout": "held-out train videos", "best_on_test": "best on test"}
+
+DIGITS = 9
+"""Rows whose averages agree to so many digits share a rank: what is beyond them is how a machine adds."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +51,6 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A paired bootstrap over videos between two rows: `difference` of the main averages, and its interval.
-
-    `low` and `high` bound the central 95 % of the replicates, all three as fractions.
-    """
-
-    difference: float
-    low: float
-    high: float
-
-    @property
-    def distinguishable(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.low > 0 or self.high < 0
-
-
-@dataclass(frozen=True)
 class Row:
     """The runs of one experiment that differ in their seed alone, best read through `score`.
 
@@ -68,11 +58,13 @@ class Row:
         records: in the order of their seeds.
         reason: why the row is not ranked; empty when it is.
         rank: 1 for the best of its block and supervision, None when it is not ranked.
+        told: what tells it from the other rows of its name in the block, in words; empty where it is alone.
     """
 
     records: tuple[dict[str, Any], ...]
     reason: str
     rank: int | None = None
+    told: tuple[str, ...] = ()
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -99,6 +91,23 @@ class Row:
     def name(self) -> str:
         """Method, and variant in brackets."""
         return row_name(self.method, self.variant)
+
+    @property
+    def videos(self) -> str:
+        """Videos used of those annotated, "train 100/200, test 212/212"; empty where all were, as in a ranked row."""
+        return coverage_summary(self.records[0])
+
+    @property
+    def label(self) -> str:
+        """The name, and what tells the row from others of that name."""
+        return ", ".join([self.name, *self.told])
+
+    @property
+    def length(self) -> str:
+        """How long it was trained, as its config says; empty where it does not."""
+        train = self.records[0]["config"].get("train")
+        given = train if isinstance(train, Mapping) else {}
+        return next((f"{given[unit]} {unit}" for unit in ("epochs", "iterations") if given.get(unit)), "")
 
     @property
     def key(self) -> str:
@@ -140,14 +149,26 @@ class Row:
         rows = {name: [value for table in tables for value in table[name]] for name in names}
         return {name: None if None in values else fmean(values) for name, values in rows.items()}
 
-    def replicates(self, evaluator: str) -> np.ndarray | None:
-        """[R] main average of every bootstrap replicate, mean over the seeds; None if the seeds do not pair up."""
-        if self.draw(evaluator) is None:
+    def sample(self, evaluator: str, span: str) -> Sample | None:
+        """The average of every seed with its bootstrap replicates; None if the seeds do not pair up.
+
+        Args:
+            evaluator: whose.
+            span: the main average, which is the one that has replicates.
+        """
+        tables = self._tables(evaluator)
+        if self.draw(evaluator) is None or tables is None:
             return None
-        blocks = [record["bootstrap"] for record in self.records]
-        return self._cached(
-            ("replicates", evaluator), lambda: np.mean([block["values"][evaluator] for block in blocks], axis=0)
-        )
+        values = [table["averages"][span] for table in tables]
+        if None in values:
+            return None
+        names = [run_name(table["mAP"]) for table in tables]
+
+        def make() -> Sample:
+            replicates = np.array([record["bootstrap"]["values"][evaluator] for record in self.records], dtype=float)
+            return Sample.of(values, replicates, draw_runs(names, replicates.shape[1]))
+
+        return self._cached(("sample", evaluator), make)
 
     def draw(self, evaluator: str) -> str | None:
         """Names the drawn videos: replicates pair up when they have the same; None without one draw for all seeds."""
@@ -170,14 +191,12 @@ def row_name(method: str, variant: str) -> str:
     return f"{method} ({variant})" if variant else method
 
 
-def compare_rows(a: Row, b: Row, evaluator: str, span: str) -> Comparison | None:
-    """Compare two rows by their stored replicates; None where they cannot be paired."""
+def compare_rows(a: Row, b: Row, evaluator: str, span: str) -> Interval | None:
+    """Compare two rows by their stored replicates, over videos and seeds; None where they cannot be paired."""
     if a.draw(evaluator) is None or a.draw(evaluator) != b.draw(evaluator):
         return None
-    mine, other = a.replicates(evaluator), b.replicates(evaluator)
-    low, high = np.quantile(mine - other, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    difference = a.average(evaluator, span).mean - b.average(evaluator, span).mean
-    return Comparison(difference, float(low), float(high))
+    mine, other = a.sample(evaluator, span), b.sample(evaluator, span)
+    return None if mine is None or other is None else interval(mine, other)
 
 
 @dataclass(frozen=True)
@@ -225,13 +244,13 @@ class Section:
 
     @property
     def dataset(self) -> str:
-        """The protocol's name without its version."""
-        return self.protocol.split("/")[0]
+        """The protocol's name without its version; data of one's own are told apart by the whole name."""
+        return self.protocol if is_own(self.protocol) else self.protocol.split("/")[0]
 
 
 def build_sections(records: Iterable[StoredRecord]) -> list[Section]:
     """Sort records into sections, blocks and rows; real benchmarks first, then by protocol name."""
-    groups = _grouped((shown(item.record) for item in records), _protocol_key)
+    groups = _grouped(({**shown(item.record), "unranked": item.reason} for item in records), _protocol_key)
     return sorted(
         map(_section, groups.values()), key=lambda section: (section.synthetic, section.protocol, section.hash)
     )
@@ -281,8 +300,29 @@ def _rows(records: list[dict[str, Any]], main: str, span: str) -> tuple[Row, ...
         Row(tuple(sorted(seeds, key=lambda record: (record["seed"] is None, record["seed"], record["id"]))), key[0])
         for key, seeds in _grouped(records, _row_key).items()
     ]
-    rows.sort(key=lambda row: (bool(row.reason), -(row.average(main, span).mean or 0), row.name, row.key))
-    return tuple(replace(row, rank=_rank(row, rows, main, span)) for row in rows)
+    rows.sort(key=lambda row: (bool(row.reason), -round(row.average(main, span).mean or 0, DIGITS), row.name, row.key))
+    told = _told_apart(rows)
+    return tuple(replace(row, rank=_rank(row, rows, main, span), told=told[row.key]) for row in rows)
+
+
+def _told_apart(rows: list[Row]) -> dict[str, tuple[str, ...]]:
+    """Key of a row -> what it differs in from others of its name: epochs, choice of the checkpoint, else the rest."""
+    found = {row.key: () for row in rows}
+    for namesakes in _grouped(rows, lambda row: row.name).values():
+        if len(namesakes) < 2 or namesakes[0].records[0]["source"] == "external":
+            continue
+        said = {row.key: [row.length or "length unknown", SELECTION_WORDS[row.selection]] for row in namesakes}
+        if len(set(map(tuple, said.values()))) < len(namesakes):
+            for row in namesakes:
+                said[row.key] += [f"config {row.records[0]['config_hash'][:8]}", _versions(row)]
+        varies = [len(set(column)) > 1 for column in zip(*said.values())]
+        found |= {key: tuple(word for word, shown in zip(words, varies) if shown) for key, words in said.items()}
+    return found
+
+
+def _versions(row: Row) -> str:
+    parts = {f"{part['plugin']} {part['version']}" for part in row.records[0]["components"]}
+    return ", ".join(sorted(parts))
 
 
 def _rank(row: Row, rows: list[Row], main: str, span: str) -> int | None:
@@ -290,7 +330,7 @@ def _rank(row: Row, rows: list[Row], main: str, span: str) -> int | None:
     if row.reason or mean is None:
         return None
     rivals = (other for other in rows if not other.reason and other.supervision == row.supervision)
-    return 1 + sum((other.average(main, span).mean or 0) > mean for other in rivals)
+    return 1 + sum(round((other.average(main, span).mean or 0) - mean, DIGITS) > 0 for other in rivals)
 
 
 def _grouped(items: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
@@ -306,14 +346,14 @@ def _protocol_key(record: Mapping[str, Any]) -> tuple[str, str]:
 
 def _block_key(record: Mapping[str, Any]) -> tuple[str, str]:
     features = record["features"]["manifest_hash"] if record["source"] == "measured" else ""
-    return features, record["annotations"]["sha256"]
+    return features, annotation_key(record)
 
 
 def _row_key(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """What seeds of one row share; an external record is a row by itself."""
     names = tuple(record[key] for key in ("method", "variant", "supervision", "selection", "config_hash"))
     alone = record["id"] if record["source"] == "external" else digest(record["components"])
-    return (unranked_reason(record), *names, alone)
+    return (record["unranked"], *names, coverage_summary(record), alone)
 
 
 def span_order(span: str) -> tuple[float, float]:

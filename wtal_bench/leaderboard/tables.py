@@ -11,11 +11,18 @@ from dataclasses import dataclass, field
 
 from wtal_bench.leaderboard.gains import Gain, find_gains, host_of, ideas_of
 from wtal_bench.leaderboard.published import SUPERVISION, PublishedGain, PublishedRow, normal_name, published_for
-from wtal_bench.leaderboard.rows import Block, Row, Score, Section, compare_rows, span_order
-from wtal_bench.text import MISSING, fixed, signed, spread
+from wtal_bench.leaderboard.rows import (
+    SELECTION_WORDS,
+    SUPERVISION_WORDS,
+    Block,
+    Row,
+    Score,
+    Section,
+    compare_rows,
+    span_order,
+)
+from wtal_bench.text import MISSING, signed, spread
 
-SUPERVISION_WORDS = {"weak": "weak", "extra_weak": "extra weak", "point": "point", "full": "full"}
-SELECTION_WORDS = {"last": "last epoch", "val_holdout": "held-out train videos", "best_on_test": "best on test"}
 DATASETS = ("THUMOS14", "ActivityNet1.2", "ActivityNet1.3")
 _NAMES = ("rank", "method", "n")
 _TERMS = ("supervision", "checkpoint")
@@ -30,10 +37,15 @@ LEGEND = (
     "print; their evaluators, features and video sets differ, so these numbers carry no rank and stand apart.",
     "A table holds one version of one protocol, one set of features and one annotation file. Rows are ranked by the "
     "last average under the first evaluator.",
-    "Not ranked (shaded, below the others): a checkpoint picked on the test set, or code nobody else can check out.",
-    "'vs first' is a paired bootstrap over the evaluated videos (means over seeds, 95 % interval). 'not "
-    "distinguishable' means that the interval holds zero: on these videos the order of the two rows is not shown. "
-    "It does not cover the spread between seeds, which stands beside each value.",
+    "Not ranked (shaded, below the others): a checkpoint picked on the test set, code nobody else can check out, a row "
+    "whose stored detections were not scored again here, videos that a run left out (its table then shows how many it "
+    "used of those annotated), and an old record, which does not say what it was made by.",
+    "Rows of one method that differ in their epochs, in how the checkpoint was picked or in other settings say so "
+    "beside the name.",
+    "'vs first' is a bootstrap over the evaluated videos, paired, and over the seeds of both rows (means over seeds, "
+    "95 % interval, as `compare` gives it). 'not distinguishable' means that the interval holds zero: with other "
+    "videos or seeds the order of the two rows may turn round. A row of one seed shows no spread, so that its side of "
+    "a comparison covers videos only.",
 )
 
 
@@ -194,9 +206,9 @@ def _on_hosts(section: Section, block: Block, published: Sequence[PublishedGain]
         lines.append(Line(tuple(cells), "measured", mix.supervision, mix.selection, gain.shaded, mix.key))
     lead = (
         f"{_made_from(section, block)} Each idea beside the host it was put on, both trained here, over the seeds both "
-        "have. Gains are percent points of the ranking average; the interval is a paired bootstrap over the evaluated "
-        "videos of the means over those seeds, and does not cover the spread between seeds. An idea that begins from "
-        "its host's weights has trained longer than the host."
+        "have. Gains are percent points of the ranking average; the interval is a bootstrap over the evaluated videos, "
+        "paired, and over those seeds (videos only where there is one). An idea that begins from its host's weights "
+        "has trained longer than the host."
     )
     if quoted:
         lead += " Published gains are of the papers' own hosts, features and evaluators: they stand apart."
@@ -209,7 +221,8 @@ def _interval(gain: Gain) -> str:
     if gain.interval is None:
         return MISSING
     text = f"[{signed(gain.interval.low)}, {signed(gain.interval.high)}]"
-    return text if gain.interval.distinguishable else f"{text}, not distinguishable"
+    mark = "" if gain.interval.distinguishable else ", not distinguishable"
+    return f"{text}{mark}{_limits(len(gain.seeds))}"
 
 
 def _printed_gain(gain: Gain, published: Sequence[PublishedGain], notes: Footnotes) -> list[Cell] | None:
@@ -234,10 +247,11 @@ def _external(section: Section, block: Block) -> Part:
 
 def _overview(section: Section, block: Block, published: list[PublishedRow]) -> Table:
     """The main average under every evaluator side by side, and what the paper prints."""
-    heads = [*_NAMES, *section.evaluators, *(["published"] if published else []), "vs first", *_TERMS]
+    videos = _lacking(block.rows)
+    heads = [*_NAMES, *videos, *section.evaluators, *(["published"] if published else []), "vs first", *_TERMS]
     lines = []
     for row in block.rows:
-        cells = [*_names(row)]
+        cells = [*_names(row), *_covered(row, videos)]
         cells += [_score(row.average(evaluator, section.span)) for evaluator in section.evaluators]
         if published:
             cells.append(_printed_average(row, published, section.span))
@@ -248,18 +262,19 @@ def _overview(section: Section, block: Block, published: list[PublishedRow]) -> 
 
 
 def _scores(section: Section, rows: Sequence[Row], evaluator: str, first: Row | None = None) -> Table:
-    videos, instances = section.counts[evaluator]
-    heads = [*_NAMES, *(f"{tiou:g}" for tiou in section.tious), *section.spans]
+    count, instances = section.counts[evaluator]
+    videos = _lacking(rows)
+    heads = [*_NAMES, *videos, *(f"{tiou:g}" for tiou in section.tious), *section.spans]
     heads += [*(["vs first"] if first else []), *_TERMS]
     lines = []
     for row in rows:
-        cells = [*_names(row), *map(_score, row.per_tiou(evaluator))]
+        cells = [*_names(row), *_covered(row, videos), *map(_score, row.per_tiou(evaluator))]
         cells += [_score(row.average(evaluator, span)) for span in section.spans]
         if first is not None:
             cells.append(_versus(row, first, section, evaluator))
         cells += _terms(row)
         lines.append(_line(row, cells))
-    caption = f"mAP by {evaluator}: {videos} videos, {instances} instances"
+    caption = f"mAP by {evaluator}: {count} videos, {instances} instances"
     return Table(tuple(heads), tuple(lines), evaluator, caption)
 
 
@@ -268,7 +283,7 @@ def _pairs(section: Section, ranked: list[Row]) -> Table:
     heads = ("method", *(str(row.rank) for row in ranked))
     lines = []
     for row in ranked:
-        cells = [Cell(f"{row.rank}. {row.name}", row.rank)]
+        cells = [Cell(f"{row.rank}. {row.label}", row.rank)]
         for other in ranked:
             found = None if other is row else compare_rows(row, other, section.main, section.span)
             text = MISSING if found is None else signed(found.difference) if found.distinguishable else "="
@@ -285,12 +300,21 @@ def _line(row: Row, cells: Iterable[Cell]) -> Line:
 
 def _names(row: Row) -> list[Cell]:
     rank = MISSING if row.rank is None else str(row.rank)
-    name = f"{row.name}: {row.reason}" if row.reason else row.name
+    name = f"{row.label}: {row.reason}" if row.reason else row.label
     return [
         Cell(rank, row.rank),
         Cell(name, row.name.lower()),
         Cell(str(len(row.records)), len(row.records)),
     ]
+
+
+def _lacking(rows: Sequence[Row]) -> list[str]:
+    """The column of videos used, where a row left some out."""
+    return ["videos"] if any(row.videos and "?" not in row.videos for row in rows) else []
+
+
+def _covered(row: Row, column: list[str]) -> list[Cell]:
+    return [Cell(row.videos or "all") for _ in column]
 
 
 def _terms(row: Row) -> list[Cell]:
@@ -307,28 +331,29 @@ def _versus(row: Row, first: Row, section: Section, evaluator: str) -> Cell:
     found = compare_rows(row, first, evaluator, section.span)
     if found is None:
         return Cell("unknown")
-    interval = f"{signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]"
+    limits = _limits(max(len(row.records), len(first.records)))
+    interval = f"{signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]{limits}"
     return Cell(interval if found.distinguishable else f"not distinguishable {interval}", found.difference)
+
+
+def _limits(seeds: int) -> str:
+    """What an interval leaves out where neither side has a second seed."""
+    return ", videos only" if seeds == 1 else ""
 
 
 def _printed_average(row: Row, published: list[PublishedRow], span: str) -> Cell:
     paper = published_for(published, row.method, published[0].dataset) if not row.variant else None
-    value, computed = paper.average(span) if paper else (None, False)
-    if value is None:
-        return Cell(MISSING)
-    return Cell(_printed_value(value, computed), value)
-
-
-def _printed_value(value: float, computed: bool) -> str:
-    text = fixed(value, 1)
-    return f"({text})" if computed else text
+    value = paper.average(span)[0] if paper else None
+    return Cell(MISSING) if value is None else Cell(paper.shown(span, average=True), value)
 
 
 def _published(rows: list[PublishedRow], notes: Footnotes) -> list[Part]:
     lead = (
         "As papers print them: where a number contradicts its own row, a footnote says what it should be. A value in "
-        "brackets is the mean of the row's own values where the paper prints none. Evaluators, features and video sets "
-        "differ between papers: no ranks."
+        "brackets is the mean of the row's own values where the paper prints none. Where papers print different values "
+        "of one method, its row has the lowest and the highest, a note says who prints what, and it is sorted "
+        "by its own paper's, else the fullest table's. Evaluators, features and video sets differ between papers: no "
+        "ranks."
     )
     tables = [(_printed([row for row in rows if row.headline], notes, variants=False), "Published", False)]
     others = [row for row in rows if not row.headline]
@@ -368,8 +393,7 @@ def _published_line(
     cells = [Cell(row.method, row.method.lower(), notes(row.notes)), Cell(kind)]
     for iou in ious:
         cell = row.cells.get(iou)
-        value, computed = row.average(iou) if iou in spans else (row.number(iou), False)
-        text = MISSING if value is None else _printed_value(value, True) if computed else cell.value
-        cells.append(Cell(text, value, notes(cell.notes) if cell else ()))
+        value = row.average(iou)[0] if iou in spans else row.number(iou)
+        cells.append(Cell(row.shown(iou, iou in spans), value, notes(cell.notes) if cell else ()))
     cells.append(Cell(", ".join(row.tables)))
     return Line(tuple(cells), "published", SUPERVISION.get(row.variant, "weak"), "as printed")

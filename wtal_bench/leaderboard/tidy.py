@@ -32,6 +32,7 @@ from wtal_bench.leaderboard.gains import Gain, find_gains
 from wtal_bench.leaderboard.published import PublishedRow
 from wtal_bench.leaderboard.rows import Block, Row, Score, Section
 from wtal_bench.leaderboard.tables import all_rows
+from wtal_bench.leaderboard.validate import harness_commit
 from wtal_bench.text import exact_percent
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _lines(section: Section, row: Row) -> Iterator[dict[str, Any]]:
             "seed": record["seed"],
             "record": record["id"],
             "config_hash": record["config_hash"],
-            "commit": record["git"].get("commit") or "",
+            "commit": harness_commit(record)[0],
             "created": record["created"],
         }
         for evaluator in section.evaluators:
@@ -154,16 +155,18 @@ def _percent(fraction: float | None) -> str:
 
 
 def _published_lines(paper: PublishedRow) -> Iterator[dict[str, str]]:
+    """A line for every value; papers that print the same share it, papers that differ have one each."""
     for iou, cell in paper.cells.items():
-        yield {
-            "source": "published",
-            "protocol": paper.dataset,
-            "method": paper.method,
-            "variant": paper.variant,
-            "supervision": paper.supervision,
-            "metric": "avg_mAP" if ":" in iou else "mAP" if iou else "frame_accuracy",
-            "iou": iou,
-            "percent": cell.value,
-            "printed_in": "; ".join(paper.tables),
-            "note": " | ".join((*paper.notes, *cell.notes)),
-        }
+        for value in cell.values:
+            yield {
+                "source": "published",
+                "protocol": paper.dataset,
+                "method": paper.method,
+                "variant": paper.variant,
+                "supervision": paper.supervision,
+                "metric": "avg_mAP" if ":" in iou else "mAP" if iou else "frame_accuracy",
+                "iou": iou,
+                "percent": value,
+                "printed_in": "; ".join(table for table, text in cell.printed if text == value),
+                "note": " | ".join((*paper.notes, *cell.notes)),
+            }

@@ -1,26 +1,61 @@
 """The rules of a record. Every rule says what is wrong, where in the record, and what would be right.
 
-A record that breaks a rule is refused (`check_record`). Two things are no fault of the record and only keep it out of
-the ranking (`unranked_reason`): a checkpoint picked on the test set, and code that nobody else can check out
-(uncommitted changes, or no known commit). Such rows stay visible, shaded, with the reason beside them.
+A record that breaks a rule is refused (`check_record`). Some things are no fault of the record and only keep it out of
+the ranking (`unranked_reason`): a checkpoint picked on the test set, code that nobody else can check out, weights of
+which nobody knows how long they were trained, videos that were left out, and a record of an older schema. Such rows
+stay visible, shaded, with the reason beside them. That the numbers follow from the stored detections is no rule of this
+file: `rescore` tries it, and a row for which that was not done is not ranked either.
+
+Schema 3, key by key:
+
+    schema, id, created      3; what makes the run what it is, hashed; UTC
+    source                   measured: by this harness; external: somebody's detections, scored here
+    protocol                 {name, hash}: what was scored, and the hash of its ranking rule
+    method, variant, supervision, selection, profile?, parent, url?
+    components               [{kind, name, plugin, version}]: what the model was made of
+    distributions            [{name, version, plugins, commit, dirty, sources}]: whose code that was. `plugins` it
+                             supplied; commit and state of its own checkout (untracked files make it dirty), or the
+                             hash of its source files where it lies in none. The harness itself is one of them
+    config, config_hash      the settings, resolved; their hash
+    features                 {manifest_hash, extractor, synthetic}
+    annotations              {sha256, splits, tags?, tags_sha256?}: the file, and by subset the hash of what it says
+    seed, trained            {epochs: n} or {iterations: n} that the scored weights were trained, null if unknown
+    metrics                  what `protocol.score` returns, and what is scored beside detections
+    detections               {file, sha256, rows, videos, count}: the file beside the record, its hash, and the hash of
+                             what it says (`identity.hash_rows`)
+    bootstrap?               replicates, added when the record is filed
+    data?                    {splits, notes}: which videos it saw, of how many (`record`); without it nobody knows
+    environment              versions, machine, threads
+    cost                     seconds, parameters, steps
+
+Schema 2 had `git` (the harness's checkout alone) for `distributions`, and neither `trained`, `annotations.splits` nor
+`detections.rows`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from wtal_bench.errors import RecordError, WtalError, did_you_mean, listing
-from wtal_bench.evaluation import PRESETS
+from wtal_bench.leaderboard.coverage import coverage_problems, incomplete_reason
 from wtal_bench.leaderboard.identity import hash_config, record_id
+from wtal_bench.leaderboard.metric_rules import bootstrap_problems, metric_problems
+from wtal_bench.leaderboard.origin_rules import (
+    HARNESS,
+    code_problems,
+    config_problems,
+    cost_problems,
+    created_problems,
+    data_problems,
+)
+from wtal_bench.leaderboard.plain import is_count, is_sha256, plain_problems, short
 from wtal_bench.reading import read_bytes
 
-SCHEMA = 2
+SCHEMA, OLD_SCHEMA = 3, 2
 SOURCES = ("measured", "external")
 SELECTIONS = ("last", "val_holdout", "best_on_test")
 """How a checkpoint may be picked: a config asks for one, its record says which."""
@@ -30,13 +65,7 @@ HONEST, PUBLISHED = "honest", "published"
 
 SUPERVISIONS = ("weak", "extra_weak", "point", "full")
 
-BESIDE_DETECTION = ("classification_mAP", "frame_accuracy")
-"""Metrics a record may hold that detections alone do not give, so nobody can re-score them."""
-
-MEAN_TOLERANCE = 1e-9
-"""How far a stored mean may lie from the mean of its parts (they are float64 sums in another order at most)."""
-
-_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+_BOTH: dict[str, tuple[tuple[type, ...], str]] = {
     "schema": ((int,), f"the integer {SCHEMA}"),
     "id": ((str,), "text"),
     "source": ((str,), "'measured' or 'external'"),
@@ -48,21 +77,27 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "config": ((dict,), "the resolved config, {} for an external row"),
     "config_hash": ((str,), "64 hex digits"),
     "features": ((dict,), "{manifest_hash, extractor, synthetic}"),
-    "annotations": ((dict,), "{sha256}"),
+    "annotations": ((dict,), "{sha256, splits}"),
     "seed": ((int, type(None)), "an integer, null for an external row"),
     "selection": ((str,), listing(SELECTIONS)),
     "metrics": ((dict,), "what `protocol.score` returns"),
-    "detections": ((dict,), "{sha256, file, videos, count}"),
+    "detections": ((dict,), "{sha256, rows, file, videos, count}"),
     "environment": ((dict,), "a mapping"),
     "cost": ((dict,), "a mapping"),
-    "git": ((dict,), "{commit, dirty}"),
     "parent": ((str, type(None)), "the id of the record it continues, or null"),
     "created": ((str,), "an ISO 8601 time in UTC"),
 }
+_TYPES = {
+    **_BOTH,
+    "distributions": ((list,), "a list of {name, version, plugins, commit, dirty, sources}"),
+    "trained": ((dict, type(None)), "{epochs: n} or {iterations: n}, null if unknown"),
+}
+_OLD_TYPES = {**_BOTH, "git": ((dict,), "{commit, dirty}")}
 _OPTIONAL: dict[str, tuple[tuple[type, ...], str]] = {
     "url": ((str,), "an http(s) address"),
     "profile": ((str,), "the profile of the recipe, such as 'published'"),
     "bootstrap": ((dict,), "the replicates made when the record was filed"),
+    "data": ((dict,), "{splits, notes}: which videos it saw"),
 }
 
 
@@ -75,28 +110,40 @@ def check_record(record: Mapping[str, Any], where: str, more: Iterable[str] = ()
 
 def unranked_reason(record: Mapping[str, Any]) -> str:
     """Return why a valid record is shown but not ranked, or an empty string."""
+    if record["schema"] == OLD_SCHEMA:
+        return "old record"
     if record["selection"] == "best_on_test":
         return "checkpoint picked on the test set"
     if record.get("profile") == PUBLISHED:
         return "the authors' own settings of scoring and picking"
-    if record["source"] == "external":
-        return ""
-    if record["git"].get("dirty"):
-        return "made with uncommitted changes"
-    if not record["git"].get("commit"):
-        return "made by code of an unknown commit"
-    return ""
+    if record["source"] != "external":
+        for row in record["distributions"]:
+            if row["commit"] is None:
+                return f"{row['name']}: code of no known commit"
+            if row["dirty"]:
+                return f"{row['name']}: uncommitted changes"
+        if not record["trained"]:
+            return "weights of unknown training"
+    return incomplete_reason(record)
+
+
+def harness_commit(record: Mapping[str, Any]) -> tuple[str, bool]:
+    """The commit of the harness a record was made by ("" where unknown), and whether it had changes."""
+    if record["schema"] == OLD_SCHEMA:
+        return record["git"].get("commit") or "", bool(record["git"].get("dirty"))
+    own = next((row for row in record["distributions"] if row["name"] == HARNESS), {})
+    return own.get("commit") or "", bool(own.get("dirty"))
 
 
 def record_problems(record: Mapping[str, Any]) -> list[str]:
     """Return every rule the record breaks on its own, as sentences; empty when it keeps all."""
-    problems = list(_shape(record))
+    problems = list(plain_problems(record)) or list(_shape(record))
     if problems:
         return problems
-    problems += _not_finite(record)
-    if problems:
-        return problems
-    for rule in (_words, _hashes, _provenance, _protocol):
+    rules = [_words, _hashes, _protocol, coverage_problems]
+    if record["schema"] != OLD_SCHEMA:
+        rules += [created_problems, cost_problems, code_problems, config_problems, data_problems]
+    for rule in rules:
         problems += rule(record)
     if not problems and record["id"] != (expected := record_id(record)):
         problems.append(
@@ -108,10 +155,12 @@ def record_problems(record: Mapping[str, Any]) -> list[str]:
 
 def filing_problems(record: Mapping[str, Any]) -> list[str]:
     """Return why a valid record may lie in its run's folder but not on the leaderboard."""
-    from wtal_bench.protocols import get_protocol
+    from wtal_bench.leaderboard.own import recorded_protocol
 
-    protocol = get_protocol(record["protocol"]["name"])
+    protocol = recorded_protocol(record["protocol"])
     synthetic = record["features"].get("synthetic")
+    if protocol.own:
+        return []
     if synthetic is True and not protocol.synthetic:
         return [
             f"synthetic features in {protocol.name}, a real benchmark; generated data belong to synthetic protocols"
@@ -120,7 +169,14 @@ def filing_problems(record: Mapping[str, Any]) -> list[str]:
         return [
             f"real features in {protocol.name}, which is scored on generated videos; state features.synthetic = true"
         ]
-    return []
+    if record.get("schema") == OLD_SCHEMA:
+        return []
+    return [
+        f"its annotations of subset {name!r} are not those of {protocol.name}: numbers on other videos or instances "
+        "are not comparable. Train and test on the protocol's own annotation file"
+        for name, split in protocol.splits.items()
+        if record["annotations"]["splits"].get(name) != split.content
+    ]
 
 
 def file_problems(record: Mapping[str, Any], path: str | Path) -> list[str]:
@@ -131,47 +187,22 @@ def file_problems(record: Mapping[str, Any], path: str | Path) -> list[str]:
     problems = (
         [] if path.stem == record.get("id") else [f"the file is called {path.name}, its id is {record.get('id')!r}"]
     )
-    if Path(block["file"]).name != block["file"]:
-        return [*problems, f"detections.file is {block['file']!r}; it must be a plain file name beside the record"]
+    if path.is_symlink():
+        problems.append("it is a link; a record is a file of its own, with its detections beside it")
+    if Path(block["file"]).name != block["file"] or "\\" in block["file"] or not block["file"].isprintable():
+        return [*problems, f"detections.file is {short(block['file'])}; it must be a plain file name beside the record"]
     stored = path.parent / block["file"]
+    if stored.is_symlink():
+        return [*problems, f"its detections {stored} are a link, which may lead out of the records; copy the file here"]
     if not stored.is_file():
         return [*problems, f"its detections {stored} are missing; without them nobody can score the row again"]
     sha256 = hashlib.sha256(read_bytes(stored, kind=RecordError)).hexdigest()
     if sha256 != block.get("sha256"):
         problems.append(
-            f"{stored} has SHA-256 {sha256[:12]}..., the record says {str(block.get('sha256'))[:12]}...: the file was "
-            "changed or damaged. Restore it, or score it and file it as a record of its own."
+            f"{stored} has SHA-256 {sha256[:12]}..., the record says {short(block.get('sha256'))[:14]}...: the file "
+            "was changed or damaged. Restore it, or score it and file it as a record of its own."
         )
     return problems
-
-
-def duplicate_problems(records: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Return a sentence for every record that repeats another: same id, same run and seed, or same detections.
-
-    Args:
-        records: (where, record) in the order in which the first of two is the one to keep.
-    """
-    seen: dict[tuple[Any, ...], str] = {}
-    problems = []
-    for where, record in records:
-        for what, key in _fingerprints(record).items():
-            first = seen.setdefault((what, *key), where)
-            if first != where:
-                problems.append(f"{where} repeats {first}: {what}. Keep one (`leaderboard add --replace` swaps them).")
-                break
-    return problems
-
-
-def _fingerprints(record: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-    block = (record["protocol"]["name"], record["protocol"]["hash"])
-    prints = {"the same id": (record["id"],)}
-    if record["detections"]["count"]:  # two failed runs may both have found nothing
-        prints["the same detections"] = (*block, record["detections"]["sha256"])
-    if record["source"] == "measured":
-        run = ("method", "variant", "config_hash", "seed", "selection")
-        data = (record["features"]["manifest_hash"], record["annotations"]["sha256"])
-        prints["the same config and seed"] = (*block, *data, *(record[key] for key in run))
-    return prints
 
 
 OWN_KEYS = ("protocol", "method", "variant", "components", "config", "features", "annotations", "seed", "metrics")
@@ -186,228 +217,84 @@ def shape_problems(record: Mapping[str, Any], needed: Iterable[str]) -> Iterator
         if key not in record:
             yield f"{key} is missing; needed: {wanted}"
         elif not isinstance(record[key], types) or isinstance(record[key], bool):
-            yield f"{key} is {_short(record[key])}; needed: {wanted}"
+            yield f"{key} is {short(record[key])}; needed: {wanted}"
 
 
 def _shape(record: Mapping[str, Any]) -> Iterator[str]:
+    schema = record.get("schema")
+    if schema not in (SCHEMA, OLD_SCHEMA) or isinstance(schema, bool):
+        yield f"schema is {short(schema)}; this harness reads {SCHEMA}. Use the version of wtal-bench that wrote it."
+        return
+    needed = _OLD_TYPES if schema == OLD_SCHEMA else _TYPES
     for key in record:
-        if key not in _TYPES and key not in _OPTIONAL:
-            yield f"{key!r} is no key of a record.{did_you_mean(key, [*_TYPES, *_OPTIONAL])}"
-    for key, (types, wanted) in {**_TYPES, **_OPTIONAL}.items():
+        if key not in needed and key not in _OPTIONAL:
+            yield f"{short(key)} is no key of a record.{did_you_mean(key, [*needed, *_OPTIONAL])}"
+    for key, (types, wanted) in {**needed, **_OPTIONAL}.items():
         if key not in record:
-            if key in _TYPES:
+            if key in needed:
                 yield f"{key} is missing; needed: {wanted}"
         elif not isinstance(record[key], types) or isinstance(record[key], bool):
-            yield f"{key} is {_short(record[key])}; needed: {wanted}"
-
-
-def _not_finite(value: Any, path: str = "") -> list[str]:
-    if isinstance(value, Mapping):
-        return [
-            text for key, part in value.items() for text in _not_finite(part, f"{path}.{key}" if path else str(key))
-        ]
-    if isinstance(value, list | tuple):
-        # long columns of numbers in one pass: a sum that is finite had finite parts alone
-        if set(map(type, value)) == {float} and math.isfinite(sum(value)):
-            return []
-        return [text for index, part in enumerate(value) for text in _not_finite(part, f"{path}[{index}]")]
-    if isinstance(value, float) and not math.isfinite(value):
-        return [f"{path} is {value}; a record holds finite numbers, or null where a value is undefined"]
-    return []
+            yield f"{key} is {short(record[key])}; needed: {wanted}"
 
 
 def _words(record: Mapping[str, Any]) -> Iterator[str]:
-    if record["schema"] != SCHEMA:
-        yield f"schema is {record['schema']}; this harness reads {SCHEMA}. Use the version of wtal-bench that wrote it."
     for key, options in (("source", SOURCES), ("selection", SELECTIONS), ("supervision", SUPERVISIONS)):
         if record[key] not in options:
             yield f"{key} is {record[key]!r}; it must be one of {listing(options)}.{did_you_mean(record[key], options)}"
     for key, needed in (("method", True), ("variant", False)):
         text = record[key]
         if (needed and not text) or len(text) > 120 or not text.isprintable() or not (text[:1].isalnum() or not text):
-            yield f"{key} is {_short(text)}; needed: up to 120 printable characters, a letter or digit first"
+            yield f"{key} is {short(text)}; needed: up to 120 printable characters, a letter or digit first"
     if "url" in record and not re.fullmatch(r"https?://[^\s\"'<>]{3,500}", record["url"]):
-        yield f"url is {_short(record['url'])}; it must start with http:// or https:// and hold no spaces or quotes"
-    try:
-        offset = datetime.fromisoformat(record["created"].replace("Z", "+00:00")).utcoffset()
-        if offset is None or offset.total_seconds() != 0:
-            yield f"created is {record['created']!r}; it must be in UTC, as 2025-01-31T12:00:00+00:00"
-    except ValueError:
-        yield f"created is {record['created']!r}; it must be an ISO 8601 time, as 2025-01-31T12:00:00+00:00"
+        yield f"url is {short(record['url'])}; it must start with http:// or https:// and hold no spaces or quotes"
 
 
 def _hashes(record: Mapping[str, Any]) -> Iterator[str]:
-    measured = record["source"] == "measured"
-    features = record["features"]
+    block, new = record["detections"], record["schema"] != OLD_SCHEMA
     needed = {
         "annotations.sha256": record["annotations"].get("sha256"),
-        "detections.sha256": record["detections"].get("sha256"),
+        "detections.sha256": block.get("sha256"),
+        **({"detections.rows": block.get("rows")} if new else {}),
         "config_hash": record["config_hash"],
     }
-    if measured or features.get("manifest_hash") is not None:
-        needed["features.manifest_hash"] = features.get("manifest_hash")
+    if record["source"] == "measured":
+        needed["features.manifest_hash"] = record["features"].get("manifest_hash")
     for key, value in needed.items():
-        if not _is_sha256(value):
-            yield f"{key} is {_short(value)}; needed: a SHA-256 (64 hex digits); a row says what it was made from"
+        if not is_sha256(value):
+            yield f"{key} is {short(value)}; needed: a SHA-256 (64 hex digits); a row says what it was made from"
     if record["config_hash"] != hash_config(record["config"]):
         yield "config_hash is not the hash of config (`identity.hash_config`); leave it to `write_record`"
-    if record["detections"].get("file") != f"{record['detections'].get('sha256')}.json.gz":
+    if block.get("file") != f"{block.get('sha256')}.json.gz":
         yield "detections.file must be '<detections.sha256>.json.gz': detections are stored under their own hash"
     for key in ("videos", "count"):
-        if not _is_count(record["detections"].get(key)):
-            yield f"detections.{key} is {_short(record['detections'].get(key))}; needed: a whole number"
-
-
-def _provenance(record: Mapping[str, Any]) -> Iterator[str]:
-    commit, dirty = record["git"].get("commit"), record["git"].get("dirty")
-    if commit is not None and not (isinstance(commit, str) and re.fullmatch(r"[0-9a-f]{7,64}", commit)):
-        yield f"git.commit is {_short(commit)}; needed: the commit's hex hash, or null outside a checkout"
-    if dirty is not None and not isinstance(dirty, bool):
-        yield f"git.dirty is {_short(dirty)}; needed: true, false, or null outside a checkout"
-    if not isinstance(record["features"].get("synthetic"), bool):
-        yield "features.synthetic is missing; needed: true for generated features, false for real ones"
-    if record["source"] == "external":
-        return
-    if record["seed"] is None:
-        yield "seed is null; a measured run needs its seed, or it can neither be repeated nor averaged with others"
-    if not record["components"]:
-        yield "components is empty; a measured row names its parts with plugin and version"
-    for index, part in enumerate(record["components"]):
-        keys = ("kind", "name", "plugin", "version")
-        if not isinstance(part, Mapping) or any(not isinstance(part.get(key), str) for key in keys):
-            yield f"components[{index}] is {_short(part)}; needed: the texts {listing(keys)}"
+        if not is_count(block.get(key)):
+            yield f"detections.{key} is {short(block.get(key))}; needed: a whole number"
+    splits = record["annotations"].get("splits")
+    if new and not (isinstance(splits, Mapping) and splits and all(map(is_sha256, splits.values()))):
+        yield f"annotations.splits is {short(splits)}; needed: by subset, the hash of what the annotations say of it"
 
 
 def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
-    from wtal_bench.protocols import get_protocol
+    from wtal_bench.leaderboard.own import recorded_protocol
 
+    if not isinstance(record["protocol"].get("name"), str):
+        yield f"protocol.name is {short(record['protocol'].get('name'))}; needed: a protocol, such as 'thumos14/v1'"
+        return
     try:
-        protocol = get_protocol(record["protocol"].get("name"))
+        protocol = recorded_protocol(record["protocol"])
     except WtalError as error:
         yield f"protocol.name: {error}"
         return
+    sha256 = record["annotations"].get("sha256")
+    if protocol.own and not (isinstance(sha256, str) and protocol.name.endswith(sha256[:12])):
+        yield f"protocol.name is {protocol.name}, made of other annotations than annotations.sha256 names"
     if record["protocol"].get("hash") != protocol.hash:
         yield (
-            f"protocol.hash is {_short(record['protocol'].get('hash'))}, {protocol.name} has {protocol.hash!r}: the "
+            f"protocol.hash is {short(record['protocol'].get('hash'))}, {protocol.name} has {protocol.hash!r}: the "
             "row was scored under another rule of the same name. Score its detections again (`evaluate`), or use the "
             "version of wtal-bench that wrote it."
         )
-    yield from _metrics(record["metrics"], protocol)
-    if "bootstrap" in record:
-        yield from _bootstrap(record["bootstrap"], record["metrics"].get("variants") or ())
-
-
-def _metrics(metrics: Mapping[str, Any], protocol: Any) -> Iterator[str]:
-    extra = metrics.keys() - {"main", "variants", *BESIDE_DETECTION}
-    if extra:
-        yield f"metrics holds {listing(sorted(extra))}; known: main, variants, {listing(BESIDE_DETECTION)}"
-    for name in BESIDE_DETECTION:
-        if not _is_share(metrics.get(name)):
-            yield f"metrics.{name} is {_short(metrics[name])}; needed: null or within 0..1"
-    variants = metrics.get("variants")
-    if not isinstance(variants, Mapping) or protocol.main not in variants:
-        given = sorted(variants) if isinstance(variants, Mapping) else []
-        yield f"metrics.variants has {listing(given)}; needed: {protocol.main}, by which {protocol.name} is ranked"
-        return
-    if metrics.get("main") != protocol.main:
-        yield f"metrics.main is {_short(metrics.get('main'))}; {protocol.name} leads with {protocol.main!r}"
-    for name, table in variants.items():
-        if name not in PRESETS:
-            known = did_you_mean(name, PRESETS) or " Use the version of wtal-bench that scored it."
-            yield f"metrics.variants.{name}: there is no such evaluator.{known}"
-            continue
-        for problem in _table(table, protocol):
-            yield f"metrics.variants.{name}.{problem}"
-    main = protocol.presets[0]
-    if isinstance(variants[main.name], Mapping) and variants[main.name].get("hash") != main.hash:
-        yield f"metrics.variants.{main.name}.hash is not that of {main.name}, which ranks: score the detections again"
-
-
-def _bootstrap(block: Mapping[str, Any], variants: Iterable[str]) -> Iterator[str]:
-    draw, values = block.get("draw"), block.get("values")
-    if not all(isinstance(part, Mapping) and set(part) == set(variants) for part in (draw, values)):
-        yield f"bootstrap needs draw and values for each of {listing(variants)}; file the record again"
-        return
-    for name, column in values.items():
-        if not isinstance(draw[name], str) or not isinstance(column, list) or len(column) != block.get("resamples"):
-            yield f"bootstrap.values.{name} must hold `resamples` values and name its draw; file the record again"
-        else:
-            yield from _bad_shares(f"bootstrap.values.{name}", column, len(column))
-
-
-def _table(table: Any, protocol: Any) -> Iterator[str]:
-    if not isinstance(table, Mapping):
-        yield f"is {_short(table)}; needed: hash, tious, mAP, ap, averages, counts"
-        return
-    tious, means, ap = table.get("tious"), table.get("mAP"), table.get("ap")
-    if not isinstance(tious, list) or tuple(tious) != tuple(protocol.tious):
-        yield f"tious is {_short(tious)}; {protocol.name} has {list(protocol.tious)}"
-        return
-    if not _is_sha256(table.get("hash")):
-        yield f"hash is {_short(table.get('hash'))}; needed: the 64 hex digits that `protocol.score` gives"
-    for key in ("videos", "instances", "detections", "ignored"):
-        if not _is_count(table.get(key)):
-            yield f"{key} is {_short(table.get(key))}; needed: a whole number (the row says what it was scored on)"
-    shares = list(_bad_shares("mAP", means, len(tious)))
-    if not isinstance(ap, Mapping) or not ap or not set(ap) <= set(protocol.classes):
-        unknown = sorted(set(ap) - set(protocol.classes)) if isinstance(ap, Mapping) else []
-        shares.append(f"ap names {listing(unknown)}; needed: one row of AP for each class of {protocol.name}")
-    else:
-        shares += [problem for name, row in ap.items() for problem in _bad_shares(f"ap[{name!r}]", row, len(tious))]
-    yield from shares
-    if not shares:
-        yield from _bad_means(table, protocol)
-
-
-def _bad_means(table: Mapping[str, Any], protocol: Any) -> Iterator[str]:
-    rows = list(table["ap"].values())
-    for index, (tiou, value) in enumerate(zip(table["tious"], table["mAP"])):
-        column = [row[index] for row in rows]
-        # The snippet loops of the authors give mAP 0 as soon as one class has no detection at all (its AP is null).
-        if value == 0 and None in column:
-            continue
-        yield from _not_mean(f"mAP at tIoU {tiou}", value, [part for part in column if part is not None], "class APs")
-    averages = table.get("averages")
-    if not isinstance(averages, Mapping) or set(averages) != set(protocol.averages):
-        yield f"averages is {_short(averages)}; {protocol.name} has {listing(protocol.averages)}"
-        return
-    at = dict(zip(table["tious"], table["mAP"]))
-    for name, parts in protocol.averages.items():
-        values = [at[tiou] for tiou in parts]
-        yield from _not_mean(
-            f"averages[{name!r}]", averages[name], None if None in values else values, "values per tIoU"
-        )
-
-
-def _not_mean(what: str, value: float | None, parts: list[float] | None, of: str) -> Iterator[str]:
-    expected = sum(parts) / len(parts) if parts else None
-    if not _is_share(value):
-        yield f"{what} is {_short(value)}; needed: a fraction in 0..1, or null where undefined"
-    elif (value is None) != (expected is None) or (value is not None and abs(value - expected) > MEAN_TOLERANCE):
-        yield f"{what} is {value}; the mean of its {of} is {expected}. Store what `protocol.score` returned, unrounded"
-
-
-def _bad_shares(name: str, values: Any, size: int) -> Iterator[str]:
-    if not isinstance(values, list) or len(values) != size:
-        yield f"{name} is {_short(values)}; needed: {size} values, one a tIoU"
-    elif set(map(type, values)) == {float} and min(values) >= 0 and max(values) <= 1:
-        return
-    elif bad := [value for value in values if not _is_share(value)]:
-        yield f"{name} holds {_short(bad[0])}; needed: fractions in 0..1 (not percent), or null where undefined"
-
-
-def _is_sha256(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
-
-
-def _is_share(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    yield from metric_problems(record["metrics"], protocol, record["detections"].get("count"))
+    variants = record["metrics"].get("variants")
+    if "bootstrap" in record and isinstance(variants, Mapping):
+        yield from bootstrap_problems(record["bootstrap"], variants)

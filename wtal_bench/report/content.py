@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.coverage import TEST, TRAIN
 from wtal_bench.data.locate import ANNOTATIONS
+from wtal_bench.data.note import SUMMARY
 from wtal_bench.errors import DataError, listing
 from wtal_bench.evaluation import DetectionTable, EvaluationResult, GroundTruth, read_detections
 from wtal_bench.evaluation.error_analysis import (
@@ -26,9 +28,12 @@ from wtal_bench.evaluation.error_analysis import (
     error_analysis,
 )
 from wtal_bench.files import JsonError, parse_json
+from wtal_bench.leaderboard.coverage import coverage_cell
+from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
-from wtal_bench.leaderboard.record import check_own, load_record, protocol_of, read_record
-from wtal_bench.protocols import OWN, Protocol, get_protocol, load_annotations, own_protocol
+from wtal_bench.leaderboard.record import check_own, load_record, newest_record, protocol_of, read_record
+from wtal_bench.leaderboard.validate import harness_commit
+from wtal_bench.protocols import Protocol, get_protocol, is_own, load_annotations, own_protocol, read_annotations
 from wtal_bench.reading import read_bytes
 
 SHOWN = 60
@@ -58,14 +63,13 @@ def find_run(path: Path) -> RunFiles:
         return RunFiles(path, None)
     if not path.is_dir():
         raise DataError(f"{path}: there is no such run. Give a run's folder, or a record file.")
-    records = sorted((path / "record").glob("*.json"))
-    if not records:
+    record = newest_record(path)
+    if record is None:
         nested = sorted(found.parent.parent.name for found in path.glob("*/record/*.json"))
         hint = f" It holds runs: {listing(nested)}; name them." if nested else " Has its training ended?"
         raise DataError(f"{path}: holds no record of a finished run.{hint}")
     scalars = sorted(path.glob("*/vis_data/scalars.json"))
-    newest = max(records, key=lambda record: record.stat().st_mtime)
-    return RunFiles(newest, path if scalars else None)
+    return RunFiles(record, path if scalars else None)
 
 
 def gather(path: Path, annotations: Path | None = None) -> dict[str, Any]:
@@ -80,7 +84,7 @@ def gather(path: Path, annotations: Path | None = None) -> dict[str, Any]:
     """
     files = find_run(path)
     record = read_record(files.record)
-    if protocol_of(record, files.record).startswith(OWN):
+    if "schema" not in record and is_own(protocol_of(record, files.record)):
         check_own(record, files.record)
     else:
         record = load_record(files.record).record
@@ -116,8 +120,10 @@ def gather(path: Path, annotations: Path | None = None) -> dict[str, Any]:
 def _protocol(record: Mapping[str, Any], path: Path, given: Path | None) -> tuple[Protocol, Annotations]:
     name = record["protocol"]["name"]
     place = given or _place(record, path)
-    if name.startswith(OWN):
-        annotations = Annotations.load(place or Path(ANNOTATIONS))
+    if is_own(name):
+        if given is None and "classes" in record["protocol"]:
+            place = own_annotations(path.parent, recorded_protocol(record["protocol"]))
+        annotations = read_annotations(place or Path(ANNOTATIONS))
         protocol = own_protocol(annotations)
     else:
         protocol = get_protocol(name)
@@ -147,7 +153,7 @@ def _label(record: Mapping[str, Any], path: Path) -> str:
 
 
 def _facts(record: Mapping[str, Any], protocol: Protocol) -> dict[str, str]:
-    git = record.get("git") or {}
+    commit, dirty = harness_commit(record) if "schema" in record else ("", False)
     environment = record.get("environment") or {}
     facts = {
         "method": record["method"],
@@ -158,11 +164,13 @@ def _facts(record: Mapping[str, Any], protocol: Protocol) -> dict[str, str]:
         "features": str((record.get("features") or {}).get("extractor", "-")),
         "detections": str(record["detections"]["count"]),
         "trained": f"{(record.get('cost') or {}).get('train_seconds', 0):.0f} s on {environment.get('device', '-')}",
-        "code": f"{str(git.get('commit', '-'))[:12]}{' with changes' if git.get('dirty') else ''}",
+        "code": f"{commit[:12] or '-'}{' with changes' if dirty else ''}",
         "created": str(record.get("created", "-")),
         "record": str(record.get("id", "-")),
+        "videos": ", ".join(f"{split} {coverage_cell(record, split)}" for split in (TRAIN, TEST)),
     }
-    return facts
+    notes = [note["text"] for note in record.get("data", {}).get("notes", []) if note["code"] != SUMMARY]
+    return {**facts, **({"notes on its data": " ".join(notes)} if notes else {})}
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:
@@ -192,7 +200,10 @@ def _printed(record: Mapping[str, Any], protocol: Protocol) -> dict[str, Any] | 
     if row is None:
         return None
     evaluator = record["config"].get("test", {}).get("evaluator") or protocol.main
-    return {"evaluator": evaluator, "values": {iou: cell.value for iou, cell in row.cells.items() if cell.value}}
+    return {
+        "evaluator": evaluator,
+        "values": {iou: cell.value for iou, cell in row.leading.cells.items() if cell.value},
+    }
 
 
 def _classes(result: EvaluationResult) -> list[dict[str, Any]]:

@@ -1,4 +1,10 @@
-"""Checkpoints of plain tensors and numbers: written atomically, read without running anything they contain."""
+"""Checkpoints of plain tensors and numbers: written atomically, read without running anything they contain.
+
+One holds `state_dict`, `optimizer`, perhaps `gradients`, and `meta`, what it says of itself: position (`epoch`, `iter`,
+`steps_per_epoch`), `best`, method, protocol, seed and config hash; `made_from`, the hashes of its features,
+annotations, tags and list of videos, and the record its weights began from; and `machines`, those it was trained on,
+with threads, processes, device and versions (`resuming`).
+"""
 
 from __future__ import annotations
 
@@ -126,6 +132,12 @@ def _first_line(error: Exception) -> str:
 def weights_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     """The weights a checkpoint tests with (with averaging on, the averaged ones); a bare state dict is itself."""
     return checkpoint.get("state_dict", checkpoint)
+
+
+def meta_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a checkpoint says of itself; a bare state dict, or one of another program, says nothing."""
+    meta = checkpoint.get("meta")
+    return meta if isinstance(meta, Mapping) else {}
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Any], path: str | Path, strict: bool = True) -> None:

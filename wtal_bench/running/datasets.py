@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wtal_bench.data.annotations import SEGMENTS, Annotations
+from wtal_bench.data.coverage import TEST, TRAIN, VALIDATION, Coverage, cover
 from wtal_bench.data.dataset import VideoSet
+from wtal_bench.data.feature_notes import feature_facts
 from wtal_bench.data.locate import find_annotations, find_features
+from wtal_bench.data.note import Note
+from wtal_bench.data.notes import data_notes
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError, WtalError, did_you_mean, listing
+from wtal_bench.names import composed
 from wtal_bench.protocols import OWN, Protocol, get_protocol, own_protocol
 from wtal_bench.reading import MIB, is_file, read_text
 from wtal_bench.running.settings import Data
@@ -35,11 +42,10 @@ class Opened:
 
     def training(self, missing: str) -> VideoSet:
         """The training videos with their tags."""
-        ids = [video for video in self._subset(self.protocol.train_subset) if self._tagged(video)]
         return VideoSet.build(
             self.store,
             self.annotations,
-            ids,
+            self._chosen(self._trainable()),
             self.protocol.classes,
             split=self.protocol.train_subset,
             training=True,
@@ -49,21 +55,67 @@ class Opened:
 
     def test(self, missing: str) -> VideoSet:
         """The videos the protocol evaluates: those of its subset with an annotated instance (all, of one's own)."""
-        annotated = self.annotations.videos
-        ids = [v for v in self._subset(self.protocol.subset) if annotated[v].segments or self.protocol.own]
         return VideoSet.build(
             self.store,
             self.annotations,
-            ids,
+            self._chosen(self._testable()),
             self.protocol.classes,
             split=self.protocol.subset,
             missing=missing,
             tags=self.tags,
         )
 
-    def notes(self) -> list[str]:
-        """Sentences a reader of the numbers should know: other videos or other tags than the segments'."""
-        notes = self.protocol.split_notes(self.annotations)
+    def training_coverage(self, videos: VideoSet, holdout: VideoSet | None = None) -> list[Coverage]:
+        """What became of the videos of the training subset.
+
+        Args:
+            videos: those that are trained on.
+            holdout: those of them that are held out to choose a checkpoint by.
+        """
+        held = () if holdout is None else holdout.ids
+        subset, wanted = self.protocol.train_subset, self._trainable()
+        found = [cover(TRAIN, subset, self.annotations, wanted, videos.ids, there=self.store, held_out=held)]
+        if holdout is not None:
+            found.append(cover(VALIDATION, subset, self.annotations, held, held, there=self.store, alone=True))
+        return found
+
+    def test_coverage(self, videos: VideoSet) -> Coverage:
+        """What became of the videos the protocol evaluates."""
+        return cover(
+            TEST,
+            self.protocol.subset,
+            self.annotations,
+            self._testable(),
+            videos.ids,
+            there=self.store,
+            presets={preset.name: (*preset.exclude, *preset.untested) for preset in self.protocol.presets},
+        )
+
+    def notes(
+        self, coverage: Sequence[Coverage], videos: Sequence[VideoSet], trained: Mapping[str, Any] | None = None
+    ) -> list[Note]:
+        """What a reader of the numbers should know of the data, a summary first (`data.notes`).
+
+        Args:
+            coverage: of the splits used.
+            videos: the splits.
+            trained: the `features` of the checkpoint that is tested.
+        """
+        known = {meta.id: self.store.meta(meta.id).duration for part in videos for meta in part.metas}
+        return data_notes(
+            self.protocol,
+            self.annotations,
+            coverage=coverage,
+            features=feature_facts(self.store),
+            metas=[meta for part in videos for meta in part.metas],
+            durations=known,
+            trained=trained,
+            more=self._choices(),
+        )
+
+    def _choices(self) -> list[Note]:
+        """What the config chose: other tags than the segments'."""
+        notes = []
         if self.tags != SEGMENTS:
             counts = [
                 f"{len(self.annotations.tag_differences(self.tags, ids))} of {len(ids)} {name} videos"
@@ -72,18 +124,21 @@ class Opened:
                     ids := [video for video in self.annotations.subset(name) if self.annotations.videos[video].segments]
                 )
             ]
-            notes.append(f"tags are {self.tags!r}: they differ from the labels of the segments for {listing(counts)}")
-        if self.only is not None:
-            ids = self.annotations.subset(self.protocol.subset)
-            tested = sum(video in self.only for video in ids)
-            notes.append(f"data.only: {tested} of {len(ids)} test videos are tested; the others count as missed")
+            text = f"tags are {self.tags!r}: they differ from the labels of the segments for {listing(counts)}"
+            notes.append(Note("tags", text))
         return notes
 
-    def _subset(self, name: str) -> list[str]:
-        return [video for video in self.annotations.subset(name) if self.only is None or video in self.only]
+    def _trainable(self) -> list[str]:
+        """The training videos with a tag; a video without one teaches nothing."""
+        return [v for v in self.annotations.subset(self.protocol.train_subset) if self.annotations.tags(v, self.tags)]
 
-    def _tagged(self, video: str) -> bool:
-        return bool(self.annotations.tags(video, self.tags))
+    def _testable(self) -> list[str]:
+        """The test videos with an annotated instance; of one's own, all."""
+        annotated = self.annotations.videos
+        return [v for v in self.annotations.subset(self.protocol.subset) if annotated[v].segments or self.protocol.own]
+
+    def _chosen(self, ids: list[str]) -> list[str]:
+        return ids if self.only is None else [video for video in ids if video in self.only]
 
 
 def open_data(data: Data, device: str, where: str) -> Opened:
@@ -98,10 +153,7 @@ def open_data(data: Data, device: str, where: str) -> Opened:
         DataError: nothing there; the text says what is missing, where it was looked for, and how to get it.
         ConfigError: unknown protocol or an impossible combination.
     """
-    try:
-        protocol = None if data.protocol == OWN else get_protocol(data.protocol)
-    except WtalError as error:
-        raise ConfigError(f"{where}: data.protocol: {error} A data set of your own: protocol='own'.") from error
+    protocol = _named(data, where)
     if data.resident == "gpu" and device == "cpu":
         raise ConfigError(f"{where}: data.resident='gpu' needs a GPU; use 'map' or 'ram' on this machine.")
     if data.synthetic is not None:
@@ -118,6 +170,31 @@ def open_data(data: Data, device: str, where: str) -> Opened:
     return Opened(
         protocol, store, annotations, _tags(data, protocol, annotations, where), _only(data, annotations, where)
     )
+
+
+def protocol_of(data: Data, where: str) -> Protocol:
+    """The protocol a config's numbers are of; one's own is made of its annotations.
+
+    Raises:
+        WtalError: as `open_data`; no features are looked for.
+    """
+    protocol = _named(data, where)
+    if protocol is not None:
+        return protocol
+    if data.root is None:
+        raise ConfigError(f"{where}: data.protocol='own' needs data.root, the folder of your data set.")
+    try:
+        return own_protocol(Annotations.load(find_annotations(OWN, (data.annotations,), folder=data.root)))
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _named(data: Data, where: str) -> Protocol | None:
+    """The protocol of that name; None is one's own."""
+    try:
+        return None if data.protocol == OWN else get_protocol(data.protocol)
+    except WtalError as error:
+        raise ConfigError(f"{where}: data.protocol: {error} A data set of your own: protocol='own'.") from error
 
 
 def _tags(data: Data, protocol: Protocol, annotations: Annotations, where: str) -> str:
@@ -153,7 +230,8 @@ def read_only(data: Data, where: str) -> list[str]:
     places += [Path(data.root).expanduser() / data.only] if data.root is not None else []
     path = next(filter(is_file, places), places[0])
     try:
-        ids = [line.strip() for line in read_text(path, limit=64 * MIB).splitlines() if line.strip()]
+        lines = map(str.strip, read_text(path, limit=64 * MIB).splitlines())
+        ids = [composed(line) for line in lines if line]
     except DataError as error:
         raise DataError(f"{where}: data.only={data.only!r} cannot be read as a text of video ids: {error}") from error
     if not ids:

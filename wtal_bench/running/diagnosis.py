@@ -209,8 +209,8 @@ def _foreground_causes(fields: Mapping[str, Mapping[str, float | None]]) -> Iter
             if (values[share] or 0) > STUCK:
                 yield (
                     code,
-                    f"`{name}` has run to an end: it is {words} on {percent(values[share])} % of the snippets and tells "
-                    "action and background apart no longer. A lower rate, or less weight on the loss that pushes it.",
+                    f"`{name}` has run to an end: it is {words} on {percent(values[share])} % of the snippets and no "
+                    "longer tells action and background apart. A lower rate, or less weight on the loss that pushes it.",
                 )
 
 
@@ -231,7 +231,7 @@ def _curve_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if (curve["flat"] or 0) > 0.5:
         yield (
             "flat",
-            f"the class curve is flat over time in {percent(curve['flat'])} % of the tagged videos: nothing to threshold.",
+            f"the class curve is flat over time in {percent(curve['flat'])} % of tagged videos: nothing to threshold.",
         )
     elif curve["auc"] is not None and curve["auc"] < BLIND:
         yield (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,17 +12,34 @@ import torch
 from wtal_bench.arrays import read_npy
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.gather import sample_video
+from wtal_bench.data.note import Note
+from wtal_bench.data.notes import data_notes
 from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
+from wtal_bench.names import composed
 from wtal_bench.options import within
 from wtal_bench.protocols import OWN, get_protocol
-from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
+from wtal_bench.running.checkpoint import load_weights, meta_of, read_checkpoint, weights_of
 from wtal_bench.running.device import pick_device
 from wtal_bench.running.model_checks import check_class_counts
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.structures import Detections
+
+
+class Found(NamedTuple):
+    """What `detect` found.
+
+    Attributes:
+        classes: class names.
+        videos: detections by video id.
+        notes: what is odd about the features, a summary first (`data.notes`).
+    """
+
+    classes: tuple[str, ...]
+    videos: dict[str, Detections]
+    notes: list[Note]
 
 
 def detect(
@@ -33,7 +51,7 @@ def detect(
     stride: float,
     duration: float | None = None,
     plot: Path | None = None,
-) -> tuple[tuple[str, ...], dict[str, Detections]]:
+) -> Found:
     """Detect actions in feature files.
 
     Args:
@@ -45,7 +63,7 @@ def detect(
         plot: folder for one picture a video, or None.
 
     Returns:
-        class names, and detections by video id.
+        class names, detections by video id, and notes on the features.
 
     Raises:
         WtalError: a file that is no [T,D] array of finite numbers, or does not fit the model.
@@ -55,24 +73,27 @@ def detect(
             within(name, value, "[1e-3, 1e6]" if name != "--duration" else "(0, 1e7]")
     if duration is not None and len(files) > 1:
         raise ConfigError("--duration is that of a single feature file; leave it out for several.")
-    stems = [path.stem for path in files]
+    stems = [composed(path.stem) for path in files]
     if len(set(stems)) != len(stems):
         raise DataError("two feature files have the same name; the name is the video's id, so rename one.")
     classes = class_names(config)
     check_class_counts(config, len(classes), config.data.protocol)
     device = pick_device(config)
     model = build_model(config.model, config.path)
-    load_weights(model, weights_of(read_checkpoint(checkpoint)), checkpoint)
+    state = read_checkpoint(checkpoint)
+    load_weights(model, weights_of(state), checkpoint)
     model.to(device).eval()
     rule = build_sampling(config.test.sampling, length=config.test.length)
-    found = {}
-    for path in files:
+    found, metas, sampled, width = {}, [], {}, 0
+    for path, name in zip(files, stems):
         features = read_features(path)
-        meta = VideoMeta(path.stem, duration or len(features) * stride / fps, fps, stride, len(features))
+        meta = VideoMeta(name, duration or len(features) * stride / fps, fps, stride, len(features))
         batch = _batch(features, meta, rule).to(device)
+        metas.append(meta)
+        sampled[name], width = batch.features.shape[1], features.shape[1]
         try:
-            ((video, sampled),) = model.video_outputs(batch)
-            found[path.stem] = model.decode(video, sampled).detections
+            ((video, known),) = model.video_outputs(batch)
+            found[name] = model.decode(video, known).detections
         except RuntimeError as error:
             raise DataError(
                 f"{path}: the model cannot take features of shape {features.shape}: {error}. They must come from the "
@@ -81,8 +102,10 @@ def detect(
         if plot is not None:
             from wtal_bench.report.curves import draw_video
 
-            draw_video(plot / f"{path.stem}.png", video, sampled, found[path.stem], classes)
-    return classes, found
+            draw_video(plot / f"{name}.png", video, known, found[name], classes)
+    facts = {"fps": fps, "stride": stride, "width": width, "snippets_a_second": fps / stride}
+    notes = data_notes(features=facts, metas=metas, trained=meta_of(state).get("features"), sampled=sampled)
+    return Found(classes, found, notes)
 
 
 def class_names(config: RunConfig) -> tuple[str, ...]:
@@ -101,8 +124,9 @@ def read_features(path: Path) -> np.ndarray:
     features = read_npy(path)
     if features.ndim != 2 or not features.size or features.dtype.kind != "f":
         raise DataError(
-            f"{path} must hold a float array [T, D] with T >= 1 snippets, got shape {features.shape}, "
-            f"{features.dtype}. Save it with numpy.save(path, array[T, D])."
+            f"{path} must hold a float array [T, D] (float32 or float16) with T >= 1 snippets, got shape "
+            f"{features.shape}, {features.dtype} numbers. Were the features quantised, or is it another file? Save "
+            "what the extractor gives, or convert with array.astype('float32')."
         )
     with np.errstate(over="ignore"):
         features = features.astype(np.float32)

@@ -10,11 +10,11 @@ from mmengine.evaluator import BaseMetric
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.dataset import VideoSet
-from wtal_bench.evaluation import PRESETS, DetectionTable, classification_map, frame_accuracy, snippet_labels
+from wtal_bench.evaluation import PRESETS, Beside, DetectionTable, ToldSnippets, classification_map, told_classes
 from wtal_bench.modeling.model import Prediction
 from wtal_bench.protocols import Protocol
 from wtal_bench.running.measure import Measure
-from wtal_bench.structures import Detections, VideoMeta
+from wtal_bench.structures import Detections
 
 
 class SplitMetric(BaseMetric):
@@ -88,6 +88,7 @@ class ProtocolMetric(SplitMetric):
     Attributes:
         report: what `protocol.score` gave last, with "classification_mAP".
         detections: what was scored, by video id.
+        beside: what was scored beside them.
     """
 
     def __init__(
@@ -104,26 +105,31 @@ class ProtocolMetric(SplitMetric):
         self.protocol, self.annotations, self.frame_threshold = protocol, annotations, frame_threshold
         self.report: dict[str, Any] = {}
         self.detections: dict[str, Detections] = {}
+        self.beside = Beside()
 
     @staticmethod
     def names(protocol: Protocol) -> tuple[str, ...]:
         """What `score` gives under a protocol."""
         return ("test/average", *(f"test/{tiou:g}" for tiou in protocol.tious), "test/classification_mAP")
 
-    def frame_accuracy(self, predictions: dict[str, Prediction]) -> float | None:
-        """Share of action snippets told right, in the videos' snippets as sampled."""
-        classes = len(self.protocol.classes)
-        rows = [
-            (p.snippet_scores, p.video_scores, self._snippet_labels(p.meta, len(p.snippet_scores), classes))
-            for p in predictions.values()
-        ]
-        return frame_accuracy(*map(list, zip(*rows)), threshold=self.frame_threshold)
+    def _beside(self, predictions: dict[str, Prediction]) -> Beside:
+        """What classification mAP and frame accuracy are scored from, for the record to keep."""
+        scores = {video: p.video_scores for video, p in predictions.items()}
+        told = {}
+        if self.frame_threshold is not None:
+            told = {video: self._told(p) for video, p in predictions.items()}
+        return Beside({} if any(row is None for row in scores.values()) else scores, told)
 
-    def _snippet_labels(self, meta: VideoMeta, count: int, classes: int) -> np.ndarray:
-        segments = [(s.label, s.start, s.end) for s in self.annotations.videos[meta.id].segments]
-        labels = snippet_labels(segments, meta.num_snippets, meta.snippet_seconds, classes)
-        index = np.arange(count) if meta.snippet_index is None else meta.snippet_index
-        return labels[np.floor(index + 0.5).astype(np.int64).clip(0, meta.num_snippets - 1)]
+    def _told(self, prediction: Prediction) -> ToldSnippets:
+        """The classes told at a video's snippets as sampled."""
+        meta, curve = prediction.meta, prediction.snippet_scores
+        index = np.arange(len(curve)) if meta.snippet_index is None else meta.snippet_index
+        at = np.floor(index + 0.5).astype(np.int64).clip(0, meta.num_snippets - 1)
+        told = told_classes(curve, prediction.video_scores, self.frame_threshold)
+        return ToldSnippets(told, at, meta.num_snippets, meta.snippet_seconds)
+
+    def _segments(self, video: str) -> list[tuple[int, float, float]]:
+        return [(part.label, part.start, part.end) for part in self.annotations.videos[video].segments]
 
     def score(self, predictions: dict[str, Prediction]) -> dict[str, float]:
         """Return {"test/average": main average, "test/<tIoU>": mAP, "test/classification_mAP"} as fractions.
@@ -135,11 +141,13 @@ class ProtocolMetric(SplitMetric):
             self.report = {"main": self.protocol.main, "variants": {}}  # nothing annotated, nothing to score
             return {}
         self.report = self.protocol.score(self.detections, self.annotations)
+        self.beside = self._beside(predictions)
         classification = self.classification(predictions)
         if classification == classification:
             self.report["classification_mAP"] = classification
         if self.frame_threshold is not None and predictions:
-            self.report["frame_accuracy"] = self.frame_accuracy(predictions)
+            segments = {video: self._segments(video) for video in predictions}
+            self.report["frame_accuracy"] = self.beside.frame_accuracy(segments, len(self.protocol.classes))
         main = self.report["variants"][self.report["main"]]
         average = main["averages"][self.protocol.headline]
         named = {f"test/{tiou:g}": value for tiou, value in zip(main["tious"], main["mAP"], strict=True)}

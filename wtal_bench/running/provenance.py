@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
-import subprocess
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +14,7 @@ import wtal_bench
 from wtal_bench.files import digest
 from wtal_bench.interfaces import Component
 from wtal_bench.leaderboard.identity import hash_config
+from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.plugins import registries
 from wtal_bench.running.datasets import read_only
 from wtal_bench.running.settings import SECTIONS, RunConfig
@@ -53,29 +51,6 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-@functools.lru_cache(maxsize=1)
-def git_state() -> dict[str, Any]:
-    """Commit of the checkout the harness runs from, and whether it has uncommitted changes.
-
-    An installed copy outside a checkout has no commit; its version is in the environment.
-    """
-    here = Path(wtal_bench.__file__).resolve().parents[1]
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    root = git("rev-parse", "--show-toplevel")
-    if root is None or Path(root).resolve() != here:
-        return {"commit": None, "dirty": False}
-    # generated tables and filed records change no number
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!leaderboard")
-    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
-
-
 def recorded_config(config: RunConfig) -> dict[str, Any]:
     """What of a config makes a result what it is: the record holds it, and the config hash is of it."""
     resolved = config.resolved()
@@ -90,7 +65,8 @@ def recorded_config(config: RunConfig) -> dict[str, Any]:
         if science[section][key] == getattr(SECTIONS[section], key):
             science[section] = {name: value for name, value in science[section].items() if name != key}
     hooks = {"hooks": resolved["runtime"]["hooks"]} if config.runtime.hooks else {}
-    return {**science, "precision": config.runtime.precision, **hooks}
+    profile = {} if config.profile in ("", HONEST) else {"profile": config.profile}
+    return {**science, "precision": config.runtime.precision, **hooks, **profile}
 
 
 def config_hash(config: RunConfig) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,19 @@ from typing import Any
 from mmengine.dist import barrier, is_main_process
 
 from wtal_bench.data.annotations import SEGMENTS
-from wtal_bench.errors import ConfigError, listing
+from wtal_bench.data.coverage import Coverage
+from wtal_bench.data.detection_notes import score_notes
+from wtal_bench.data.note import Note
+from wtal_bench.data.notes import as_recorded, printed
+from wtal_bench.errors import listing
 from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
-from wtal_bench.leaderboard.record import protocol_of, read_record, store_detections, write_record
-from wtal_bench.leaderboard.validate import HONEST
+from wtal_bench.leaderboard.own import protocol_block
+from wtal_bench.leaderboard.record import read_record, store_detections, write_record
+from wtal_bench.modeling.model import Model
 from wtal_bench.report.curves import draw_video
-from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights_of
-from wtal_bench.running.config import load_config
+from wtal_bench.running.checkouts import distributions, unrepeatable
+from wtal_bench.running.checkpoint import load_weights, meta_of, read_checkpoint, weights_of
 from wtal_bench.running.configured_hooks import build_hooks
 from wtal_bench.running.datasets import Opened, open_data
 from wtal_bench.running.device import pick_device
@@ -26,7 +31,9 @@ from wtal_bench.running.loader import Request
 from wtal_bench.running.look import view_of
 from wtal_bench.running.measure import selection_measure
 from wtal_bench.running.model_checks import check_class_counts, check_model
-from wtal_bench.running.provenance import component_list, environment, git_state, recorded_config
+from wtal_bench.running.parents import initial_weights, parent_config, parent_record
+from wtal_bench.running.provenance import component_list, environment, recorded_config
+from wtal_bench.running.resuming import Earlier, check_resumable, distinct, machine, made_from
 from wtal_bench.running.runner import Testing, Training, build_testing, build_training
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.workdir import CONFIG, WorkDir
@@ -58,25 +65,40 @@ def train(
     build_hooks(config, opened.protocol)  # refused now, not after a parent was trained
     selection_measure(config, opened.protocol)
     out(f"{config.method} on {opened.protocol.name}: features {opened.store.folder}")
-    weights, parent = _initial_weights(config, opened.protocol.name, work_dir, resume, out)
+
+    def first(other: RunConfig, folder: WorkDir, begun: bool) -> None:
+        train(other, folder, resume=begun, out=out)
+
+    weights, parent = initial_weights(config, opened.protocol.name, work_dir, resume, first, out)
     if weights is not None:
         load_weights(model, *weights, strict=False)
+    earlier = check_resumable(work_dir.checkpoint, config, opened, parent) if resume else Earlier()
     testing = build_testing(config, opened, model)
     training = build_training(
-        config, opened, model, work_dir.path, checkpoint=work_dir.checkpoint if resume else None, out=out
+        config,
+        opened,
+        model,
+        work_dir.path,
+        checkpoint=work_dir.checkpoint if resume else None,
+        made_from=made_from(config, opened, parent),
+        machines=earlier.machines,
+        out=out,
     )
     work_dir.begin(config.resolved())
-    for note in opened.notes():
+    coverage = [*training.coverage, opened.test_coverage(testing.videos)]
+    notes = opened.notes(coverage, (training.videos, testing.videos))
+    for line in printed(notes):
+        out(line)
+    for note in (*earlier.notes, *unrepeatable(_suppliers(model, config, opened))):
         out(f"note: {note}")
-    for warning in (*training.videos.warnings, *testing.videos.warnings)[:5]:
-        out(f"note: {warning}")
     training.runner.train()
     trained = time.monotonic() - began
     barrier()  # the first process writes the checkpoints
     chosen = work_dir.path / ("last.pth" if config.train.selection == "last" else "best.pth")
-    out(_kept(chosen, config))
+    kept = read_checkpoint(chosen)
+    out(_kept(kept["meta"], config))
     # what is scored is what the checkpoint holds: with train.ema those are not the weights trained last
-    load_weights(model, weights_of(read_checkpoint(chosen)), chosen)
+    load_weights(model, weights_of(kept), chosen)
     testing.run()
     if not is_main_process():
         return None
@@ -86,20 +108,32 @@ def train(
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": training.runner.iter,
     }
-    record = describe(testing, cost, parent)
+    record = describe(testing, cost, parent, kept["meta"], data_block(coverage, notes, testing))
+    *before, _ = distinct(earlier.machines, machine(testing.device))
+    if before:  # the environment is that of the end; bits came from others too
+        record["environment"]["before"] = before
     path = keep(testing, record, work_dir.records)
     draw_example(testing, work_dir.path / "example.png")
     return Result(path, read_record(path), work_dir.path)
 
 
 def keep(testing: Testing, record: dict[str, Any], folder: Path) -> Path:
-    """Write the record with its detections. A data set of one's own gets the same file without the board's rules."""
-    protocol, detections = testing.opened.protocol, testing.metric.detections
-    if not protocol.own:
-        return write_record(folder, record, detections, protocol.classes)
-    stored = store_detections(folder, detections, protocol.classes, protocol.name)
+    """Write the record with its detections.
+
+    Of one's own data without any annotated test video there is nothing to score: `result.json` is no record then.
+    """
+    protocol, detections, beside = testing.opened.protocol, testing.metric.detections, testing.metric.beside
+    if record["metrics"]["variants"] or not protocol.own:
+        return write_record(folder, record, detections, protocol.classes, beside)
+    stored = store_detections(folder, detections, protocol.classes, protocol.name, beside)
     write_json(folder / "result.json", {**record, "detections": stored})
     return folder / "result.json"
+
+
+def data_block(coverage: Sequence[Coverage], notes: Sequence[Note], testing: Testing) -> dict[str, Any]:
+    """A record's `data`: which videos the run saw, and what was said of them and of its score."""
+    whole = [*notes, *score_notes(testing.metric.report)]
+    return {"splits": {split.split: split.as_dict() for split in coverage}, "notes": as_recorded(whole)}
 
 
 def draw_example(testing: Testing, path: Path) -> None:
@@ -113,32 +147,62 @@ def draw_example(testing: Testing, path: Path) -> None:
     draw_video(path, outputs, meta, found[video], opened.protocol.classes, truth, view_of(testing.model, outputs))
 
 
-def describe(testing: Testing, cost: dict[str, Any], parent: str | None) -> dict[str, Any]:
-    """The record of a finished run, but for what `write_record` fills in."""
+def describe(
+    testing: Testing, cost: dict[str, Any], parent: str | None, trained_as: Mapping[str, Any], data: dict[str, Any]
+) -> dict[str, Any]:
+    """The record of a finished run, but for what `write_record` fills in.
+
+    Args:
+        testing: what was scored.
+        cost: seconds, parameters, steps.
+        parent: id of the record whose weights it began from.
+        trained_as: `meta` of the scored checkpoint.
+        data: `data_block`.
+    """
     config, opened = testing.config, testing.opened
     return {
         "source": "measured",
-        "protocol": {"name": opened.protocol.name, "hash": opened.protocol.hash},
+        "protocol": protocol_block(opened.protocol),
         "method": config.method,
         "variant": config.variant,
         "supervision": "weak",
-        "components": component_list(testing.model.components(), [hook["type"] for hook in config.runtime.hooks]),
+        "components": _components(testing.model, config),
+        "distributions": _suppliers(testing.model, config, opened),
         "config": recorded_config(config),
         "features": {
             "manifest_hash": opened.store.manifest_hash,
             "extractor": opened.store.manifest["extractor"],
             "synthetic": opened.store.synthetic,
         },
-        "annotations": {"sha256": opened.annotations.sha256, **_tags(opened)},
-        "seed": config.runtime.seed,
+        "annotations": {
+            "sha256": opened.annotations.sha256,
+            "splits": opened.protocol.contents(opened.annotations),
+            **_tags(opened),
+        },
+        "seed": trained_as.get("seed", config.runtime.seed),
+        "trained": _trained(config, trained_as),
         "selection": config.train.selection,
         "metrics": testing.metric.report,
         "environment": environment(testing.device),
         "cost": cost,
-        "git": git_state(),
         "parent": parent,
         "profile": config.profile,
+        "data": data,
     }
+
+
+def _components(model: Model, config: RunConfig) -> list[dict[str, str]]:
+    return component_list(model.components(), [hook["type"] for hook in config.runtime.hooks])
+
+
+def _suppliers(model: Model, config: RunConfig, opened: Opened) -> list[dict[str, Any]]:
+    return distributions(_components(model, config), opened.protocol)
+
+
+def _trained(config: RunConfig, trained_as: Mapping[str, Any]) -> dict[str, int] | None:
+    """How long the scored weights were trained; None for weights that came without saying."""
+    unit, key = ("epochs", "epoch") if config.train.epochs is not None else ("iterations", "iter")
+    return {unit: trained_as[key]} if trained_as.get(key) else None
 
 
 def _tags(opened: Opened) -> dict[str, str]:
@@ -148,10 +212,10 @@ def _tags(opened: Opened) -> dict[str, str]:
     return {"tags": opened.tags, "tags_sha256": opened.annotations.tag_hash(opened.tags)}
 
 
-def _kept(checkpoint: Path, config: RunConfig) -> str:
+def _kept(trained_as: Mapping[str, Any], config: RunConfig) -> str:
     """Which epoch is scored, and by what it was picked."""
     unit = "epoch" if config.train.epochs is not None else "iteration"
-    best = read_checkpoint(checkpoint)["meta"].get("best")
+    best = trained_as.get("best")
     if config.train.selection == "last" or best is None:
         return f"kept the last {unit}"
     parts = {"": best} if "metric" in best else best
@@ -175,16 +239,29 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
     opened = open_data(config.data, pick_device(config).type, config.path)
     check_class_counts(config, len(opened.protocol.classes), opened.protocol.name)
     testing = build_testing(config, opened, model)
+    meta = meta_of(state)
+    coverage = [*_trained_on(meta), opened.test_coverage(testing.videos)]
+    notes = opened.notes(coverage, (testing.videos,), meta.get("features"))
+    for line in printed(notes):
+        out(line)
     testing.run()
     cost = {
         "test_seconds": round(time.monotonic() - began, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    record = describe(testing, cost, _parent_record(checkpoint.parent))
-    trained_as = state.get("meta", {})
-    record["seed"] = trained_as.get("seed", record["seed"])
+    record = describe(testing, cost, parent_record(checkpoint.parent), meta, data_block(coverage, notes, testing))
     path = keep(testing, record, work_dir / "record")
+    if not (work_dir / CONFIG).exists():  # by which others find the data again
+        write_json(work_dir / CONFIG, config.resolved())
     return Result(path, read_record(path), work_dir)
+
+
+def _trained_on(meta: Mapping[str, Any]) -> list[Coverage]:
+    """The training videos a checkpoint was made with, as it says; none where it says nothing."""
+    try:
+        return [Coverage.from_dict(name, split) for name, split in meta.get("data", {}).items()]
+    except (AttributeError, KeyError, TypeError):
+        return []
 
 
 def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = print) -> None:
@@ -199,11 +276,14 @@ def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = prin
     if isinstance(config.train.init_from, dict):
         check_model(parent_config(config))
     else:
-        weights, _ = _initial_weights(config, opened.protocol.name, None, False, out)
+        weights, _ = initial_weights(config, opened.protocol.name, None, False, train, out)
         if weights is not None:
             load_weights(model, *weights, strict=False)
     testing = build_testing(config, opened, model)
     training = build_training(config, opened, model, work_dir, out=out)
+    coverage = [*training.coverage, opened.test_coverage(testing.videos)]
+    for line in printed(opened.notes(coverage, (training.videos, testing.videos))):
+        out(line)
     model.train()
     losses = model.train_step(_two_videos(training), training.runner.optim_wrapper)
     model.eval()
@@ -220,87 +300,3 @@ def _two_videos(training: Training) -> Batch:
     pairs = ((0, count - 1),) if training.config.train.pairs else None
     request = Request(tuple(range(count)), pairs=pairs, same=(True,) if pairs else None)
     return training.gather(request, training.device)
-
-
-def _initial_weights(
-    config: RunConfig, protocol: str, work_dir: WorkDir | None, resume: bool, out: Callable[[str], None]
-) -> tuple[tuple[dict[str, Any], Path] | None, str | None]:
-    """Resolve `train.init_from`: (weights and where from, id of the parent's record)."""
-    source = config.train.init_from
-    if source is None:
-        return None, None
-    where = f"{config.path}: train.init_from"
-    if isinstance(source, dict):
-        run = _train_parent(config, work_dir, out)
-    else:
-        path = Path(str(source)).expanduser()
-        if path.suffix == ".pth":
-            _check_parent(path.parent, protocol, where)
-            return (None if resume else (weights_of(read_checkpoint(path)), path)), _parent_record(path.parent)
-        run = path if (path / CONFIG).is_file() else _run_of_record(str(source), where)
-    _check_parent(run, protocol, where)
-    chosen = next((run / name for name in ("best.pth", "last.pth") if (run / name).is_file()), run / "last.pth")
-    return (None if resume else (weights_of(read_checkpoint(chosen)), chosen)), _parent_record(run)
-
-
-def parent_config(config: RunConfig) -> RunConfig:
-    """The config that `train.init_from=dict(config=...)` names, to be run as the run itself is.
-
-    Raises:
-        ConfigError: another form of it.
-    """
-    source = config.train.init_from
-    if set(source) - {"config", "options"} or "config" not in source:
-        raise ConfigError(
-            f"{config.path}: train.init_from is a dict(config='RECIPE', options=['train.epochs=10']), got {source!r}."
-        )
-    options = list(source.get("options", ()))
-    own = config.profile in ("", HONEST) or any(option.startswith("profile=") for option in options)
-    profile = None if own else config.profile
-    parent = load_config(source["config"], options, named_by=Path(config.path), profile=profile)
-    parent.runtime = config.runtime
-    return parent
-
-
-def _train_parent(config: RunConfig, work_dir: WorkDir, out: Callable[[str], None]) -> Path:
-    """Train the parent first, in the run's own folder, with the run's seed; an unfinished one is resumed."""
-    parent = parent_config(config)
-    folder = work_dir.path / "init"
-    if any((folder / "record").glob("*.json")):
-        return folder
-    out(f"training {parent.path} first (train.init_from)")
-    resume = (folder / "last.pth").is_file()
-    own = WorkDir(folder, resume=resume, share=work_dir.shared)
-    try:
-        train(parent, own, resume=resume, out=out)
-    finally:
-        own.release()
-    return folder
-
-
-def _run_of_record(name: str, where: str) -> Path:
-    found = sorted(Path("work_dirs").rglob(f"record/{name}.json"))
-    if not found:
-        raise ConfigError(
-            f"{where}={name!r} is no checkpoint, no run's folder and no record id of a run under work_dirs/. A record "
-            "on the leaderboard keeps no weights: name the run's folder, or dict(config='RECIPE') to train it."
-        )
-    return found[-1].parents[1]
-
-
-def _parent_record(run: Path) -> str | None:
-    records = sorted((run / "record").glob("*.json"))
-    return records[-1].stem if records else None
-
-
-def _check_parent(run: Path, protocol: str, where: str) -> None:
-    name = _parent_record(run)
-    if name is None:
-        return
-    path = run / "record" / f"{name}.json"
-    trained = protocol_of(read_record(path), path)
-    if trained != protocol:
-        raise ConfigError(
-            f"{where}: {run} was trained under {trained}, this run is {protocol}: its test videos "
-            "may be training videos here. Train the parent under the same protocol."
-        )

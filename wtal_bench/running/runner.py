@@ -7,7 +7,7 @@ knows their segments, unless the run scores the test videos while it trains.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import EMAHook
 from torch.utils.data import DataLoader
 
+from wtal_bench.data.coverage import Coverage
 from wtal_bench.data.dataset import VideoSet
+from wtal_bench.data.feature_notes import feature_facts
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Outputs, TrainingPass
@@ -34,6 +36,7 @@ from wtal_bench.running.metrics import ProtocolMetric, TagMetric
 from wtal_bench.running.model_checks import probe
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
 from wtal_bench.running.provenance import config_hash
+from wtal_bench.running.resuming import distinct, machine
 from wtal_bench.running.schedule import LearningRate
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.visualizers import LateVisualizer, build_backends
@@ -64,9 +67,11 @@ class Training(Session):
 
     Attributes:
         runner: mmengine's.
+        coverage: what became of the training videos.
     """
 
     runner: HarnessRunner
+    coverage: list[Coverage]
 
 
 @dataclass
@@ -99,6 +104,8 @@ def build_training(
     work_dir: str | Path,
     *,
     checkpoint: Path | None = None,
+    made_from: Mapping[str, str] | None = None,
+    machines: Sequence[Mapping[str, Any]] = (),
     out: Callable[[str], None] = print,
 ) -> Training:
     """Assemble a training run.
@@ -109,6 +116,8 @@ def build_training(
         model: from `check_model(config)`; with the weights training starts from.
         work_dir: the run's folder.
         checkpoint: resume from here.
+        made_from: of `resuming.made_from`, for the checkpoints.
+        machines: those it was trained on before.
         out: writes progress lines.
 
     Raises:
@@ -121,6 +130,7 @@ def build_training(
     selecting = _selecting(config, opened, model)
     model.grad_reduction = t.grad_reduction
     videos, holdout = _training_videos(config, opened)
+    coverage = opened.training_coverage(videos, holdout)
     probe(model, videos, config)
     _compile(model, config)
     gather = Gather(videos, build_sampling(t.sampling, length=t.length), seed)
@@ -130,6 +140,9 @@ def build_training(
         raise ConfigError(
             f"{config.path}: train.drop_last leaves no batch: {plan.items} items, batch_size {t.batch_size}."
         )
+    about = _about(config, opened, coverage)
+    about |= {"made_from": dict(made_from or {}), "machines": distinct(machines, machine(device))}
+    about |= {"steps_per_epoch": len(plan)}
     runner = HarnessRunner(
         device=device,
         checkpoint=checkpoint,
@@ -160,7 +173,7 @@ def build_training(
             StepSeed(seed, rank),
             LearningRate(t),
             FiniteLoss(),
-            _checkpoints(Path(work_dir), selecting, config, opened),
+            _checkpoints(Path(work_dir), selecting, config, about),
             Progress(config.runtime.log_interval, out),
             *([EMAHook(momentum=t.ema)] if t.ema is not None else []),
             *hooks,
@@ -174,7 +187,7 @@ def build_training(
         default_scope="mmengine",
         cfg=PlainConfig(_shown(config, backends, str(work_dir))),
     )
-    return Training(config, opened, model, videos, gather, device, runner)
+    return Training(config, opened, model, videos, gather, device, runner, coverage)
 
 
 def build_testing(config: RunConfig, opened: Opened, model: Model) -> Testing:
@@ -246,9 +259,11 @@ def _shown(config: RunConfig, backends: list[dict[str, Any]], work_dir: str) -> 
     return {"run": run, "work_dir": work_dir}
 
 
-def _about(config: RunConfig, opened: Opened) -> dict[str, Any]:
+def _about(config: RunConfig, opened: Opened, coverage: list[Coverage]) -> dict[str, Any]:
     """What a checkpoint says of itself."""
     return {
+        "features": feature_facts(opened.store),
+        "data": {split.split: split.as_dict() for split in coverage},
         "method": config.method,
         "protocol": opened.protocol.name,
         "seed": config.runtime.seed,
@@ -280,12 +295,8 @@ def _selecting(config: RunConfig, opened: Opened, model: Model) -> dict[str, str
     return names
 
 
-def _checkpoints(folder: Path, selecting: dict[str, str], config: RunConfig, opened: Opened) -> Checkpoints:
-    interval, about, seconds = (
-        config.train.checkpoint_interval,
-        _about(config, opened),
-        config.runtime.checkpoint_seconds,
-    )
+def _checkpoints(folder: Path, selecting: dict[str, str], config: RunConfig, about: dict[str, Any]) -> Checkpoints:
+    interval, seconds = config.train.checkpoint_interval, config.runtime.checkpoint_seconds
     if set(selecting) - {""}:
         return StreamCheckpoints(folder, interval, selecting, about, seconds)
     return Checkpoints(folder, interval, selecting.get(""), about, seconds)

@@ -120,7 +120,8 @@ class Data:
         annotations: the annotation file, relative to `root`; the default may also have its protocol's name for it.
         synthetic: None, or dict(profile="demo", world=0): generate (once, cached) instead of reading `root`.
         resident: "map" (memory-mapped), "ram" or "gpu": where the features live while training.
-        missing: "refuse", or "skip" to train and test without the videos that have no features.
+        missing: "refuse", or "skip" to train and test without the videos that have no features: the run is then shown
+            with its counts (100/200) and never ranked.
         only: None, or a text file with the ids of the videos to train and test on, one a line; every other video is
             left out as if it had no features: a test video that is left out counts as missed.
         tags: the video-level tags to train on and to score classification by: "segments" (the labels of a video's

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from wtal_bench import text
+from wtal_bench.data.detection_notes import score_notes
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
-from wtal_bench.leaderboard.rows import span_order
+from wtal_bench.leaderboard.rows import Score, span_order
 from wtal_bench.leaderboard.validate import HONEST
-from wtal_bench.protocols import OWN, get_protocol
+from wtal_bench.protocols import get_protocol, is_own
 from wtal_bench.running.run import Result
-from wtal_bench.text import percent, signed
+from wtal_bench.text import percent, signed, spread
+
+BESIDE = {"classification_mAP": "video-level classification mAP", "frame_accuracy": "frame accuracy"}
 
 
 def summary(result: Result) -> str:
     """Text for a person: mAP per tIoU in percent, record, detections, published value, and any alarm."""
     record = result.record
     scored = record["metrics"]["variants"]
-    own = record["protocol"]["name"].startswith(OWN)
+    own = is_own(record["protocol"]["name"])
     lines = ["", *(_scores(record) if scored else ["the test videos have no annotated instance: nothing to score"])]
-    if scored and not own:
-        lines += _alarms(record)
+    lines += [f"warning: {note.text}" for note in score_notes(record["metrics"])]
     places = {
         "record": result.record_path,
         "detections": result.record_path.parent / record["detections"]["file"],
@@ -29,9 +32,59 @@ def summary(result: Result) -> str:
     }
     lines += [f"{name:11} {path}" for name, path in places.items() if path.is_file()]
     lines.append(f"a page      wtal-bench report {result.work_dir}")
-    if not own:
-        lines.append(f"file it     wtal-bench leaderboard add {result.record_path}")
+    if scored:
+        board = " --folder my_leaderboard" if own else ""
+        lines.append(f"file it     wtal-bench leaderboard add {result.record_path}{board}")
     return "\n".join(lines)
+
+
+def seeds_summary(results: Sequence[Result]) -> str:
+    """Text for a person: a line a seed, mean and spread over them, by the evaluator that ranks and by the others.
+
+    The spread is the sample standard deviation (n - 1 in the denominator); one seed has none.
+    """
+    records = [result.record for result in results]
+    metrics = [record["metrics"] for record in records]
+    first = metrics[0]
+    if not all(item["variants"] for item in metrics):
+        return "the test videos have no annotated instance: no mean over seeds"
+    columns = [_columns(item["variants"][first["main"]]) for item in metrics]
+    scores = {name: Score.over(column[name] for column in columns) for name in columns[0]}
+    body = [
+        [str(record["seed"]), *map(percent, column.values())] for record, column in zip(records, columns, strict=True)
+    ]
+    body.append(["mean", *(percent(score.mean) for score in scores.values())])
+    body.append(["std", *(percent(score.std) for score in scores.values())])
+    count = len(records)
+    spoken = f"{count} seeds" if count > 1 else "1 seed, which shows no spread"
+    lines = ["", f"mAP (%) at tIoU by {first['main']}, selection {records[0]['selection']}: {spoken}"]
+    lines += text.table(["seed", *scores], body)
+    lines += _over_seeds(metrics)
+    if count > 1:
+        lines.append(f"mean ± sample standard deviation (n - 1) over n = {count} seeds")
+    return "\n".join(lines)
+
+
+def _over_seeds(metrics: Sequence[dict[str, Any]]) -> list[str]:
+    """Mean ± std of the widest average by every evaluator, and of what is measured beside detection."""
+    first, rows = metrics[0], []
+    span = max(first["variants"][first["main"]]["averages"], key=span_order)
+    for name in first["variants"]:
+        blocks = [item["variants"].get(name) for item in metrics]
+        score = Score.over(None if block is None else block["averages"][span] for block in blocks)
+        rows.append([f"mAP@{span} by {name}", spread(score.mean, score.std)])
+    for key, title in BESIDE.items():
+        values = [item.get(key) for item in metrics]
+        if None not in values:
+            score = Score.over(values)
+            rows.append([title, spread(score.mean, score.std)])
+    return text.table([], rows)
+
+
+def _columns(block: dict[str, Any]) -> dict[str, float | None]:
+    """The numbers of one evaluator by what they are printed under: every tIoU, then the averages."""
+    found = {f"{tiou:g}": value for tiou, value in zip(block["tious"], block["mAP"], strict=True)}
+    return found | {f"avg {label}": value for label, value in block["averages"].items() if ":" in label}
 
 
 def _scores(record: dict[str, Any]) -> list[str]:
@@ -40,7 +93,7 @@ def _scores(record: dict[str, Any]) -> list[str]:
     lines = [table(metrics, printed)]
     if printed is not None:
         lines.append("seeds of one method differ by 0.3 to 0.5 (std): compare three or more before you conclude")
-    for name, title in (("classification_mAP", "video-level classification mAP"), ("frame_accuracy", "frame accuracy")):
+    for name, title in BESIDE.items():
         if metrics.get(name) is not None:
             lines.append(f"{title} {percent(metrics[name])}")
     main = metrics["variants"][metrics["main"]]
@@ -63,10 +116,7 @@ def table(metrics: dict[str, Any], printed: tuple[str, dict[str, str]] | None = 
         printed: the evaluator the published values belong to, and these by column: they follow its line, with the
             difference.
     """
-    rows = {}
-    for name, block in metrics["variants"].items():
-        rows[name] = {f"{tiou:g}": value for tiou, value in zip(block["tious"], block["mAP"], strict=True)}
-        rows[name] |= {f"avg {label}": value for label, value in block["averages"].items() if ":" in label}
+    rows = {name: _columns(block) for name, block in metrics["variants"].items()}
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     body = []
     for name, cells in rows.items():
@@ -78,32 +128,21 @@ def table(metrics: dict[str, Any], printed: tuple[str, dict[str, str]] | None = 
     return "\n".join(["mAP (%) at tIoU", *text.table(["", *columns], body)])
 
 
-def _alarms(record: dict[str, Any]) -> list[str]:
-    metrics = record["metrics"]
-    main = metrics["variants"][metrics["main"]]
-    average = main["averages"][max(main["averages"], key=span_order)]
-    if metrics.get("classification_mAP", 0) > 0.7 and (average or 0) < 0.02:
-        return [
-            "warning: videos are classified well and localised hardly at all. Usual causes: thresholds that do not fit "
-            "the curve, a wrong fps or stride in the manifest, or training that ended too early or collapsed."
-        ]
-    return []
-
-
 def published_beside(record: dict[str, Any]) -> tuple[str, dict[str, str]] | None:
     """The evaluator a method's published values were made with, and those values as printed, by column of the table.
 
     None for a variant, generated data, or a method whose paper prints no number on these data.
     """
     name = record["protocol"]["name"]
-    if name.startswith(OWN) or record["variant"] or get_protocol(name).synthetic:
+    if is_own(name) or record["variant"] or get_protocol(name).synthetic:
         return None
     metrics, file = record["metrics"], published_file(find_folder())
     row = published_for(read_published(file), record["method"], get_protocol(name).dataset) if file.is_file() else None
     evaluator = record["config"].get("test", {}).get("evaluator") or metrics["main"]
     if row is None or evaluator not in metrics["variants"]:
         return None
-    values = {f"avg {iou}" if ":" in iou else iou: cell.value for iou, cell in row.cells.items() if cell.value}
+    cells = row.leading.cells.items()
+    values = {f"avg {iou}" if ":" in iou else iou: cell.value for iou, cell in cells if cell.value}
     block = metrics["variants"][evaluator]
     columns = {*(f"{tiou:g}" for tiou in block["tious"]), *(f"avg {label}" for label in block["averages"])}
     found = {column: value for column, value in values.items() if column in columns}

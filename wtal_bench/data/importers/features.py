@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.progress import track
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
+from wtal_bench.names import composed
 from wtal_bench.structures import FeatureSource, RawVideo
 
 
@@ -58,7 +59,8 @@ def import_features(
         DataError: features that cannot be, or no video in common with the annotations.
         ConfigError: fps or durations that nothing says.
     """
-    wanted = [at for at, video in enumerate(source.ids) if annotations is None or video in annotations.videos]
+    ids = _composed(source.ids)
+    wanted = [at for at, video in enumerate(ids) if annotations is None or video in annotations.videos]
     if not wanted:
         raise DataError(
             f"none of the {len(source.ids)} videos is annotated: features are named like {source.ids[0]!r}, annotated "
@@ -82,15 +84,24 @@ def import_features(
 
     def videos() -> Iterator[StoredVideo]:
         for raw in track((source.read(at) for at in wanted), len(wanted), "importing features"):
-            yield _stored(raw, fps, stride, annotations)
+            yield _stored(replace(raw, id=composed(raw.id)), fps, stride, annotations)
 
     store = write_store(folder, videos(), manifest=manifest, dtype=dtype, overwrite=overwrite)
     known = () if annotations is None else annotations.videos
     return ImportResult(
         store,
-        left_out=tuple(video for video in source.ids if annotations is not None and video not in known),
+        left_out=tuple(video for video in ids if annotations is not None and video not in known),
         missing=tuple(video for video in known if video not in store),
     )
+
+
+def _composed(ids: Sequence[str]) -> tuple[str, ...]:
+    """The ids as names are compared; two files whose names are one name cannot both be that video."""
+    names = tuple(map(composed, ids))
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"video {twice!r} is found twice, in two Unicode forms of its file's name; keep one.")
+    return names
 
 
 def _columns(first: RawVideo, names: tuple[str, ...], streams: Mapping[str, int] | None) -> dict[str, list[int]]:

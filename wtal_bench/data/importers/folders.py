@@ -9,6 +9,7 @@ import numpy as np
 
 from wtal_bench.arrays import read_npy, read_npz
 from wtal_bench.errors import DataError, listing
+from wtal_bench.names import composed
 from wtal_bench.structures import FeatureSource, RawVideo
 
 
@@ -84,7 +85,7 @@ def _files(folder: Path, pattern: str, strip_prefix: str) -> dict[str, Path]:
         raise DataError(f"{folder}: is no folder; give the folder that holds the {pattern} files, one a video.")
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob(pattern)):
-        video = path.stem.removeprefix(strip_prefix)
+        video = composed(path.stem).removeprefix(strip_prefix)
         if video in files:
             raise DataError(f"video {video!r} is found twice: {files[video]} and {path}; give one of the two folders.")
         files[video] = path

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wtal_bench.data.annotation_notes import duration_notes
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.errors import DataError, did_you_mean, listing
+from wtal_bench.names import composed
 from wtal_bench.reading import GIB, read_text
 
 _REQUIRED = ("video", "label", "duration")
@@ -52,8 +54,11 @@ def read_table(
             video["labels"].append(row["label"])
     if classes is None:
         classes = sorted({row["label"] for _, row in rows if row["label"]})
-    value = {"version": version, "classes": list(classes), "videos": videos}
-    Annotations.from_dict(value, str(path))
+    value = {"version": version, "classes": [composed(name) for name in classes], "videos": videos}
+    read = Annotations.from_dict(value, str(path))
+    for note in duration_notes(read.videos.values()):
+        if note.level == "error":
+            raise DataError(f"{path}: {note.text} Nothing was written.")
     return value
 
 

@@ -22,7 +22,6 @@ two correlate here as they do in real videos.
 """
 
 from wtal_bench.data.synthetic.build import ensure_synthetic, generate
-from wtal_bench.data.synthetic.folders import cache_folder
 from wtal_bench.data.synthetic.profiles import GENERATOR_VERSION, PROFILES, Profile, synthetic_annotations
 from wtal_bench.data.synthetic.standin import stand_in
 
@@ -30,7 +29,6 @@ __all__ = [
     "GENERATOR_VERSION",
     "PROFILES",
     "Profile",
-    "cache_folder",
     "ensure_synthetic",
     "generate",
     "stand_in",

@@ -10,7 +10,7 @@ from typing import Any
 from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.progress import track
 from wtal_bench.data.store import StoredVideo, write_store
-from wtal_bench.data.synthetic.folders import cache_folder, locked, make_folder, problem_with
+from wtal_bench.data.synthetic.folders import locked, make_folder, problem_with
 from wtal_bench.data.synthetic.profiles import (
     FPS,
     GENERATOR,
@@ -27,7 +27,7 @@ from wtal_bench.data.synthetic.profiles import (
     video_id,
 )
 from wtal_bench.errors import DataError, listing
-from wtal_bench.files import write_json
+from wtal_bench.files import cache_folder, write_json
 
 DTYPE = "float16"
 """Half precision: half the disk, and its rounding hides the last bits in which two machines' arithmetic may differ."""

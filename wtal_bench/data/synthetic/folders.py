@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,11 +19,6 @@ from wtal_bench.files import move_into_place, sibling
 from wtal_bench.reading import TEXT_LIMIT, read_bytes, read_json
 
 _LOG = logging.getLogger("wtal_bench")
-
-
-def cache_folder() -> Path:
-    """Return where generated data are kept: `$WTAL_CACHE`, else `~/.cache/wtal_bench`."""
-    return Path(os.environ.get("WTAL_CACHE") or "~/.cache/wtal_bench").expanduser()
 
 
 def problem_with(folder: Path, generator: Mapping[str, Any]) -> str | None:

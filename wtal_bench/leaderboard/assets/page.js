@@ -163,15 +163,49 @@ function verdict(one, two) {
   if (!one.replicates || !two.replicates || one.draw !== two.draw || one.block !== two.block) {
     return "These two rows cannot be paired (no bootstrap stored, or other data)";
   }
-  const differences = one.replicates.map((value, i) => (value - two.replicates[i]) / 1e5).sort((a, b) => a - b);
+  const videos = one.replicates.map((value, i) => (value - two.replicates[i]) / 1e5);
+  const difference = one.average[one.main] - two.average[two.main];
+  const factor = widening([one, two], variance(videos, 0));
+  const wide = videos.map((value, i) => {
+    const drawn = value + ((one.deviation?.[i] ?? 0) - (two.deviation?.[i] ?? 0)) / 1e5;
+    return Math.min(1, Math.max(-1, difference + factor * (drawn - difference)));
+  }).sort((a, b) => a - b);
   const at = (share) => {
-    const place = share * (differences.length - 1), below = Math.floor(place), above = Math.ceil(place);
-    return differences[below] + (differences[above] - differences[below]) * (place - below);
+    const place = share * (wide.length - 1), below = Math.floor(place), above = Math.ceil(place);
+    return wide[below] + (wide[above] - wide[below]) * (place - below);
   };
   const low = at(0.025), high = at(0.975), sign = (value) => (value < 0 ? "" : "+") + percent(value, 2);
-  const difference = one.average[one.main] - two.average[two.main];
   const said = low > 0 || high < 0 ? "distinguishable" : "not distinguishable";
-  return `${said}: ${sign(difference)} [${sign(low)}, ${sign(high)}] ${one.span} by ${one.main}, paired bootstrap over videos`;
+  const several = [one, two].filter((row) => row.values.length > 1).length;
+  const over = ["videos only: one seed each", "videos, and the seeds of the one that has several", "videos and seeds"][several];
+  return `${said}: ${sign(difference)} [${sign(low)}, ${sign(high)}] ${one.span} by ${one.main}, 95 % bootstrap over ${over}`;
+}
+
+function variance(values, lost) {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - lost);
+}
+
+// as `difference.widening`: few seeds hardly tell their spread; its t / z is read off DATA.widening by 1 / freedom
+function widening(rows, videos) {
+  const parts = rows.filter((row) => row.values.length > 1)
+    .map((row) => ({ part: variance(row.values, 1) / row.values.length, freedom: row.values.length - 1 }));
+  const unsure = parts.reduce((sum, { part, freedom }) => sum + part ** 2 / freedom, 0);
+  const total = videos + parts.reduce((sum, { part }) => sum + part, 0);
+  if (unsure <= 1e-12 * total ** 2) return 1;
+  const place = unsure / total ** 2 * (DATA.widening.length - 1), below = Math.min(Math.floor(place), DATA.widening.length - 2);
+  return DATA.widening[below] + (DATA.widening[below + 1] - DATA.widening[below]) * (place - below);
+}
+
+/* the row seed by seed, as the tables print it */
+function seeds(its, evaluator) {
+  const { heads, evaluators } = its.seeds;
+  const cells = (texts, tag) => texts.map((text, index) => make(index ? tag : "th", { class: index ? "number" : "text" }, text));
+  const lines = evaluators[evaluator].map((texts) => make("tr", /^\d|^-/.test(texts[0]) ? {} : { class: "of-seeds" }, ...cells(texts, "td")));
+  const table = make("table", {}, make("thead", {}, make("tr", {}, ...cells(heads, "th"))), make("tbody", {}, ...lines));
+  const count = its.records.length;
+  const said = count > 1 ? `${count} seeds; std is the sample standard deviation (n - 1)` : "one seed, which shows no spread";
+  return make("div", { class: "seeds" }, make("h4", {}, `Seed by seed, ${evaluator}: ${said}`), make("div", { class: "scroll", tabindex: "0" }, table));
 }
 
 function panel(key, evaluator) {
@@ -202,7 +236,8 @@ function panel(key, evaluator) {
   select.addEventListener("input", draw);
   draw();
   const records = make("ul", {}, ...row.records.map((text) => make("li", {}, text)));
-  box.append(make("label", { class: "choice" }, "compare with", select), drawn, records);
+  box.append(make("p", { class: "settings" }, row.settings), seeds(row, name), records);
+  box.append(make("label", { class: "choice" }, "compare with", select), drawn);
   return box;
 }
 

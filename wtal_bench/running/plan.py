@@ -1,0 +1,214 @@
+"""Runs as a plan: which are there, which are to be made, each one something that any process can do alone.
+
+`plan_seeds` says what a config with some seeds needs, and looks at what lies in the folders; `refuse_changed` stops
+before anything trains on top of old results; `execute` does one run. A plan's runs are plain data: they can be sent to
+another process, and those that others begin from (`start`) stand before them.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wtal_bench.errors import ConfigError, WtalError, listing
+from wtal_bench.running.checkpoint import read_checkpoint
+from wtal_bench.running.datasets import Opened, open_data
+from wtal_bench.running.parents import (
+    PARENT,
+    differences,
+    parent_config,
+    parent_differences,
+    parent_record,
+    run_of,
+)
+from wtal_bench.running.resuming import made_from, moved, refuse_shorter, shown_changes
+from wtal_bench.running.run import Result, train
+from wtal_bench.running.settings import RunConfig
+from wtal_bench.running.workdir import CONFIG, MAY_CHANGE, WorkDir
+
+NEW, BEGUN, DONE = "new", "begun", "done"
+REPLACED = "replaced"
+"""Where, beside a run's folder, runs go that were replaced."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run.
+
+    Attributes:
+        config: with its seed.
+        folder: where it lies, or will.
+        state: "new", "begun" (it has a checkpoint) or "done" (it has a record).
+        changed: what it differs in from the run asked for, in words; such a run is no result of this config.
+        resume: go on with the run in the folder, which has begun; without it one that has is refused.
+        start: folder of the run of the same plan whose weights it begins from, or None.
+    """
+
+    config: RunConfig
+    folder: Path
+    state: str = NEW
+    changed: tuple[str, ...] = ()
+    resume: bool = False
+    start: Path | None = None
+
+
+def plan_seeds(
+    config: RunConfig,
+    seeds: Sequence[int],
+    folder: Callable[[int], Path],
+    *,
+    resume: bool = True,
+    start: Callable[[int], Path] | None = None,
+) -> list[Planned]:
+    """One run a seed.
+
+    Args:
+        config: of any seed.
+        seeds: each once.
+        folder: seed -> where its run lies.
+        resume: go on with runs that have begun.
+        start: seed -> the run of the plan that its training begins from.
+
+    Raises:
+        ConfigError: a seed stands there twice, for a run that counts twice makes the spread too small.
+        WtalError: the data cannot be opened.
+    """
+    twice = sorted({seed for seed in seeds if list(seeds).count(seed) > 1})
+    if twice:
+        raise ConfigError(f"seed {listing(map(str, twice))} stands twice among the seeds; name each once.")
+    opened: list[Opened] = []
+
+    def data() -> Opened:
+        """Opened once, and only where there is something to compare with."""
+        if not opened:
+            opened.append(open_data(config.data, "cpu", config.path))
+        return opened[0]
+
+    runs = []
+    for seed in seeds:
+        seeded = copy.deepcopy(config)
+        seeded.runtime.seed = seed
+        place = folder(seed)
+        state, changed = _look(seeded, place, data)
+        begun = state != NEW or (place / CONFIG).is_file()
+        first = None if start is None else start(seed)
+        runs.append(Planned(seeded, place, state, changed, resume and begun, first))
+    return runs
+
+
+def execute(run: Planned, out: Callable[[str], None] = print) -> Result | None:
+    """Make one run, or read the one that is done. In a distributed run every process calls it.
+
+    Returns:
+        What the run left; None in a process of a distributed run that is not the first.
+
+    Raises:
+        WtalError: it has changed (see `refuse_changed`), or whatever `train` refuses.
+    """
+    first = int(os.environ.get("RANK", 0)) == 0
+    if run.state == DONE and run.resume and not run.changed:
+        out(f"{run.folder} is done: read, not trained again")
+        return _read(run.folder) if first else None
+    work_dir = WorkDir(run.folder, resume=run.resume, share=not first)
+    try:
+        if run.start is not None:
+            _share(run.start, run.folder / PARENT)
+        return train(run.config, work_dir, resume=run.resume and work_dir.checkpoint.is_file(), out=out)
+    finally:
+        work_dir.release()
+
+
+def refuse_changed(runs: Iterable[Planned]) -> None:
+    """Stop where a folder holds the run of another config, seed or data than is asked for.
+
+    Raises:
+        ConfigError: naming every such run and what it differs in.
+    """
+    stale = [run for run in runs if run.changed]
+    if stale:
+        lines = [f"  {run.folder} ({run.state}): {listing(run.changed, 5)}" for run in stale]
+        raise ConfigError(
+            "these runs are not those that are asked for now, and are not passed off as them:\n"
+            + "\n".join(lines)
+            + "\nTrain them again with --again (the old ones are moved beside them), or choose another --work-dir."
+        )
+
+
+def set_aside(run: Planned) -> Planned:
+    """Move a run that has changed to `replaced/` beside its folder; return the new run that takes its place.
+
+    Raises:
+        WtalError: another process is in the folder, or it cannot be moved.
+    """
+    places = (run.folder.parent / REPLACED / f"{run.folder.name}-{count}" for count in range(1, 10**6))
+    place = next(place for place in places if not place.exists())
+    there = [run.folder / name for name in (CONFIG, "last.pth")]
+    lock = WorkDir(run.folder, resume=any(path.is_file() for path in there))  # nobody else is in it
+    try:
+        place.parent.mkdir(exist_ok=True)
+        run.folder.rename(place)
+    except OSError as error:
+        raise WtalError(f"cannot move {run.folder} to {place}: {error.strerror}.") from error
+    finally:
+        lock.release()
+    return Planned(run.config, run.folder, start=run.start)
+
+
+def begins_from(config: RunConfig, other: RunConfig) -> bool:
+    """Whether training begins from exactly the other config's run."""
+    if not isinstance(config.train.init_from, dict):
+        return False
+    parent = parent_config(config).resolved()
+    return {**parent, "runtime": None} == {**other.resolved(), "runtime": None}
+
+
+def _look(config: RunConfig, folder: Path, data: Callable[[], Opened]) -> tuple[str, tuple[str, ...]]:
+    """What lies in a run's folder, and what it differs in from the run asked for."""
+    record = parent_record(folder)
+    if record is not None:
+        return DONE, tuple(differences(folder, record, config, data()))
+    checkpoint = folder / "last.pth"
+    if checkpoint.is_file() and (folder / CONFIG).is_file():
+        return BEGUN, tuple(_since_begun(config, folder, checkpoint, data()))
+    return NEW, tuple(_of_parent(config, folder))
+
+
+def _of_parent(config: RunConfig, folder: Path) -> list[str]:
+    """What the finished parent in a run's folder differs in from the one its config names now."""
+    if not isinstance(config.train.init_from, dict):
+        return []
+    return [f"{PARENT}: {text}" for text in parent_differences(config, folder)]
+
+
+def _since_begun(config: RunConfig, folder: Path, checkpoint: Path, opened: Opened) -> list[str]:
+    """What has changed since an unfinished run began: what resuming it would be refused for."""
+    before = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    found = shown_changes(before, config.resolved(), MAY_CHANGE)
+    meta = read_checkpoint(checkpoint).get("meta") or {}
+    source = config.train.init_from
+    parent = None
+    if isinstance(source, dict):
+        parent = parent_record(folder / PARENT)
+    elif source is not None:
+        parent = parent_record(run_of(config))
+    found += moved(meta.get("made_from") or {}, made_from(config, opened, parent)) + _of_parent(config, folder)
+    try:
+        refuse_shorter(checkpoint, meta, config)
+    except WtalError as error:
+        found.append(str(error))
+    return found
+
+
+def _read(folder: Path) -> Result:
+    path = folder / "record" / f"{parent_record(folder)}.json"
+    return Result(path, json.loads(path.read_text(encoding="utf-8")), folder)
+
+
+def _share(run: Path, link: Path) -> None:
+    """Let a run start from one that is there, instead of training the same once more."""
+    if not (link.exists() or link.is_symlink()):
+        link.symlink_to(run.resolve(), target_is_directory=True)
