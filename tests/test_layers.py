@@ -25,7 +25,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
 VOCABULARY = {"errors", "files", "text", "options", "structures", "interfaces"}
-COMPONENTS = VOCABULARY | {"registry", "plugins"}
+COMPONENTS = VOCABULARY | {"registry", "plugins", "discovery"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
@@ -35,8 +35,9 @@ MAY_IMPORT = {
     "text": set(),
     "structures": {"errors"},
     "interfaces": {"errors", "structures"},
-    "registry": {"errors", "interfaces", "options"},
-    "plugins": {"errors", "interfaces", "registry"},
+    "discovery": {"errors", "files"},
+    "registry": {"errors", "interfaces", "options", "discovery"},
+    "plugins": {"errors", "interfaces", "registry", "discovery"},
     "builtin": {"plugins"},
     "data": VOCABULARY,
     "decoding": VOCABULARY,
@@ -44,13 +45,13 @@ MAY_IMPORT = {
     "evaluation": VOCABULARY,
     "modeling": COMPONENTS,
     "testing": COMPONENTS | {"modeling", "data", "running"},
-    "protocols": VOCABULARY | {"data", "evaluation", "plugins"},
+    "protocols": VOCABULARY | {"data", "evaluation", "plugins", "discovery"},
     "report": VOCABULARY | {"evaluation", "protocols", "leaderboard", "data.annotations", "data.locate"},
     "leaderboard": VOCABULARY | {"evaluation", "protocols", "data.annotations", "data.progress"},
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard", "report"},
     "commands": COMPONENTS
-    | {"recipes", "data", "extraction", "evaluation", "protocols", "leaderboard", "report", "running"},
+    | {"recipes", "data", "extraction", "evaluation", "protocols", "leaderboard", "report", "running", "testing"},
     "cli": {"errors"},
     "__main__": {"cli"},
 }
@@ -72,7 +73,7 @@ PLUGINS_MAY_IMPORT = {
     "scipy",
 }
 TORCH_FREE = ("errors", "files", "text", "options", "overlay", "recipes", "structures", "interfaces", "registry")
-TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
+TORCH_FREE += ("discovery", "plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
 TORCH_FREE += ("data.annotations", "extraction.decode", "extraction.snippets")
 
 

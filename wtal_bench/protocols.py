@@ -24,6 +24,7 @@ import numpy as np
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.locate import ANNOTATIONS, find_annotations
+from wtal_bench.discovery import quarantine
 from wtal_bench.errors import DataError, PluginError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import (
     PRESETS,
@@ -231,11 +232,19 @@ def get_protocol(name: str) -> Protocol:
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    strangers = {info.name: info for info in protocol_infos()}
+    strangers = {info.name: info for info in protocol_infos() if not why_refused(info)}
     if name in strangers:
         return _stranger(strangers[name])
     names = [*PROTOCOLS, *sorted(strangers)]
     raise WtalError(f"no protocol {name!r}; there are {listing(names)}.{did_you_mean(name, names)}")
+
+
+def why_refused(info: ComponentInfo) -> str:
+    """Why a plugin's protocol is not used although its plugin is: its data set has the name of one of ours; or ""."""
+    dataset = info.name.partition("/")[0]
+    if dataset == OWN or any(name.partition("/")[0] == dataset for name in PROTOCOLS):
+        return f"protocol {info.name!r} is not used: the data set {dataset!r} is the harness's own; rename the plugin."
+    return ""
 
 
 @functools.cache
@@ -244,9 +253,10 @@ def _stranger(info: ComponentInfo) -> Protocol:
     origin = f"protocol {info.name!r} of plugin {info.plugin!r} ({info.target})"
     module, _, attribute = info.target.partition(":")
     try:
-        protocol = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # a stranger's module may fail in any way; the report names it
-        raise PluginError(f"{origin} cannot be imported: {type(error).__name__}: {error}") from error
+        with quarantine():  # a stranger's module may fail in any way; the report names it
+            protocol = getattr(importlib.import_module(module), attribute)
+    except PluginError as error:
+        raise PluginError(f"{origin} cannot be imported: {error}") from error
     if not (isinstance(protocol, Protocol) and protocol.name == info.name):
         raise PluginError(f"{origin} must be a wtal_bench.protocols.Protocol of that name; it is {protocol!r}.")
     unknown = [preset for preset in protocol.variants if preset not in PRESETS]
