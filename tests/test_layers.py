@@ -24,11 +24,12 @@ except ImportError:  # Python 3.10, where pytest brings it
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
-VOCABULARY = {"errors", "files", "text", "options", "structures", "interfaces"}
+VOCABULARY = {"errors", "files", "temporary", "text", "options", "structures", "interfaces"}
 COMPONENTS = VOCABULARY | {"registry", "plugins", "discovery"}
 MAY_IMPORT = {
     "errors": set(),
-    "files": {"errors"},
+    "temporary": set(),
+    "files": {"errors", "temporary"},
     "options": {"errors"},
     "overlay": {"errors", "options"},
     "recipes": {"errors", "files", "overlay"},
@@ -72,7 +73,18 @@ PLUGINS_MAY_IMPORT = {
     "numpy",
     "scipy",
 }
-TORCH_FREE = ("errors", "files", "text", "options", "overlay", "recipes", "structures", "interfaces", "registry")
+TORCH_FREE = (
+    "errors",
+    "files",
+    "temporary",
+    "text",
+    "options",
+    "overlay",
+    "recipes",
+    "structures",
+    "interfaces",
+    "registry",
+)
 TORCH_FREE += ("discovery", "plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
 TORCH_FREE += ("data.annotations", "extraction.decode", "extraction.snippets")
 

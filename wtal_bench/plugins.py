@@ -52,12 +52,13 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Plugin:
-    """One loaded (or refused) plugin: its entry point's name, distribution version, module and failure, if any."""
+    """One loaded (or refused) plugin: its entry point's name, version, module, failure and distribution, if any."""
 
     name: str
     version: str
     module: str
     reason: str = ""
+    distribution: str = ""
     in_tree: bool = False
     """Whether it ships with the harness."""
 
@@ -243,7 +244,7 @@ def load_plugins() -> dict[str, Plugin]:
 def _load(point: Found) -> Plugin | None:
     """Import and register one plugin; None where it had to be refused."""
     global _fatal
-    plugin = Plugin(point.name, point.version, point.module, in_tree=point.ours)
+    plugin = Plugin(point.name, point.version, point.module, distribution=point.distribution, in_tree=point.ours)
     try:
         with quarantine():
             _register(plugin, point.load())
@@ -284,7 +285,7 @@ def _wanted() -> list[Found]:
     found, refused = discovery.find(GROUP, CORE)
     for point, reason in refused:
         key = f"{point.name} ({point.value})" if point.value else point.name
-        _failed[key] = Plugin(point.name, point.version, point.module, reason)
+        _failed[key] = Plugin(point.name, point.version, point.module, reason, point.distribution)
     if CORE not in found or not found[CORE].ours:
         raise PluginError("wtal-bench is not installed in this environment: run `pip install -e .` in its checkout.")
     wanted = os.environ.get("WTAL_PLUGINS")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from wtal_bench.errors import DataError, listing
+from wtal_bench.temporary import restore
 
 FEATURES, ANNOTATIONS = "features", "annotations.json"
 """What a data set's folder holds: a feature store and an annotation file."""
@@ -39,7 +40,9 @@ def find_features(
     """
     folders = [root / dataset for root in data_roots()] if folder is None else [Path(folder).expanduser()]
     places = [place / name for place in folders]
-    return _first(places, Path.is_dir, dataset, "features (a feature store)", synthetic_config)
+    return _first(
+        places, lambda place: restore(place) and place.is_dir(), dataset, "features (a feature store)", synthetic_config
+    )
 
 
 def find_annotations(
