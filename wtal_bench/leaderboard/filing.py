@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +23,7 @@ from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.leaderboard.validate import BESIDE_DETECTION, duplicate_problems, filing_problems
 from wtal_bench.protocols import Protocol, get_protocol, load_annotations
 from wtal_bench.structures import Detections
+from wtal_bench.temporary import temporary_for
 
 _LOG = logging.getLogger("wtal_bench")
 
@@ -163,7 +163,7 @@ def file_external(
     folder = record_folder(root, record)
     folder.mkdir(parents=True, exist_ok=True)
     # written whole in a hidden folder beside the target, then moved: a crash leaves nothing that looks filed
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".filing-") as scratch:
+    with temporary_for(folder / "row", folder=True) as scratch:
         written = write_record(scratch, record, found.videos, protocol.classes)
         stored = load_record(written)
         repeated = _repeated(root, stored.record, replace)

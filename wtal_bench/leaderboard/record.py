@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,6 +16,7 @@ from wtal_bench.files import parse_json, write_json
 from wtal_bench.leaderboard.identity import hash_config, record_id
 from wtal_bench.leaderboard.validate import SCHEMA, check_record, duplicate_problems, file_problems, filing_problems
 from wtal_bench.structures import Detections
+from wtal_bench.temporary import temporary_for
 
 SHOWN = 8
 """Refused records named at once; what breaks more is mostly one cause."""
@@ -31,8 +31,8 @@ def store_detections(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
-        temporary = Path(scratch) / "detections.json.gz"
+    with temporary_for(folder / "detections", folder=True) as scratch:
+        temporary = scratch / "detections.json.gz"
         write_detections(temporary, videos, tuple(classes), version)
         sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
         os.replace(temporary, folder / f"{sha256}.json.gz")
