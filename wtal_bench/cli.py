@@ -6,6 +6,7 @@ Every verb is a module of `wtal_bench.commands`, imported when it is used: verbs
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import os
@@ -46,6 +47,7 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status (0 done, 1 a check failed, 2 bad input, 130 interrupted)."""
+    _print_anything()
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview())
@@ -78,6 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"wtal-bench {verb}: cannot write {error.filename or 'a file'}: {error.strerror}.", file=sys.stderr)
         _drop_output()
         return 2
+
+
+def _print_anything() -> None:
+    """Let a console that knows fewer letters show the rest as \\u escapes, instead of failing after hours of work."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # a test's or a notebook's
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:

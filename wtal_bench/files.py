@@ -41,6 +41,11 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, target)
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"cannot write {path}: the text {error.object[error.start : error.end]!r} in it is no Unicode: a file name or a "
+            "command line is not in the encoding of this terminal (set LC_ALL=C.UTF-8, say)."
+        ) from error
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {error.strerror or error}. Check that the disk has room and the folder is "
@@ -57,6 +62,11 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any, *, indent: int | None = 1) -> None:
     """Write `value` as strict JSON (no NaN, sorted keys) atomically, so equal values give equal bytes."""
     write_text(path, json.dumps(value, indent=indent, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def expand(path: str | Path) -> Path:
+    """A path with `~` as the user's home; where nothing says where that is, as it stands (and so it is not found)."""
+    return Path(os.path.expanduser(path))
 
 
 def shipped(name: str) -> Path:

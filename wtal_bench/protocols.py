@@ -33,7 +33,7 @@ from wtal_bench.evaluation import (
     GroundTruth,
     Preset,
 )
-from wtal_bench.files import digest
+from wtal_bench.files import digest, expand
 from wtal_bench.interfaces import ComponentInfo
 from wtal_bench.plugins import protocol_infos
 from wtal_bench.structures import Detections
@@ -307,7 +307,7 @@ def locate_annotations(protocol: Protocol, path: str | Path | None = None) -> Pa
         DataError: no such file; the text lists the places looked at.
     """
     if path is not None:
-        path = Path(path).expanduser()
+        path = expand(path)
         if path.is_dir():
             return find_annotations(protocol.dataset, protocol.annotation_names, folder=path)
         if not path.is_file():

@@ -7,6 +7,7 @@ import contextlib
 import importlib.metadata
 import keyword
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -47,9 +48,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{folder} already exists; choose another --out.")
     write_plugin(name, folder)
     print(f"written {folder}. Next:")
-    print(f"  pip install -e {folder}")
-    print(f"  pytest {folder}")
-    print(f"  wtal-bench train {folder}/configs/{name}_synthetic.py")
+    shown = shlex.quote(str(folder))
+    print(f"  pip install -e {shown}")
+    print(f"  pytest {shown}")
+    print(f"  wtal-bench train {shown}/configs/{name}_synthetic.py")
     return 0
 
 

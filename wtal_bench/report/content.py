@@ -25,6 +25,7 @@ from wtal_bench.evaluation.error_analysis import (
     LENGTHS_THUMOS,
     error_analysis,
 )
+from wtal_bench.files import expand
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
 from wtal_bench.leaderboard.record import load_record, read_record
 from wtal_bench.protocols import OWN, Protocol, get_protocol, load_annotations, own_protocol
@@ -135,7 +136,7 @@ def _place(record: Mapping[str, Any], path: Path) -> Path | None:
     data = config.get("data") or {}
     if not data.get("root"):
         return None
-    return Path(data["root"]).expanduser() / (data.get("annotations") or ANNOTATIONS)
+    return expand(data["root"]) / (data.get("annotations") or ANNOTATIONS)
 
 
 def _label(record: Mapping[str, Any], path: Path) -> str:

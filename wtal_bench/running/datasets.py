@@ -10,6 +10,7 @@ from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.locate import find_annotations, find_features
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError, WtalError, did_you_mean, listing
+from wtal_bench.files import expand
 from wtal_bench.protocols import OWN, Protocol, get_protocol, own_protocol
 from wtal_bench.running.settings import Data
 
@@ -148,8 +149,8 @@ def read_only(data: Data, where: str) -> list[str]:
     Raises:
         DataError: it is not there, is no text, or names no video.
     """
-    places = [Path(data.only).expanduser()]
-    places += [Path(data.root).expanduser() / data.only] if data.root is not None else []
+    places = [expand(data.only)]
+    places += [expand(data.root) / data.only] if data.root is not None else []
     path = next((place for place in places if place.is_file()), places[0])
     try:
         ids = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

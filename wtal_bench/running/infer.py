@@ -12,6 +12,7 @@ from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.gather import sample_video
 from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.errors import ConfigError, DataError
+from wtal_bench.files import expand
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
 from wtal_bench.protocols import OWN, get_protocol
@@ -84,7 +85,7 @@ def class_names(config: RunConfig) -> tuple[str, ...]:
     """The protocol's class names; of a data set of one's own, those of its annotation file."""
     if config.data.protocol != OWN:
         return get_protocol(config.data.protocol).classes
-    return Annotations.load(Path(config.data.root or ".").expanduser() / config.data.annotations).classes
+    return Annotations.load(expand(config.data.root or ".") / config.data.annotations).classes
 
 
 def read_features(path: Path) -> np.ndarray:

@@ -13,7 +13,7 @@ from mmengine.dist import barrier, is_main_process
 
 from wtal_bench.data.annotations import SEGMENTS
 from wtal_bench.errors import ConfigError, listing
-from wtal_bench.files import write_json
+from wtal_bench.files import expand, write_json
 from wtal_bench.interfaces import Batch
 from wtal_bench.leaderboard.record import store_detections, write_record
 from wtal_bench.leaderboard.validate import HONEST
@@ -231,7 +231,7 @@ def _initial_weights(
     if isinstance(source, dict):
         run = _train_parent(config, work_dir, out)
     else:
-        path = Path(str(source)).expanduser()
+        path = expand(str(source))
         if path.suffix == ".pth":
             _check_parent(path.parent, protocol, where)
             return (None if resume else (weights_of(read_checkpoint(path)), path)), _parent_record(path.parent)

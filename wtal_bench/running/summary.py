@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from wtal_bench import text
@@ -28,7 +29,7 @@ def summary(result: Result) -> str:
         "picture": result.work_dir / "example.png",
     }
     lines += [f"{name:11} {path}" for name, path in places.items() if path.is_file()]
-    lines.append(f"a page      wtal-bench report {result.work_dir}")
+    lines.append(f"a page      wtal-bench report {shlex.quote(str(result.work_dir))}")
     if not own:
         lines.append(f"file it     wtal-bench leaderboard add {result.record_path}")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,19 @@ from filelock import FileLock
 from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import DataError
-from wtal_bench.files import move_into_place
+from wtal_bench.files import expand, move_into_place
 from wtal_bench.temporary import restore, temporary_for
 
 _LOG = logging.getLogger("wtal_bench")
 
 
 def cache_folder() -> Path:
-    """Return where generated data are kept: `$WTAL_CACHE`, else `~/.cache/wtal_bench`."""
-    return Path(os.environ.get("WTAL_CACHE") or "~/.cache/wtal_bench").expanduser()
+    """Return where generated data are kept: `$WTAL_CACHE`, else `~/.cache/wtal_bench`; of who has no home, in /tmp."""
+    named = os.environ.get("WTAL_CACHE")
+    if named:
+        return expand(named)
+    usual = expand("~/.cache/wtal_bench")
+    return usual if usual.is_absolute() else Path(tempfile.gettempdir()) / f"wtal_bench-{getattr(os, 'getuid', int)()}"
 
 
 def problem_with(folder: Path, generator: Mapping[str, Any]) -> str | None:
