@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import stat
 import subprocess
 import sys
 import time
@@ -205,13 +204,6 @@ def test_a_pipe_is_written_to_and_a_link_is_kept(tmp_path):
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_text() == "text"
     assert names(tmp_path) == ["link", "pipe", "real"]
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_device_is_told_and_stays_a_device():
-    with pytest.raises(DataError, match="cannot write /dev/full: No space left on device"):
-        write_text("/dev/full", "text")
-    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
 
 
 # ---- locks ----

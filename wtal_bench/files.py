@@ -42,9 +42,10 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
                 os.fsync(stream.fileno())
             os.replace(temporary, target)
     except UnicodeEncodeError as error:
+        strange = error.object[error.start : error.end]
         raise DataError(
-            f"cannot write {path}: the text {error.object[error.start : error.end]!r} in it is no Unicode: a file name or a "
-            "command line is not in the encoding of this terminal (set LC_ALL=C.UTF-8, say)."
+            f"cannot write {path}: {strange!r} in it is no Unicode: a file name or a command line is not in the "
+            "encoding of this terminal (set LC_ALL=C.UTF-8, say)."
         ) from error
     except OSError as error:
         raise DataError(
