@@ -68,7 +68,7 @@ def _in_child(name: str, data: str, snippets: int, folder: Path) -> dict:
     pid = os.fork()
     if not pid:
         try:
-            told.write_text(json.dumps(_measure(name, snippets, WIDTHS[data], folder)))
+            told.write_text(json.dumps(_measure(name, data, snippets, folder)))
         except BaseException as error:
             told.write_text(json.dumps({"error": f"{type(error).__name__}: {error}"[:300]}))
         finally:
@@ -77,20 +77,15 @@ def _in_child(name: str, data: str, snippets: int, folder: Path) -> dict:
     return json.loads(told.read_text()) if told.is_file() else {"error": "killed (out of memory?)"}
 
 
-def _measure(name: str, snippets: int, width: int, folder: Path) -> dict:
+def _measure(name: str, data: str, snippets: int, folder: Path) -> dict:
     from wtal_bench.modeling.build import build_model
 
     config = load_config(name)
     config.runtime.device = "cpu"
     torch.manual_seed(0)
     file, weights = folder / "long.npy", folder / "weights.pth"
-    array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(snippets, width))
-    generator = np.random.default_rng(0)
-    for first in range(0, snippets, 4096):
-        part = array[first : first + 4096]
-        part[:] = np.maximum(generator.standard_normal(part.shape, dtype=np.float32), 0)
-    array.flush()
-    del array, part
+    if not file.exists():
+        _write(file, snippets, WIDTHS[data])
     write_checkpoint(weights, {"state_dict": build_model(config.model, config.path).state_dict()})
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     held, clock = _resident("VmRSS"), _Clock()
@@ -101,6 +96,16 @@ def _measure(name: str, snippets: int, width: int, folder: Path) -> dict:
     sampled = "whole" if config.test.sampling == "whole" else f"to {config.test.length}"
     peak = _resident("VmHWM") - held
     return {"sampled": sampled, "peak": peak, "model": clock.rest(), "decoder": clock.inside, "count": count}
+
+
+def _write(file: Path, snippets: int, width: int) -> None:
+    """Features as they come out of a rectifier, written piece by piece."""
+    array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(snippets, width))
+    generator = np.random.default_rng(0)
+    for first in range(0, snippets, 4096):
+        part = array[first : first + 4096]
+        part[:] = np.maximum(generator.standard_normal(part.shape, dtype=np.float32), 0)
+    array.flush()
 
 
 class _Clock:
