@@ -23,7 +23,7 @@ from wtal_bench.data.gather import gather
 from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 
-TINY = "--videos 2 --snippets 9 --length 5 --width 8 --batch 2 --passes 1"
+TINY = "--many 3 --videos 2 --snippets 9 --length 5 --width 8 --batch 2 --passes 1"
 """What the test suite runs, so that this file cannot rot."""
 
 SAMPLINGS = ("whole", "uniform", "random_segments", "linear")
@@ -41,6 +41,9 @@ def main() -> None:
         "--passes", type=int, default=5, help="passes over the store, best counts (default: %(default)s)"
     )
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="stored precision")
+    parser.add_argument(
+        "--many", type=int, default=100_000, help="videos of the store that is opened (default: %(default)s)"
+    )
     parser.add_argument("--folder", help="where the test data lie while it runs (default: a temporary folder)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
@@ -49,6 +52,7 @@ def main() -> None:
         print(f"{args.videos} videos of {lengths.min()} .. {lengths.max()} snippets x {args.width} columns, "
               f"{args.dtype}, {size:.2f} GB; batches of {args.batch}; torch {torch.__version__}, "
               f"{torch.get_num_threads()} threads")  # fmt: skip
+        report_opening(Path(folder), args)
         for name in SAMPLINGS:
             report(name, build_sampling(name, length=args.length), Path(folder), args)
 
@@ -71,6 +75,20 @@ def write(folder: Path, args: argparse.Namespace) -> np.ndarray:
     streams = {"rgb": [0, half], "flow": [half, args.width]}
     write_store(folder / "store", videos(), manifest={**manifest, "streams": streams}, dtype=args.dtype)
     return lengths
+
+
+def report_opening(folder: Path, args: argparse.Namespace) -> None:
+    """Time opening, and checking, a store of many tiny videos: its index is what grows."""
+    row = np.ones((1, 2), dtype=np.float32)
+    manifest = {"name": "many", "extractor": "ones", "stride": 16, "synthetic": True}
+    videos = (StoredVideo(f"video_{at:09d}", row, duration=0.64, fps=25.0) for at in range(args.many))
+    write_store(folder / "many", videos, manifest={**manifest, "streams": {"rgb": [0, 1], "flow": [1, 2]}})
+    times = []
+    for _ in range(args.passes):
+        started = time.process_time()
+        FeatureStore.open(folder / "many")
+        times.append(time.process_time() - started)
+    print(f"  opening a store of {args.many} videos: {min(times):.3f} s of the processor")
 
 
 def report(name: str, sampling: Sampling, folder: Path, args: argparse.Namespace) -> None:
