@@ -4,9 +4,10 @@
     python -m tests.kill --n 200 --only import add --seed 7
 
 Each scenario runs undisturbed. Then it is killed again and again, every time in a fresh copy of its world: half the
-times before one of its own file operations (the number of which is drawn), half the times after a drawn share of the
-time it takes. Then the same command, or its `--resume`, is run to the end, and what lies there must equal the
-undisturbed result to the last bit, with no temporary file left over.
+times before one of its own file operations (drawn, every second time from those that rename or remove; none comes twice
+before all have come), half the times after a drawn share of the time it takes. Then the same command, or its
+`--resume`, is run to the end, and what lies there must equal the undisturbed result to the last bit, with no temporary
+file left over.
 
 One process imports torch and the harness and forks every run; it runs no thread, so a fork is whole.
 """
@@ -18,6 +19,7 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import random
@@ -26,7 +28,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,8 @@ from wtal_bench.data.store import FeatureStore
 
 WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.truncate", "os.symlink"}
 """Events of the interpreter (sys.addaudithook) that are file operations."""
+TURNS = WATCHED - {"open", "os.scandir"}
+"""Those that make, move or take away a name: between two of them things may stand half done."""
 PATIENCE = 120.0
 """Seconds after which a run counts as hanging."""
 
@@ -111,16 +115,15 @@ def fork(argv: Sequence[str], log: Path, die_at: int | None = None, told: Path |
         os._exit(status if isinstance(status, int) else 0)
 
 
-def _watch(folder: str, die_at: int | None) -> Callable[[], int]:
-    done = 0
+def _watch(folder: str, die_at: int | None) -> Callable[[], list[str]]:
+    done: list[str] = []
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal done
         if event not in WATCHED or not arguments or not isinstance(arguments[0], str | bytes | os.PathLike):
             return
         if os.path.abspath(os.fsdecode(arguments[0])).startswith(folder):
-            done += 1
-            if done == die_at:
+            done.append(event)
+            if len(done) == die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
@@ -164,6 +167,7 @@ def kill(scenario: Scenario, kills: int, seed: int, scratch: Path, say: Callable
     run(scenario.command(), log, told=scratch / "told")
     told = json.loads((scratch / "told").read_text())
     operations, expected = told["operations"], scenario.result()
+    moments = _moments(operations, random.Random(f"{seed} {scenario.name}"))
     assert not leftovers(reference), f"{scenario.name}: an undisturbed run leaves {leftovers(reference)}"
     for module in told["modules"]:  # what every run would import anew
         with contextlib.suppress(Exception):
@@ -175,10 +179,10 @@ def kill(scenario: Scenario, kills: int, seed: int, scratch: Path, say: Callable
     difference = differs(expected, scenario.result())
     assert not difference, f"{scenario.name}: two undisturbed runs differ: {difference}"
     outcome = Outcome(scenario.name)
-    say(f"{scenario.name}: {operations} file operations in {seconds:.1f} s")
+    say(f"{scenario.name}: {len(operations)} file operations in {seconds:.1f} s")
     for number in range(kills):
         draw = random.Random(f"{seed} {scenario.name} {number}")
-        at = draw.randint(1, operations) if number % 2 == 0 else None
+        at = next(moments) if number % 2 == 0 else None
         wait = draw.uniform(0, seconds)
         moment = f"kill {number}, before file operation {at}" if at else f"kill {number}, after {wait:.3f} s"
         try:
@@ -193,10 +197,24 @@ def kill(scenario: Scenario, kills: int, seed: int, scratch: Path, say: Callable
             difference = differs(expected, scenario.result())
             assert not difference, f"is not what an undisturbed run gives: {difference}"
             assert not leftovers(Path.cwd()), f"leaves {leftovers(Path.cwd())}"
-        except AssertionError as error:
+        except Exception as error:
             outcome.failures.append(f"{scenario.name}, {moment}: {error}")
             say(f"FAILED {outcome.failures[-1]}")
     return outcome
+
+
+def _moments(operations: list[str], draw: random.Random) -> Iterator[int]:
+    """File operations to die before, by number: one that turns something and any, in turn; none twice before all."""
+    every = list(range(1, len(operations) + 1))
+    turns = [number for number, event in zip(every, operations) if event in TURNS]
+    decks = [_dealt(turns, draw), _dealt(every, draw)]
+    for deck in itertools.cycle(decks):
+        yield next(deck)
+
+
+def _dealt(cards: list[int], draw: random.Random) -> Iterator[int]:
+    while True:
+        yield from draw.sample(cards, len(cards))
 
 
 def _killed(scenario: Scenario, log: Path, at: int | None, wait: float) -> int:
