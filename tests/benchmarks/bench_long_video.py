@@ -42,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--snippets", type=int, default=56_250, help="T of the video (default: %(default)s)")
     parser.add_argument("--data", default="thumos", choices=WIDTHS, help="recipes of these data (default: thumos)")
+    parser.add_argument("--whole", action="store_true", help="let those that sample a video look at all of it")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these recipes only")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -51,7 +52,7 @@ def main() -> None:
     print(f"{'recipe':28}{'sampled':>9}{'peak GiB':>10}{'model s':>9}{'decoder s':>11}{'detections':>12}")
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            found = _in_child(name, args.data, args.snippets, Path(folder))
+            found = _in_child(name, args, Path(folder))
             if "error" in found:
                 print(f"{name:28}{found['error']}", flush=True)
                 continue
@@ -62,13 +63,13 @@ def main() -> None:
             )
 
 
-def _in_child(name: str, data: str, snippets: int, folder: Path) -> dict:
+def _in_child(name: str, args: argparse.Namespace, folder: Path) -> dict:
     told = folder / "told.json"
     told.unlink(missing_ok=True)
     pid = os.fork()
     if not pid:
         try:
-            told.write_text(json.dumps(_measure(name, data, snippets, folder)))
+            told.write_text(json.dumps(_measure(name, args, folder)))
         except BaseException as error:
             told.write_text(json.dumps({"error": f"{type(error).__name__}: {error}"[:300]}))
         finally:
@@ -77,15 +78,17 @@ def _in_child(name: str, data: str, snippets: int, folder: Path) -> dict:
     return json.loads(told.read_text()) if told.is_file() else {"error": "killed (out of memory?)"}
 
 
-def _measure(name: str, data: str, snippets: int, folder: Path) -> dict:
+def _measure(name: str, args: argparse.Namespace, folder: Path) -> dict:
     from wtal_bench.modeling.build import build_model
 
     config = load_config(name)
     config.runtime.device = "cpu"
+    if args.whole:
+        config.test.sampling, config.test.length = "whole", None
     torch.manual_seed(0)
     file, weights = folder / "long.npy", folder / "weights.pth"
     if not file.exists():
-        _write(file, snippets, WIDTHS[data])
+        _write(file, args.snippets, WIDTHS[args.data])
     write_checkpoint(weights, {"state_dict": build_model(config.model, config.path).state_dict()})
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     held, clock = _resident("VmRSS"), _Clock()

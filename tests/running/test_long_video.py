@@ -6,13 +6,27 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.helpers import REPOSITORY
+from wtal_bench.data.sampling import build_sampling
 from wtal_bench.recipes import shipped_recipes
+from wtal_bench.running.infer import _batch
+from wtal_bench.structures import VideoMeta
 
 SNIPPETS, LIMIT = 12_000, 0.25
 """A single T x T matrix of float32 would take 0.54 GiB; the widest recipe takes 0.05."""
+
+
+def test_a_video_of_which_the_model_sees_little_is_told(caplog):
+    rule = build_sampling("uniform", length=10)
+    for snippets in (80, 81):
+        meta = VideoMeta("v", snippets * 0.64, 25.0, 16, snippets)
+        assert _batch(np.zeros((snippets, 2), dtype=np.float32), meta, rule).features.shape == (1, 10, 2)
+    (record,) = caplog.records
+    assert "v: the model looks at 10 of its 81 snippets, one every 5 s" in record.getMessage()
+    assert "sampling='whole'" in record.getMessage()
 
 
 @pytest.mark.slow

@@ -15,7 +15,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("config", help="the config the checkpoint was trained with")
     parser.add_argument("checkpoint", help="checkpoint (.pth)")
-    parser.add_argument("features", nargs="+", help=".npy files [T,D], one a video (its name is the video's id)")
+    parser.add_argument(
+        "features",
+        nargs="+",
+        help=".npy files [T,D], one a video (its name is the video's id); memory "
+        "grows with T, ten hours take 1 to 3 GiB (the README has a table by method)",
+    )
     parser.add_argument("--fps", type=float, required=True, help="frames a second of the video the features came from")
     parser.add_argument("--stride", type=float, required=True, help="frames between two snippets")
     parser.add_argument("--duration", type=float, help="seconds (one file; default: snippets * stride / fps)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from wtal_bench.running.checkpoint import load_weights, read_checkpoint, weights
 from wtal_bench.running.device import pick_device
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.structures import Detections
+
+_LOG = logging.getLogger("wtal_bench")
+
+SPARSE = 8
+"""Snippets between two samples beyond which a user is told: about five seconds, longer than many actions."""
 
 
 def detect(
@@ -113,6 +119,13 @@ def read_features(path: Path) -> np.ndarray:
 
 def _batch(features: np.ndarray, meta: VideoMeta, rule: Sampling) -> Batch:
     positions = rule.draw(len(features), seed=0, epoch=0, video=meta.id)
+    step = len(features) / len(positions)
+    if step > SPARSE:
+        _LOG.warning(
+            "%s: the model looks at %d of its %d snippets, one every %.0f s, and misses what is shorter. Cut the video "
+            "into parts, or let the config say test=dict(sampling='whole', length=None).",
+            *(meta.id, len(positions), len(features), step * meta.stride / meta.fps),
+        )
     rows = sample_video(torch.from_numpy(features), positions)
     return Batch(
         features=rows.unsqueeze(0),
