@@ -12,10 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.running.conftest import make_dataset
+from wtal_bench import temporary
+from wtal_bench.data.locate import find_features
+from wtal_bench.data.store import FeatureStore
 from wtal_bench.data.synthetic.folders import locked
 from wtal_bench.errors import ConfigError, DataError
-from wtal_bench.files import JsonError, move_into_place, parse_json, sibling, write_text
+from wtal_bench.files import JsonError, move_into_place, parse_json, write_text
 from wtal_bench.running.workdir import LOCK, WorkDir
+from wtal_bench.temporary import restore, sweep, temporary_for
 
 # ---- JSON ----
 
@@ -53,44 +58,152 @@ def test_a_caller_may_take_numbers_that_are_not_finite():
 
 
 def folder_with(path, text):
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     (path / "file").write_text(text)
     return path
 
 
+def move(folder, text, **options):
+    """Make a folder with a file as every writer does, and give it its name."""
+    with temporary_for(folder, folder=True) as staging:
+        move_into_place(folder_with(staging, text), folder, **options)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(params=["exchange", "two renames"])
+def system(request, monkeypatch):
+    """With and without a file system that exchanges two names in one step."""
+    if request.param == "two renames":
+        monkeypatch.setattr(temporary, "_exchange", lambda left, right: False)
+
+
 @pytest.mark.parametrize("replace", [False, True])
-def test_a_folder_takes_its_place(tmp_path, replace):
-    staging = folder_with(sibling(tmp_path / "data"), "new")
-    move_into_place(staging, tmp_path / "data", replace=replace, same=lambda: pytest.fail("nothing lies there"))
+def test_a_folder_takes_its_place(tmp_path, replace, system):
+    move(tmp_path / "data", "new", replace=replace, same=lambda: pytest.fail("nothing lies there"))
     assert (tmp_path / "data" / "file").read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert names(tmp_path) == ["data"]
 
 
-def test_what_lies_there_is_replaced_only_on_demand(tmp_path):
+def test_what_lies_there_is_replaced_only_on_demand(tmp_path, system):
     folder = folder_with(tmp_path / "data", "old")
-    staging = folder_with(sibling(folder), "new")
     with pytest.raises(OSError, match="not empty"):
-        move_into_place(staging, folder, replace=False, same=lambda: False)
+        move(folder, "new", replace=False, same=lambda: False)
     assert (folder / "file").read_text() == "old"
-    move_into_place(staging, folder, replace=True, same=lambda: False)
+    move(folder, "new", replace=True, same=lambda: False)
     assert (folder / "file").read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert names(tmp_path) == ["data"]
 
 
 @pytest.mark.parametrize("replace", [False, True])
 def test_an_equal_folder_of_a_faster_process_stays(tmp_path, replace):
     folder = folder_with(tmp_path / "data", "theirs")
-    staging = folder_with(sibling(folder), "mine")
-    move_into_place(staging, folder, replace=replace, same=lambda: True)
+    move(folder, "mine", replace=replace, same=lambda: True)
     assert (folder / "file").read_text() == "theirs"
+    assert names(tmp_path) == ["data"]
 
 
-def test_a_move_that_fails_leaves_what_was_there(tmp_path):
+def test_a_move_that_fails_leaves_what_was_there(tmp_path, system):
     folder = folder_with(tmp_path / "data", "old")
     with pytest.raises(FileNotFoundError):
         move_into_place(tmp_path / "nothing", folder, replace=True, same=lambda: False)
     assert (folder / "file").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert names(tmp_path) == ["data"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from wtal_bench import temporary
+from wtal_bench.files import atomic_write, move_into_place
+from wtal_bench.temporary import temporary_for
+
+folder, when = Path(sys.argv[1]), sys.argv[2]
+die = lambda: os.kill(os.getpid(), 9)
+if when == "in a file":
+    with atomic_write(folder) as stream:
+        stream.write("half")
+        die()
+if when != "after the exchange":
+    temporary._exchange = lambda left, right: False
+rename, count = os.rename, 0
+
+def renamed(left, right):
+    global count
+    count += 1
+    rename(left, right)
+    if when == f"after rename {count}":
+        die()
+
+os.rename = renamed
+with temporary_for(folder, folder=True) as staging:
+    (staging / "file").write_text("new")
+    if when == "while made":
+        die()
+    move_into_place(staging, folder, replace=True, same=lambda: False)
+    die()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no locks that tell the dead from the living")
+@pytest.mark.parametrize(
+    ("when", "left"),
+    [
+        ("while made", "old"),
+        ("after rename 1", "old"),
+        ("after rename 2", "new"),
+        ("after rename 3", "new"),
+        ("after the exchange", "new"),
+    ],
+)
+def test_a_kill_at_any_moment_of_a_swap_leaves_one_of_the_two_and_is_swept_up(tmp_path, when, left):
+    folder = folder_with(tmp_path / "da[t]a", "old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), when], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    assert len(names(tmp_path)) == 2 or when == "after rename 1"
+    assert restore(folder)
+    assert (folder / "file").read_text() == left
+    with temporary_for(folder, folder=True) as living:
+        sweep(folder)
+        assert living.exists()
+    assert names(tmp_path) == ["da[t]a"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no locks that tell the dead from the living")
+def test_the_next_writer_of_a_file_removes_what_a_killed_one_left(tmp_path):
+    file = tmp_path / "last.pth"
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", KILLED, str(file), "in a file"], capture_output=True, text=True)
+        assert done.returncode == -9, done.stderr
+        assert len(names(tmp_path)) == 1, "each sweeps up its predecessor's"
+    (tmp_path / ".last.pth.mine").write_text("somebody's")
+    (tmp_path / ".best.pth.0123456789ab.tmp").write_text("of another name")
+    write_text(file, "whole")
+    assert names(tmp_path) == [".best.pth.0123456789ab.tmp", ".last.pth.mine", "last.pth"]
+
+
+def test_a_store_whose_swap_was_killed_is_found_again(tmp_path):
+    store = make_dataset(tmp_path, videos=2) / "features"
+    os.rename(store, tmp_path / ".features.0123456789ab.old")
+    assert find_features("any", folder=tmp_path) == store
+    os.rename(store, tmp_path / ".features.0123456789ab.old")
+    assert len(FeatureStore.open(store)) == 4
+
+
+def test_a_pipe_is_written_to_and_a_link_is_kept(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_text(pipe, "hello")
+    assert os.read(reader, 99) == b"hello"
+    os.close(reader)
+    (tmp_path / "link").symlink_to("real")
+    write_text(tmp_path / "link", "text")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "text"
+    assert names(tmp_path) == ["link", "pipe", "real"]
 
 
 # ---- locks ----

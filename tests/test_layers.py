@@ -24,13 +24,14 @@ except ImportError:  # Python 3.10, where pytest brings it
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
-VOCABULARY = {"errors", "files", "names", "reading", "plain_yaml", "arrays", "text", "options", "order"}
+VOCABULARY = {"errors", "files", "temporary", "names", "reading", "plain_yaml", "arrays", "text", "options", "order"}
 VOCABULARY |= {"structures", "interfaces"}
-COMPONENTS = VOCABULARY | {"registry", "plugins"}
+COMPONENTS = VOCABULARY | {"registry", "plugins", "discovery"}
 MAY_IMPORT = {
     "names": set(),
     "errors": {"names"},
-    "files": {"errors"},
+    "temporary": set(),
+    "files": {"errors", "temporary"},
     "options": {"errors"},
     "order": set(),
     "overlay": {"errors", "options"},
@@ -41,8 +42,9 @@ MAY_IMPORT = {
     "text": set(),
     "structures": {"errors"},
     "interfaces": {"errors", "structures"},
-    "registry": {"errors", "interfaces", "options"},
-    "plugins": {"errors", "interfaces", "registry"},
+    "discovery": {"errors", "files"},
+    "registry": {"errors", "interfaces", "options", "discovery"},
+    "plugins": {"errors", "interfaces", "registry", "discovery"},
     "builtin": {"plugins"},
     "data": VOCABULARY,
     "decoding": VOCABULARY,
@@ -50,7 +52,7 @@ MAY_IMPORT = {
     "evaluation": VOCABULARY,
     "modeling": COMPONENTS,
     "testing": COMPONENTS | {"modeling", "data", "running"},
-    "protocols": VOCABULARY | {"data", "evaluation", "plugins"},
+    "protocols": VOCABULARY | {"data", "evaluation", "plugins", "discovery"},
     "report": VOCABULARY
     | {"evaluation", "protocols", "leaderboard"}
     | {f"data.{name}" for name in ("annotations", "coverage", "locate", "note")},
@@ -60,7 +62,7 @@ MAY_IMPORT = {
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard", "report"},
     "commands": COMPONENTS
-    | {"recipes", "data", "extraction", "evaluation", "protocols", "leaderboard", "report", "running"},
+    | {"recipes", "data", "extraction", "evaluation", "protocols", "leaderboard", "report", "running", "testing"},
     "cli": {"errors"},
     "__main__": {"cli"},
 }
@@ -83,7 +85,7 @@ PLUGINS_MAY_IMPORT = {
     "scipy",
 }
 TORCH_FREE = ("errors", "files", "text", "options", "order", "overlay", "recipes", "structures", "interfaces")
-TORCH_FREE += ("registry",)
+TORCH_FREE += ("registry", "temporary", "discovery")
 TORCH_FREE += ("reading", "plain_yaml", "arrays")
 TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
 TORCH_FREE += ("names", "data.annotations", "data.coverage", "data.notes", "extraction.decode", "extraction.snippets")

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from wtal_bench.cli import main
+from wtal_bench.errors import PluginError
+from wtal_bench.testing import contract_cases, uncovered_components
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -187,6 +191,81 @@ def test_a_new_plugin_is_green_at_once(tmp_path):
     done = wtal("train", config, "--dry-run", path=site, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "one step gives" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_plugins_own_folder_hides_neither_the_plugin_nor_its_suite(tmp_path):
+    """Installed as editable, with its project's folder of the same name in the current one."""
+    assert wtal("new-plugin", "my_idea", cwd=tmp_path).returncode == 0
+    site = tmp_path / "site"
+    site.mkdir()
+    # what `pip install -e` leaves: a finder at the end of sys.meta_path, which plain folders on sys.path come before
+    (site / "sitecustomize.py").write_text(
+        textwrap.dedent(
+            f"""
+            import importlib.util, os, sys
+
+            class Finder:
+                @staticmethod
+                def find_spec(name, path=None, target=None):
+                    first, _, rest = name.partition(".")
+                    folder = os.path.join({str(tmp_path / "my_idea")!r}, *name.split("."))
+                    if first == "my_idea":
+                        file = folder + ".py" if rest else os.path.join(folder, "__init__.py")
+                        inside = None if rest else [folder]
+                        return importlib.util.spec_from_file_location(name, file, submodule_search_locations=inside)
+
+            sys.meta_path.append(Finder)
+            """
+        )
+    )
+    info = site / "my_idea-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_idea\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[wtal_bench.plugins]\nmy_idea = my_idea\n")
+    variables = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    listed = wtal("list", path=site, cwd=tmp_path)
+    assert "my_idea 1.0" in listed.stdout
+    assert "FAILED" not in listed.stdout
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "my_idea"]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+    variables["PYTHONPATH"] = ""  # not installed: nothing is held to the contract, and that is no success
+    command[-1] = "tests"
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, cwd=tmp_path / "my_idea")
+    assert done.returncode != 0
+    assert "plugin 'my_idea' is not installed here" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("ecm", "the harness has a plugin of that name"),
+        ("core", "the harness has a plugin of that name"),
+        ("thumos14", "the harness has a data set of that name"),
+        ("json", "Python's own library"),
+        ("numpy", "pip would replace it"),
+        ("scikit_learn", "pip would replace it"),
+        ("yaml", "a module of that name is installed here"),
+        ("wtal_plugins", "the harness uses it itself"),
+        ("tests", "the harness uses it itself"),
+    ],
+)
+def test_new_plugin_refuses_names_that_are_taken(name, why, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-plugin", name]) == 2
+    assert why in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_suite_without_a_case_is_not_green():
+    with pytest.raises(PluginError, match=r"plugin 'cola_' is not installed here.*Did you mean 'cola'"):
+        contract_cases("cola_")
+    with pytest.raises(PluginError, match="plugin 'core' registers no example"):
+        contract_cases("core")
+    with pytest.raises(PluginError, match="plugin 'nobody' is not installed here"):
+        uncovered_components("nobody")
 
 
 def test_new_plugin_refuses_bad_names_and_existing_folders(tmp_path):

@@ -59,6 +59,7 @@ _LESS = "Take fewer or shorter videos, a smaller batch (train.batch_size, test.b
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status (0 done, 1 a check failed, 2 bad input, 3 our bug, 130 interrupted)."""
+    _print_anything()
     argv = list(sys.argv[1:] if argv is None else argv)
     traced = TRACEBACK in argv
     argv = [word for word in argv if word != TRACEBACK]
@@ -126,6 +127,13 @@ def _refused_by_system(error: OSError) -> str:
 def _short(text: str, limit: int = 4000) -> str:
     """A text of bearable length: an error may quote a value that is a whole file."""
     return text if len(text) <= limit else f"{text[: limit // 2]} [...] {text[-limit // 2 :]}"
+
+
+def _print_anything() -> None:
+    """Let a console that knows fewer letters show the rest as \\u escapes, instead of failing after hours of work."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # a test's or a notebook's
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:

@@ -7,21 +7,20 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from wtal_bench.errors import DataError
+from wtal_bench.temporary import swap, temporary_for
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; on success it replaces `path`, on any error it vanishes.
 
-    A device or a pipe (/dev/stdout) is written to, never replaced.
+    A device or pipe (/dev/stdout) is written to, not replaced; so is what a symbolic link points at.
 
     Args:
         path: the file to write; its folder is created.
@@ -31,33 +30,30 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         DataError: the folder cannot be written (read-only, full disk).
     """
     path = Path(path)
-    temporary = None
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             with open(path, mode, opener=_without_waiting, **text) as stream:
                 yield stream
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, mode, **text) as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-        temporary = None
+        target = Path(os.path.realpath(path))
+        with temporary_for(target) as temporary:
+            with open(temporary, mode, **text) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, target)
+    except UnicodeEncodeError as error:
+        strange = error.object[error.start : error.end]
+        raise DataError(
+            f"cannot write {path}: {strange!r} in it is no Unicode: a file name or a command line is not in the "
+            "encoding of this terminal (set LC_ALL=C.UTF-8, say)."
+        ) from error
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {error.strerror or error}. Check that the disk has room and the folder is "
             "writable; nothing was left half-written."
         ) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -79,6 +75,11 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = 1) -> None:
     write_text(path, json.dumps(value, indent=indent, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def expand(path: str | Path) -> Path:
+    """A path with `~` as the user's home; where nothing says where that is, as it stands (and so it is not found)."""
+    return Path(os.path.expanduser(path))
+
+
 def shipped(name: str) -> Path:
     """A data folder at the top of the repository: `NAME/` of a checkout, which a wheel carries as `wtal_NAME/`."""
     beside = Path(__file__).resolve().parents[1]
@@ -87,42 +88,35 @@ def shipped(name: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return where what can be made again is kept: `$WTAL_CACHE`, else `~/.cache/wtal_bench`."""
-    return Path(os.environ.get("WTAL_CACHE") or "~/.cache/wtal_bench").expanduser()
-
-
-def sibling(folder: Path) -> Path:
-    """Return a fresh hidden name beside a folder, where a rename to it stays within one file system."""
-    return folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}"
+    """Return where what can be made again is kept: `$WTAL_CACHE`, else `~/.cache/wtal_bench`; without a home, /tmp."""
+    named = os.environ.get("WTAL_CACHE")
+    if named:
+        return expand(named)
+    usual = expand("~/.cache/wtal_bench")
+    return usual if usual.is_absolute() else Path(tempfile.gettempdir()) / f"wtal_bench-{getattr(os, 'getuid', int)()}"
 
 
 def move_into_place(staging: Path, folder: Path, *, replace: bool, same: Callable[[], bool]) -> None:
-    """Give a finished folder, made under the name `sibling` gave, its own name in one step.
+    """Give a finished folder, made by `temporary_for(folder)`, its own name in one step.
 
     Args:
         staging: the finished folder; it stays where `folder` turns out to be there already.
         folder: where it goes.
-        replace: throw away what lies there.
+        replace: let what lies there have the name `staging`, which its maker throws away.
         same: whether what lies at `folder` is as good, because another process was faster; then it stays.
 
     Raises:
         OSError: something else lies there, or the disk refuses; what lay there is left as it was.
     """
-    old = None
     if replace and folder.exists():
-        if same():
-            return
-        old = sibling(folder)
-        os.replace(folder, old)
+        if not same():
+            swap(staging, folder)
+        return
     try:
         os.rename(staging, folder)
     except OSError:
         if not (folder.exists() and same()):
-            if old is not None and not folder.exists():
-                os.rename(old, folder)
             raise
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def canonical_json(value: Any) -> str:

@@ -11,8 +11,9 @@ A plugin is a light module (no torch at import) named by an entry point of the g
                                                   def wtal_register(registrar):
                                                       registrar.head("my_plugin.MyHead", "my_plugin.heads:MyHead")
 
-Names start with the entry point's name and a dot. A broken plugin of a stranger is quarantined: listed with its
-reason, and named when one of its components is asked for. A broken plugin of ours is fatal.
+Names start with the entry point's name and a dot; our names are ours, whatever else is installed. A broken plugin of
+a stranger is quarantined: listed with its reason, and named when one of its components is asked for. A broken plugin
+of ours is fatal. `wtal-bench list --check` imports every component and says what is wrong with it.
 
 Environment: WTAL_PLUGINS="ecm,ftcl" loads only those beside the core (empty string: the core alone).
 """
@@ -20,16 +21,15 @@ Environment: WTAL_PLUGINS="ecm,ftcl" loads only those beside the core (empty str
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import importlib.util
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import ModuleType
 
 import pluggy
 
+from wtal_bench import discovery
+from wtal_bench.discovery import Found, quarantine
 from wtal_bench.errors import PluginError, did_you_mean, listing
 from wtal_bench.interfaces import API_VERSION, ComponentInfo
 from wtal_bench.registry import KINDS, Registry
@@ -52,19 +52,15 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Plugin:
-    """One loaded (or refused) plugin: its entry point's name, distribution, module and failure, if any."""
+    """One loaded (or refused) plugin: its entry point's name, version, module, failure and distribution, if any."""
 
     name: str
     version: str
     module: str
     reason: str = ""
     distribution: str = ""
-
-    @property
-    def in_tree(self) -> bool:
-        """Whether it ships with the harness: its module says so, and no other distribution brought it."""
-        ours = re.sub(r"[-_.]+", "-", self.distribution).lower() in ("wtal-bench", "")
-        return ours and self.module.split(".")[0] in ("wtal_bench", "wtal_plugins")
+    in_tree: bool = False
+    """Whether it ships with the harness."""
 
 
 class Registrar:
@@ -114,6 +110,7 @@ class Registrar:
         `target` is "module:NAME" of a `wtal_bench.protocols.Protocol` of that name. Configs then say
         `data.protocol="<plugin>/v1"`, and its data are looked for in `$WTAL_DATA/<plugin>/`.
         """
+        self._check_text("protocol", name)
         dataset, _, version = name.partition("/")
         plugin = self._plugin.name
         fits = dataset == plugin or (dataset.startswith(f"{plugin}.") and dataset[len(plugin) + 1 :].isidentifier())
@@ -140,6 +137,7 @@ class Registrar:
         self.added.append(info)
 
     def _check(self, name: str, target: str, kind: str) -> None:
+        self._check_text(kind, name)
         prefix, dot, rest = name.partition(".")
         core = self._plugin.name == CORE
         if not ((core and not dot) or (prefix == self._plugin.name and rest.isidentifier())):
@@ -150,11 +148,15 @@ class Registrar:
         self._check_target(name, target)
 
     def _check_target(self, name: str, target: str) -> None:
-        module, colon, attribute = target.partition(":")
+        module, colon, attribute = target.partition(":") if isinstance(target, str) else ("", "", "")
         if not (module and colon and attribute.isidentifier()):
             raise PluginError(
                 f"plugin {self._plugin.name!r}: the target of {name!r} must be 'module:Class', got {target!r}."
             )
+
+    def _check_text(self, kind: str, name: object) -> None:
+        if not isinstance(name, str):
+            raise PluginError(f"plugin {self._plugin.name!r}: the name of a {kind} must be a text, got {name!r}.")
 
 
 def _why_missing(name: str) -> str:
@@ -211,6 +213,7 @@ def snapshot() -> Iterator[None]:
 
 
 _loaded: dict[str, Plugin] | None = None
+_loading = False
 _failed: dict[str, Plugin] = {}
 _examples: list[ComponentInfo] = []
 _protocols: list[ComponentInfo] = []
@@ -223,29 +226,35 @@ def load_plugins() -> dict[str, Plugin]:
     Raises:
         PluginError: a plugin of ours is broken, or the package is not installed (no entry points at all).
     """
-    global _loaded, _fatal
+    global _loaded, _loading
     if _fatal is not None:
         raise _fatal
     if _loaded is not None:
         return _loaded
-    manager = pluggy.PluginManager("wtal_bench")
-    manager.add_hookspecs(Hooks)
-    found: dict[str, Plugin] = {}
-    for name, entry_point in _entry_points():
-        plugin = _plugin(entry_point)
-        try:
-            _register(manager, plugin, entry_point.load)
-        # whatever a stranger's plugin raises is reported, not passed on, and so is `sys.exit()`
-        except (Exception, SystemExit) as error:
-            reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-            if plugin.in_tree:
-                _fatal = PluginError(f"the built-in plugin {name!r} ({plugin.module}) is broken: {reason}")
-                raise _fatal from error
-            _failed[name] = replace(plugin, reason=reason)
-            continue
-        found[name] = plugin
-    _loaded = found
-    return found
+    if _loading:
+        raise PluginError("plugins are being loaded: at discovery a plugin registers, and asks for no component.")
+    _loading = True
+    try:
+        _loaded = {point.name: plugin for point in _wanted() if (plugin := _load(point)) is not None}
+    finally:
+        _loading = False
+    return _loaded
+
+
+def _load(point: Found) -> Plugin | None:
+    """Import and register one plugin; None where it had to be refused."""
+    global _fatal
+    plugin = Plugin(point.name, point.version, point.module, distribution=point.distribution, in_tree=point.ours)
+    try:
+        with quarantine():
+            _register(plugin, point.load())
+    except PluginError as error:
+        if plugin.in_tree:
+            _fatal = PluginError(f"the built-in plugin {plugin.name!r} ({plugin.module}) is broken: {error}")
+            raise _fatal from error
+        _failed[plugin.name] = replace(plugin, reason=str(error))
+        return None
+    return plugin
 
 
 def failed_plugins() -> list[Plugin]:
@@ -267,63 +276,52 @@ def protocol_infos() -> list[ComponentInfo]:
 
 def failure_of(component: str) -> Plugin | None:
     """The failed plugin a component name belongs to, if any."""
-    return _failed.get(component.partition(".")[0])
+    prefix = component.partition(".")[0]
+    return next((plugin for plugin in failed_plugins() if plugin.name == prefix), None)
 
 
-def _entry_points() -> Iterator[tuple[str, importlib.metadata.EntryPoint]]:
-    # an entry point seen twice on sys.path is yielded twice: keep the first, as Python would import it; nobody takes a
-    # name of ours, wherever on the path they lie
-    unique: dict[str, importlib.metadata.EntryPoint] = {}
-    found = importlib.metadata.entry_points(group=GROUP)
-    for entry_point in sorted(found, key=lambda entry_point: not _plugin(entry_point).in_tree):
-        known = unique.setdefault(entry_point.name, entry_point)
-        if known.value != entry_point.value:
-            _failed[f"{entry_point.name} ({entry_point.value})"] = Plugin(
-                *(entry_point.name, "", entry_point.value, f"its name is taken by {known.value}"),
-                _plugin(entry_point).distribution,
-            )
-    if CORE not in unique:
+def _wanted() -> list[Found]:
+    """The entry points to load, the core first; those that lost their name to another are noted as failed."""
+    found, refused = discovery.find(GROUP, CORE)
+    for point, reason in refused:
+        key = f"{point.name} ({point.value})" if point.value else point.name
+        _failed[key] = Plugin(point.name, point.version, point.module, reason, point.distribution)
+    if CORE not in found or not found[CORE].ours:
         raise PluginError("wtal-bench is not installed in this environment: run `pip install -e .` in its checkout.")
     wanted = os.environ.get("WTAL_PLUGINS")
     if wanted is not None:
         names = [name.strip() for name in wanted.split(",") if name.strip()]
         for name in names:
-            if name not in unique:
+            if name not in found:
                 raise PluginError(
-                    f"WTAL_PLUGINS names {name!r}, which is not installed.{did_you_mean(name, unique)} "
-                    f"Installed: {listing(sorted(unique))}."
+                    f"WTAL_PLUGINS names {name!r}, which is not installed.{did_you_mean(name, found)} "
+                    f"Installed: {listing(sorted(found))}."
                 )
-        unique = {name: unique[name] for name in {CORE, *names}}
-    yield CORE, unique.pop(CORE)
-    yield from sorted(unique.items())
+        found = {name: found[name] for name in {CORE, *names}}
+    core = found.pop(CORE)
+    return [core, *(found[name] for name in sorted(found, key=lambda name: (not found[name].ours, name)))]
 
 
-def _plugin(entry_point: importlib.metadata.EntryPoint) -> Plugin:
-    dist = entry_point.dist
-    name, version = (dist.name, dist.version) if dist else ("", "unknown")
-    return Plugin(entry_point.name, version, entry_point.value.partition(":")[0], distribution=name)
-
-
-def _register(manager: pluggy.PluginManager, plugin: Plugin, load: Callable[[], ModuleType]) -> None:
-    module = load()
+def _register(plugin: Plugin, module: object) -> None:
     declared = getattr(module, "WTAL_API_VERSION", None)
-    if declared != API_VERSION:
+    if type(declared) is not int or declared != API_VERSION:  # True == 1, and so is 1.0
         raise PluginError(
-            f"it was written for plugin API {declared}, this harness speaks {API_VERSION}: set WTAL_API_VERSION = "
+            f"it was written for plugin API {declared!r}, this harness speaks {API_VERSION}: set WTAL_API_VERSION = "
             f"{API_VERSION} in {plugin.module} after reading wtal_bench/interfaces.py, or install a matching release."
         )
-    others = list(manager.get_plugins())
-    manager.register(module, name=plugin.name)
+    # a manager each: what one plugin leaves behind in it is no other's trouble
+    manager = pluggy.PluginManager("wtal_bench")
+    manager.add_hookspecs(Hooks)
     registrar = Registrar(plugin)
     try:
+        manager.register(module, name=plugin.name)
         manager.check_pending()  # a misspelt hook would otherwise be ignored in silence
-        manager.subset_hook_caller("wtal_register", remove_plugins=others)(registrar=registrar)
+        manager.hook.wtal_register(registrar=registrar)
         if not (registrar.added or registrar.protocols):
             raise PluginError(
                 f"{plugin.module} registers nothing: decorate `def wtal_register(registrar)` with @hookimpl."
             )
     except BaseException:
-        manager.unregister(module)
         for info in registrar.added:
             registries()[info.kind].discard(info.name)
         raise

@@ -26,6 +26,7 @@ import numpy as np
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.class_lists import ACTIVITYNET12, ACTIVITYNET13, THUMOS14
 from wtal_bench.data.locate import ANNOTATIONS, find_annotations
+from wtal_bench.discovery import quarantine
 from wtal_bench.errors import ConfigError, DataError, PluginError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import (
     PRESETS,
@@ -34,7 +35,7 @@ from wtal_bench.evaluation import (
     GroundTruth,
     Preset,
 )
-from wtal_bench.files import digest, unplain
+from wtal_bench.files import digest, expand, unplain
 from wtal_bench.interfaces import ComponentInfo
 from wtal_bench.options import check_type, within
 from wtal_bench.plugins import protocol_infos
@@ -259,12 +260,20 @@ def get_protocol(name: str) -> Protocol:
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    strangers = {info.name: info for info in protocol_infos()}
+    strangers = {info.name: info for info in protocol_infos() if not why_refused(info)}
     if name in strangers:
         return _stranger(strangers[name])
     names = [*PROTOCOLS, *sorted(strangers)]
     own = f" Your own data: {OWN}, with --annotations." if is_own(name) else ""
     raise WtalError(f"no protocol {name!r}; there are {listing(names)}.{did_you_mean(name, names)}{own}")
+
+
+def why_refused(info: ComponentInfo) -> str:
+    """Why a plugin's protocol is not used although its plugin is: its data set has the name of one of ours; or ""."""
+    dataset = info.name.partition("/")[0]
+    if dataset == OWN or any(name.partition("/")[0] == dataset for name in PROTOCOLS):
+        return f"protocol {info.name!r} is not used: the data set {dataset!r} is the harness's own; rename the plugin."
+    return ""
 
 
 @functools.cache
@@ -273,9 +282,10 @@ def _stranger(info: ComponentInfo) -> Protocol:
     origin = f"protocol {info.name!r} of plugin {info.plugin!r} ({info.target})"
     module, _, attribute = info.target.partition(":")
     try:
-        protocol = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # a stranger's module may fail in any way; the report names it
-        raise PluginError(f"{origin} cannot be imported: {type(error).__name__}: {error}") from error
+        with quarantine():  # a stranger's module may fail in any way; the report names it
+            protocol = getattr(importlib.import_module(module), attribute)
+    except PluginError as error:
+        raise PluginError(f"{origin} cannot be imported: {error}") from error
     if not (isinstance(protocol, Protocol) and protocol.name == info.name):
         raise PluginError(f"{origin} must be a wtal_bench.protocols.Protocol of that name; it is {protocol!r}.")
     _check_fields(protocol, origin)
@@ -378,7 +388,7 @@ def read_annotations(path: str | Path) -> Annotations:
     Raises:
         DataError: there is none, or it is not readable.
     """
-    path = Path(path).expanduser()
+    path = expand(path)
     return Annotations.load(find_annotations(path.name, folder=path) if path.is_dir() else path)
 
 
@@ -393,7 +403,7 @@ def locate_annotations(protocol: Protocol, path: str | Path | None = None) -> Pa
         DataError: no such file; the text lists the places looked at.
     """
     if path is not None:
-        path = Path(path).expanduser()
+        path = expand(path)
         if path.is_dir():
             return find_annotations(protocol.dataset, protocol.annotation_names, folder=path)
         if not path.is_file():

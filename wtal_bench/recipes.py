@@ -31,7 +31,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
-from wtal_bench.files import shipped, unplain
+from wtal_bench.files import expand, shipped, unplain
 from wtal_bench.overlay import overlaid
 from wtal_bench.reading import TEXT_LIMIT, read_json, read_text, read_yaml
 
@@ -131,7 +131,7 @@ def _candidates(name: str, named_by: Path | None) -> Iterator[Path]:
     if inner == name:
         folders = [Path(), Path(FOLDER)] if named_by is None else [named_by.parent]
         for folder in folders:
-            yield from _spelt(folder / Path(inner).expanduser())
+            yield from _spelt(folder / expand(inner))
     inside = PurePosixPath(os.path.normpath(inner).replace(os.sep, "/"))
     if inside.parts and not (inside.is_absolute() or inside.parts[0] == ".."):
         parts = inside.parts[1:] if inside.parts[0] == FOLDER else inside.parts

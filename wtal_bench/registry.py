@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from wtal_bench.discovery import quarantine
 from wtal_bench.errors import ConfigError, PluginError, did_you_mean, listing
 from wtal_bench.interfaces import Backbone, ComponentInfo, Extractor, Head, Hook, Layout, Loss, PostProcessor, View
 from wtal_bench.options import check_arguments
@@ -139,27 +140,30 @@ class Registry:
     def _load(self, info: ComponentInfo) -> type:
         module_name, _, attribute = info.target.partition(":")
         try:
-            cls = getattr(importlib.import_module(module_name), attribute)
-        except Exception as error:  # a stranger's module may fail in any way; the report names it
+            with quarantine():  # a stranger's module may fail in any way; the report names it
+                cls = getattr(importlib.import_module(module_name), attribute)
+                fault = self._fault(cls)
+        except PluginError as error:
             raise PluginError(
-                f"{self.kind} {info.name!r} of plugin {info.plugin!r} cannot be imported from {info.target}: "
-                f"{type(error).__name__}: {error}"
+                f"{self.kind} {info.name!r} of plugin {info.plugin!r} cannot be imported from {info.target}: {error}"
             ) from error
-        self._check_class(info, cls)
+        if fault:
+            raise PluginError(f"{self.kind} {info.name!r} of plugin {info.plugin!r} ({info.target}) {fault}")
         return cls
 
-    def _check_class(self, info: ComponentInfo, cls: Any) -> None:
+    def _fault(self, cls: Any) -> str:
+        """What keeps something from being a component of this kind, or ""."""
         base = KINDS[self.kind]
-        origin = f"{self.kind} {info.name!r} of plugin {info.plugin!r} ({info.target})"
         if not (inspect.isclass(cls) and issubclass(cls, base)):
-            raise PluginError(f"{origin} must be a class that inherits wtal_bench.interfaces.{base.__name__}.")
+            return f"must be a class that inherits wtal_bench.interfaces.{base.__name__}."
         if self.kind in _MODULE_KINDS:
             from torch import nn
 
             if not issubclass(cls, nn.Module):
-                raise PluginError(f"{origin} must also be a torch module: class {cls.__name__}(nn.Module, ...).")
-        if not (cls.__doc__ or "").strip():
-            raise PluginError(f"{origin} has no docstring; say what it computes, with shapes and its source.")
+                return f"must also be a torch module: class {cls.__name__}(nn.Module, ...)."
+        if not str(cls.__doc__ or "").strip():
+            return "has no docstring; say what it computes, with shapes and its source."
+        return ""
 
     def _unknown(self, name: str) -> str:
         text = f"no {self.kind} is called {name!r}.{did_you_mean(name, self._table)}"

@@ -7,11 +7,49 @@ disagree in the last digit. Stored values stay unrounded.
 
 from __future__ import annotations
 
+import html
 import math
+import re
 from collections.abc import Collection, Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 MISSING = "-"
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
+"""Characters that show as nothing, or that turn the text around them: controls, marks of direction, lone surrogates."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def visible(text: str) -> str:
+    """Spell what cannot be seen, or reorders what can, as \\u escapes: two names that look alike are alike."""
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def visible_data(value: Any) -> Any:
+    """JSON data with every text in it made `visible`: a page's script shows them as they are."""
+    if isinstance(value, dict):
+        return {visible_data(key): visible_data(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [visible_data(inner) for inner in value]
+    return visible(value) if isinstance(value, str) else value
+
+
+def html_text(text: str) -> str:
+    """A text as HTML that shows it and does nothing else."""
+    return html.escape(visible(text))
+
+
+def table_cell(text: str) -> str:
+    """A text as a cell of a CSV file, which spreadsheets take for a formula by its first character.
+
+    Those get an apostrophe in front; a number and a lone "-" do nothing and stay.
+    """
+    text = visible(text)
+    harmless = text == MISSING or re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", text)
+    return f"'{text}" if text.startswith(_FORMULA) and not harmless else text
 
 
 def percent(fraction: float | None, *, decimals: int = 2) -> str:

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_formats --videos 1000
 
 Every format holds the same float16 features in files of about `--shard` MB, and is read the quickest way its own
-library offers. A gather copies 16 random videos into one padded batch. Formats whose library is not installed are left out.
+library offers. A gather copies 16 random videos into one padded batch. Formats whose library is missing are left out.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     store = report.store
     print(f"{store.folder}: {len(store)} videos, {store.lengths.sum()} snippets, manifest hash {store.manifest_hash}")
-    print(f"next: wtal-bench check-data {store.folder}")
+    print(f"next: wtal-bench check-data {shlex.quote(str(store.folder))}")
     return 0
 
 

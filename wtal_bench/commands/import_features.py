@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,8 +101,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"warning: the ids {shown} differ only in {difference(*group[:2])}; is one meant?", file=sys.stderr)
     for path in _write_tags(source, args, annotations):
         print(f"{path}: a list of tags; data.tags takes it by its name")
-    checked = f" --annotations {args.annotations}" if args.annotations else ""
-    print(f"next: wtal-bench check-data {store.folder}{checked}")
+    checked = f" --annotations {shlex.quote(args.annotations)}" if args.annotations else ""
+    print(f"next: wtal-bench check-data {shlex.quote(str(store.folder))}{checked}")
     return 0
 
 

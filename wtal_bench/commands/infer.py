@@ -17,7 +17,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("config", help="the config the checkpoint was trained with")
     parser.add_argument("checkpoint", help="checkpoint (.pth)")
-    parser.add_argument("features", nargs="+", help=".npy files [T,D], one a video (its name is the video's id)")
+    parser.add_argument(
+        "features",
+        nargs="+",
+        help=".npy files [T,D], one a video (its name is the video's id); memory "
+        "grows with T, ten hours take 1 to 3 GiB (the README has a table by method)",
+    )
     parser.add_argument(
         "--fps",
         type=number_in("[0.001, 1000000]"),

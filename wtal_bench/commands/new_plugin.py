@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.metadata
 import keyword
 import re
+import shlex
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import wtal_bench
+from wtal_bench.discovery import installed_spec
 from wtal_bench.errors import ConfigError
+from wtal_bench.plugins import load_plugins
+from wtal_bench.protocols import OWN, PROTOCOLS
 
 TEMPLATE = Path(wtal_bench.__file__).with_name("templates") / "plugin"
 """A whole plugin package that is called `PLACEHOLDER`: linted, formatted and tested as it lies there."""
 PLACEHOLDER = "my_idea"
+RESERVED = ("tests", "test", "configs", "tools", "plugins", "leaderboard", "conftest", "setup")
+"""Names of folders and modules that a plugin, or the harness, has beside it."""
 
 SUMMARY = "Write a plugin package: one head, one loss, one config, tests that are green at once."
 EXAMPLE = "python tools/new_plugin.py my_idea --out ../my_idea && pip install -e ../my_idea && pytest ../my_idea"
@@ -31,15 +40,40 @@ def run(args: argparse.Namespace) -> int:
     name = args.name
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise ConfigError(f"{name!r} is no plugin name: use lower-case letters, digits and underscores, e.g. my_idea.")
+    taken = _why_taken(name)
+    if taken:
+        raise ConfigError(f"{name!r} cannot be the plugin's name: {taken}. Choose another, e.g. my_{name}.")
     folder = Path(args.out or name)
     if folder.exists():
         raise ConfigError(f"{folder} already exists; choose another --out.")
     write_plugin(name, folder)
     print(f"written {folder}. Next:")
-    print(f"  pip install -e {folder}")
-    print(f"  pytest {folder}")
-    print(f"  wtal-bench train {folder}/configs/{name}_synthetic.py")
+    shown = shlex.quote(str(folder))
+    print(f"  pip install -e {shown}")
+    print(f"  pytest {shown}")
+    print(f"  wtal-bench train {shown}/configs/{name}_synthetic.py")
     return 0
+
+
+def _why_taken(name: str) -> str:
+    """Why installing a package of that name would hide, replace or confuse another; "" where it would not."""
+    if name in RESERVED or name.startswith("wtal_"):
+        return "the harness uses it itself"
+    if name in load_plugins():
+        owner = "the harness" if load_plugins()[name].in_tree else "a package that is installed here"
+        return f"{owner} has a plugin of that name"
+    datasets = {protocol.partition("/")[0] for protocol in (*PROTOCOLS, OWN)}
+    if name in datasets:
+        return "the harness has a data set of that name"
+    if name in sys.stdlib_module_names:
+        return "Python's own library has a module of that name"
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        found = importlib.metadata.distribution(name)
+        return f"the package {found.name} {found.version} is installed here, and pip would replace it"
+    spec = installed_spec(name)
+    if spec is not None:
+        return f"a module of that name is installed here ({spec.origin})"
+    return ""
 
 
 def write_plugin(name: str, folder: Path) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from wtal_bench.errors import DataError, listing
+from wtal_bench.files import expand
+from wtal_bench.temporary import restore
 
 FEATURES, ANNOTATIONS = "features", "annotations.json"
 """What a data set's folder holds: a feature store and an annotation file."""
@@ -20,7 +22,7 @@ FEATURES, ANNOTATIONS = "features", "annotations.json"
 def data_roots() -> list[Path]:
     """The folders data sets lie in: `$WTAL_DATA` where it is set, then `data/` of the working folder."""
     given = os.environ.get("WTAL_DATA")
-    return [Path(root).expanduser() for root in (given, "data") if root]
+    return [expand(root) for root in (given, "data") if root]
 
 
 def find_features(
@@ -37,9 +39,15 @@ def find_features(
     Raises:
         DataError: there is none; the text says where it was looked for and how to get it.
     """
-    folders = [root / dataset for root in data_roots()] if folder is None else [Path(folder).expanduser()]
+    folders = [root / dataset for root in data_roots()] if folder is None else [expand(folder)]
     places = [place / name for place in folders]
-    return _first(places, os.path.isdir, dataset, "features (a feature store)", synthetic_config)
+    return _first(
+        places,
+        lambda place: restore(Path(place)) and os.path.isdir(place),
+        dataset,
+        "features (a feature store)",
+        synthetic_config,
+    )
 
 
 def find_annotations(
@@ -63,7 +71,7 @@ def find_annotations(
     """
     names = list(dict.fromkeys(name for name in names if name))
     if folder is not None:
-        places = [Path(folder).expanduser() / name for name in names]
+        places = [expand(folder) / name for name in names]
     else:
         telling = [name for name in names if name != ANNOTATIONS]
         layouts = [*(f"{dataset}/{name}" for name in names), *telling]

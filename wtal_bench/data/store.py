@@ -17,7 +17,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +27,11 @@ import numpy as np
 from wtal_bench.arrays import LIMIT, read_header, read_npy
 from wtal_bench.data.store_index import COLUMNS, LARGEST, SMALLEST, check_index
 from wtal_bench.errors import DataError, did_you_mean, listing
-from wtal_bench.files import move_into_place, sibling, unplain, write_json
+from wtal_bench.files import move_into_place, unplain, write_json
 from wtal_bench.names import composed
 from wtal_bench.reading import GIB, TEXT_LIMIT, decode_json, open_file, read_bytes
 from wtal_bench.structures import VideoMeta
+from wtal_bench.temporary import restore, temporary_for
 
 if TYPE_CHECKING:
     import torch
@@ -109,6 +109,7 @@ class FeatureStore:
             DataError: missing, truncated or disagreeing files; the text says which and what to do.
         """
         folder = Path(folder)
+        restore(folder)
         manifest = decode_json(_read(folder, _MANIFEST, TEXT_LIMIT), folder / _MANIFEST, hint=_AGAIN)
         content = _read(folder, _INDEX, GIB)
         _check_manifest(manifest, f"{folder / _MANIFEST}")
@@ -294,38 +295,36 @@ def write_store(
         DataError: bad features (the text names file and video), a bad manifest, a folder that is there, a full disk.
     """
     folder = Path(folder)
+    restore(folder)
     manifest = {**manifest, "format": FORMAT, "dtype": dtype}
     _check_manifest(manifest, "manifest", written=False)
     if folder.exists() and not overwrite:
         raise DataError(f"{folder} is already there; choose another folder, or say that it may be overwritten.")
     if folder.exists() and not (folder / _MANIFEST).is_file():
         raise DataError(f"{folder} is there and is no feature store; it is not overwritten. Choose another folder.")
-    temporary = sibling(folder)
     try:
-        temporary.mkdir(parents=True)
-        index = _write_features(temporary / _FEATURES, videos, manifest)
-        write_json(temporary / _INDEX, index, indent=None)
-        manifest |= {
-            "videos": len(index["ids"]),
-            "rows": sum(index["lengths"]),
-            "index_sha256": hashlib.sha256((temporary / _INDEX).read_bytes()).hexdigest(),
-        }
-        write_json(temporary / _MANIFEST, manifest)
-        # Two processes made the same store at once: the second finds the first one's, equal to the last bit.
-        written = (temporary / _MANIFEST).read_bytes()
-        move_into_place(
-            temporary,
-            folder,
-            replace=overwrite,
-            same=lambda: not overwrite and (folder / _MANIFEST).read_bytes() == written,
-        )
+        with temporary_for(folder, folder=True) as temporary:
+            index = _write_features(temporary / _FEATURES, videos, manifest)
+            write_json(temporary / _INDEX, index, indent=None)
+            manifest |= {
+                "videos": len(index["ids"]),
+                "rows": sum(index["lengths"]),
+                "index_sha256": hashlib.sha256((temporary / _INDEX).read_bytes()).hexdigest(),
+            }
+            write_json(temporary / _MANIFEST, manifest)
+            # Two processes made the same store at once: the second finds the first one's, equal to the last bit.
+            written = (temporary / _MANIFEST).read_bytes()
+            move_into_place(
+                temporary,
+                folder,
+                replace=overwrite,
+                same=lambda: not overwrite and (folder / _MANIFEST).read_bytes() == written,
+            )
     except OSError as error:
         raise DataError(
             f"cannot write feature store {folder}: {error.strerror or error}. Check that the disk has room and the "
             "folder is writable; nothing was left half-written."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return FeatureStore.open(folder)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Iterator
 
 from wtal_bench.leaderboard.tables import LEGEND, Cell, Document, Line, Part, Table
+from wtal_bench.text import html_text, visible
 
 
 def to_markdown(document: Document) -> str:
@@ -34,7 +34,7 @@ def to_markdown(document: Document) -> str:
 
 def escape(text: str) -> str:
     """Make a text mean itself in a Markdown table cell: no markup, no HTML, no column break."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = visible(" ".join(text.splitlines())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text)
 
 
@@ -44,7 +44,7 @@ def _part(part: Part) -> list[str]:
         lines += [escape(part.lead), ""]
     for index, table in enumerate(part.tables):
         if part.folded or index:
-            summary = html.escape(table.caption or "Show")
+            summary = html_text(table.caption or "Show")
             lines += ["<details>", f"<summary>{summary}</summary>", "", *_table(table), "", "</details>", ""]
         else:
             lines += [*([escape(table.caption), ""] if table.caption else []), *_table(table), ""]

@@ -14,7 +14,7 @@ from typing import Any
 
 from wtal_bench.data.annotations import Annotations, beside, lists_beside
 from wtal_bench.errors import DataError, WtalError
-from wtal_bench.files import parse_json, write_text
+from wtal_bench.files import expand, parse_json, write_text
 from wtal_bench.protocols import OWN_NAME, Protocol, get_protocol, is_own, own_named, own_protocol
 
 KEPT = "annotations"
@@ -92,7 +92,7 @@ def _places(near: Path) -> Iterator[Path]:
     for folder in (near, *near.parents[:3]):
         with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
             data = parse_json((folder / _CONFIG).read_bytes())["data"]
-            file = Path(data.get("root") or ".").expanduser() / data["annotations"]
+            file = expand(data.get("root") or ".") / data["annotations"]
             # the run knows its data by the folder it was started in, which is mostly one of those it lies in
             yield from (file, *(above / file for above in folder.parents[:4]))
     for folder in near.parents[:4]:

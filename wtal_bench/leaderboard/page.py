@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from functools import cache
-from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -23,7 +22,8 @@ from wtal_bench.leaderboard.published import PublishedRow, normal_name
 from wtal_bench.leaderboard.rows import SELECTION_WORDS, Row, Section
 from wtal_bench.leaderboard.tables import LEGEND, Cell, Chapter, Document, Line, Part, Table
 from wtal_bench.leaderboard.validate import harness_commit
-from wtal_bench.text import percent
+from wtal_bench.text import html_text as escape
+from wtal_bench.text import percent, visible_data
 
 _FILTERS = (("protocol", "Protocol"), ("supervision", "Supervision"), ("selection", "Checkpoint"), ("source", "Source"))
 _WORDY = ("printed in", "variant", "95 % interval", "note")
@@ -39,7 +39,7 @@ def to_html(document: Document, sections: Sequence[Section], published: Sequence
     body = "\n".join(
         [*_head(document), *(line for chapter in document.chapters for line in _chapter(chapter)), *_notes(document)]
     )
-    data = json.dumps(_data(sections, published), separators=(",", ":"), allow_nan=False)
+    data = json.dumps(visible_data(_data(sections, published)), separators=(",", ":"), allow_nan=False)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -57,6 +56,7 @@ from wtal_bench.leaderboard.validate import (
 )
 from wtal_bench.reading import MIB, decode_json, read_bytes
 from wtal_bench.structures import Detections
+from wtal_bench.temporary import temporary_for
 
 SHOWN = 8
 """Refused records named at once; what breaks more is mostly one cause."""
@@ -75,8 +75,8 @@ def store_detections(
     """
     folder, classes = Path(folder), tuple(classes)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
-        temporary = Path(scratch) / "detections.json.gz"
+    with temporary_for(folder / "detections", folder=True) as scratch:
+        temporary = scratch / "detections.json.gz"
         write_detections(temporary, videos, classes, version, beside)
         sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
         os.replace(temporary, folder / f"{sha256}.json.gz")

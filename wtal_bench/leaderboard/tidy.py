@@ -20,7 +20,8 @@ A table as on the page: `frame().query("evaluator == 'thumos_snippet'").pivot_ta
 
 The CSV holds, besides means over the seeds of a row, what an idea adds to its host (metrics `gain`, `gain_low` and
 `gain_high`, in percent points, under the mix's name; `seeds` are those compared, `records` the mix's and then the
-host's, `note` names the host), and what papers print.
+host's, `note` names the host), and what papers print. A text that a spreadsheet would take for a formula has an
+apostrophe in front: "'+ Embedding".
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from wtal_bench.leaderboard.published import PublishedRow
 from wtal_bench.leaderboard.rows import Block, Row, Score, Section
 from wtal_bench.leaderboard.tables import all_rows
 from wtal_bench.leaderboard.validate import harness_commit
-from wtal_bench.text import exact_percent
+from wtal_bench.text import exact_percent, table_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,8 @@ def to_csv(records: pd.DataFrame, published: Sequence[PublishedRow], sections: I
         for line in _gain_lines(section, block, gain)
     ]
     lines = [*grouped.to_dict("records"), *gains, *(line for paper in published for line in _published_lines(paper))]
-    return pd.DataFrame(lines, columns=list(CSV_COLUMNS)).to_csv(index=False, lineterminator="\n", na_rep="")
+    frame = pd.DataFrame(lines, columns=list(CSV_COLUMNS)).map(lambda x: table_cell(x) if isinstance(x, str) else x)
+    return frame.to_csv(index=False, lineterminator="\n", na_rep="")
 
 
 def _lines(section: Section, row: Row) -> Iterator[dict[str, Any]]:

@@ -27,7 +27,7 @@ from wtal_bench.evaluation.error_analysis import (
     LENGTHS_THUMOS,
     error_analysis,
 )
-from wtal_bench.files import JsonError, parse_json
+from wtal_bench.files import JsonError, expand, parse_json
 from wtal_bench.leaderboard.coverage import coverage_cell
 from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
@@ -144,7 +144,7 @@ def _place(record: Mapping[str, Any], path: Path) -> Path | None:
     data = config.get("data") or {}
     if not data.get("root"):
         return None
-    return Path(data["root"]).expanduser() / (data.get("annotations") or ANNOTATIONS)
+    return expand(data["root"]) / (data.get("annotations") or ANNOTATIONS)
 
 
 def _label(record: Mapping[str, Any], path: Path) -> str:

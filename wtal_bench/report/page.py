@@ -11,12 +11,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from html import escape
 from importlib.resources import files
 from typing import Any
 
 from wtal_bench.errors import ConfigError
-from wtal_bench.text import percent, signed, spread
+from wtal_bench.text import html_text as escape
+from wtal_bench.text import percent, signed, spread, visible_data
 
 SECTIONS = (
     ("scores", "Scores", "mAP in percent by tIoU, every evaluator of the protocol; scored again from the detections."),
@@ -45,7 +45,9 @@ def to_html(runs: Sequence[Mapping[str, Any]], films: Mapping[str, str] | None =
         "default-src 'none'; img-src data: blob:; media-src file: data: blob: 'self'; style-src 'unsafe-inline'; "
         f"script-src {_hash(plotly)} {_hash(script)}"
     )
-    data = json.dumps({"runs": list(runs), "films": dict(films or {})}, separators=(",", ":"), allow_nan=False)
+    data = json.dumps(
+        visible_data({"runs": list(runs), "films": dict(films or {})}), separators=(",", ":"), allow_nan=False
+    )
     title = runs[0]["label"] if len(runs) == 1 else f"{len(runs)} runs"
     return f"""<!DOCTYPE html>
 <html lang="en">

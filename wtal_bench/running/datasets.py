@@ -16,6 +16,7 @@ from wtal_bench.data.note import Note
 from wtal_bench.data.notes import data_notes
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError, WtalError, did_you_mean, listing
+from wtal_bench.files import expand
 from wtal_bench.names import composed
 from wtal_bench.protocols import OWN, Protocol, get_protocol, own_protocol
 from wtal_bench.reading import MIB, is_file, read_text
@@ -226,8 +227,8 @@ def read_only(data: Data, where: str) -> list[str]:
     Raises:
         DataError: it is not there, is no text, or names no video.
     """
-    places = [Path(data.only).expanduser()]
-    places += [Path(data.root).expanduser() / data.only] if data.root is not None else []
+    places = [expand(data.only)]
+    places += [expand(data.root) / data.only] if data.root is not None else []
     path = next(filter(is_file, places), places[0])
     try:
         lines = map(str.strip, read_text(path, limit=64 * MIB).splitlines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from wtal_bench.data.note import Note
 from wtal_bench.data.notes import data_notes
 from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.errors import ConfigError, DataError
+from wtal_bench.files import expand
 from wtal_bench.interfaces import Batch, VideoMeta
 from wtal_bench.modeling.build import build_model
 from wtal_bench.names import composed
@@ -26,6 +28,11 @@ from wtal_bench.running.device import pick_device
 from wtal_bench.running.model_checks import check_class_counts
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.structures import Detections
+
+_LOG = logging.getLogger("wtal_bench")
+
+SPARSE = 8
+"""Snippets between two samples beyond which a user is told: about five seconds, longer than many actions."""
 
 
 class Found(NamedTuple):
@@ -112,7 +119,7 @@ def class_names(config: RunConfig) -> tuple[str, ...]:
     """The protocol's class names; of a data set of one's own, those of its annotation file."""
     if config.data.protocol != OWN:
         return get_protocol(config.data.protocol).classes
-    return Annotations.load(Path(config.data.root or ".").expanduser() / config.data.annotations).classes
+    return Annotations.load(expand(config.data.root or ".") / config.data.annotations).classes
 
 
 def read_features(path: Path) -> np.ndarray:
@@ -138,6 +145,13 @@ def read_features(path: Path) -> np.ndarray:
 
 def _batch(features: np.ndarray, meta: VideoMeta, rule: Sampling) -> Batch:
     positions = rule.draw(len(features), seed=0, epoch=0, video=meta.id)
+    step = len(features) / len(positions)
+    if step > SPARSE:
+        _LOG.warning(
+            "%s: the model looks at %d of its %d snippets, one every %.0f s, and misses what is shorter. Cut the video "
+            "into parts, or let the config say test=dict(sampling='whole', length=None).",
+            *(meta.id, len(positions), len(features), step * meta.stride / meta.fps),
+        )
     rows = sample_video(torch.from_numpy(features), positions)
     return Batch(
         features=rows.unsqueeze(0),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wtal_bench.errors import ConfigError, listing
+from wtal_bench.files import expand
 from wtal_bench.leaderboard.record import newest_record
 from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.running.checkpoint import read_checkpoint, weights_of
@@ -55,7 +56,7 @@ def initial_weights(
     if isinstance(source, dict):
         run = _train_parent(config, work_dir, train, out)
     else:
-        path = Path(str(source)).expanduser()
+        path = expand(str(source))
         if path.suffix == ".pth":
             _check_parent(path.parent, protocol, where)
             return (None if resume else (weights_of(read_checkpoint(path)), path)), parent_record(path.parent)
@@ -96,7 +97,7 @@ def run_of(config: RunConfig) -> Path:
     Raises:
         ConfigError: it names none.
     """
-    path = Path(str(config.train.init_from)).expanduser()
+    path = expand(str(config.train.init_from))
     if path.suffix == ".pth":
         return path.parent
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,10 +32,10 @@ def summary(result: Result) -> str:
         "picture": result.work_dir / "example.png",
     }
     lines += [f"{name:11} {path}" for name, path in places.items() if path.is_file()]
-    lines.append(f"a page      wtal-bench report {result.work_dir}")
+    lines.append(f"a page      wtal-bench report {shlex.quote(str(result.work_dir))}")
     if scored:
         board = " --folder my_leaderboard" if own else ""
-        lines.append(f"file it     wtal-bench leaderboard add {result.record_path}{board}")
+        lines.append(f"file it     wtal-bench leaderboard add {shlex.quote(str(result.record_path))}{board}")
     return "\n".join(lines)
 
 

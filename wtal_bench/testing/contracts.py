@@ -20,11 +20,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from wtal_bench.discovery import quarantine
+from wtal_bench.errors import PluginError, did_you_mean
 from wtal_bench.interfaces import Batch, ComponentInfo
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.localizer import Localizer
 from wtal_bench.modeling.model import Model
-from wtal_bench.plugins import examples, registry
+from wtal_bench.plugins import examples, failure_of, load_plugins, registry
 from wtal_bench.registry import CONTRACT_KINDS
 from wtal_bench.testing.examples import Example, random_batch
 from wtal_bench.testing.runs import check_resuming
@@ -45,28 +47,62 @@ class Case:
         return self.info.name
 
     def load(self) -> Example:
-        """Call the plugin's function."""
+        """Call the plugin's function.
+
+        Raises:
+            PluginError: it cannot be imported or called, or gives no Example.
+        """
         module, _, name = self.info.target.partition(":")
-        return getattr(importlib.import_module(module), name)()
+        origin = f"example {self.info.name!r} of plugin {self.info.plugin!r} ({self.info.target})"
+        try:
+            with quarantine():
+                example = getattr(importlib.import_module(module), name)()
+        except PluginError as error:
+            raise PluginError(f"{origin} cannot be made: {error}") from error
+        if not isinstance(example, Example):
+            raise PluginError(f"{origin} must return a wtal_bench.testing.Example, got {type(example).__name__}.")
+        return example
 
 
 def contract_cases(plugin: str | None = None) -> list[Case]:
-    """The registered examples, of one plugin or of all."""
-    return [Case(info) for info in examples() if plugin is None or info.plugin == plugin]
+    """The registered examples, of one plugin or of all.
+
+    Raises:
+        PluginError: that plugin is not loaded, or registers no example: a suite without a case would be green.
+    """
+    cases = [Case(info) for info in examples() if plugin is None or info.plugin == plugin]
+    if plugin is not None and not cases:
+        raise PluginError(_why_no_case(plugin))
+    return cases
 
 
 def uncovered_components(plugin: str | None = None) -> list[str]:
-    """Registered components that are part of no example."""
+    """Registered components that are part of no example.
+
+    Raises:
+        PluginError: that plugin is not loaded.
+    """
+    infos = [info for kind in CONTRACT_KINDS for info in registry(kind).infos() if plugin in (None, info.plugin)]
+    if plugin is not None and not infos and plugin not in load_plugins():
+        raise PluginError(_why_no_case(plugin))
     used = set()
     for case in contract_cases():
         example = case.load()
         used |= _types(example.model).union(*map(_types, example.hooks))
-    return [
-        info.name
-        for kind in CONTRACT_KINDS
-        for info in registry(kind).infos()
-        if info.name not in used and plugin in (None, info.plugin)
-    ]
+    return [info.name for info in infos if info.name not in used]
+
+
+def _why_no_case(plugin: str) -> str:
+    """Why there is nothing to hold to the contract."""
+    if plugin in load_plugins():
+        return f"plugin {plugin!r} registers no example for the contract suite: add registrar.example(...)."
+    failed = failure_of(plugin)
+    if failed is not None:
+        return f"plugin {plugin!r} could not be loaded: {failed.reason}"
+    return (
+        f"plugin {plugin!r} is not installed here: run `pip install -e` on its folder (and look at WTAL_PLUGINS, where "
+        f"that is set).{did_you_mean(plugin, load_plugins())}"
+    )
 
 
 def assert_contract(case: Case) -> None:

@@ -15,8 +15,9 @@ from filelock import FileLock
 from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import DataError
-from wtal_bench.files import move_into_place, sibling
+from wtal_bench.files import move_into_place
 from wtal_bench.reading import TEXT_LIMIT, read_bytes, read_json
+from wtal_bench.temporary import restore, temporary_for
 
 _LOG = logging.getLogger("wtal_bench")
 
@@ -55,25 +56,22 @@ def make_folder(
     Raises:
         DataError: something else lies there, or the disk is full or read-only; nothing is left half-written.
     """
-    if folder.exists():
+    if restore(folder):
         problem = problem_with(folder, generator)
         if problem is None:
             return folder
         if not replace and not _is_ours(folder, generator):
             raise DataError(f"{folder} is already there and holds something else; choose another folder, or delete it.")
         _LOG.warning("making %s again: %s", folder, problem)
-    staging = sibling(folder)
     try:
-        staging.mkdir(parents=True)
-        write(staging)
-        move_into_place(staging, folder, replace=True, same=lambda: problem_with(folder, generator) is None)
+        with temporary_for(folder, folder=True) as staging:
+            write(staging)
+            move_into_place(staging, folder, replace=True, same=lambda: problem_with(folder, generator) is None)
     except OSError as error:
         raise DataError(
             f"cannot write {folder}: {error.strerror or error}. Check that the disk has room and the folder is "
             "writable; nothing was left half-written. The variable WTAL_CACHE names another place for generated data."
         ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return folder
 
 
@@ -111,5 +109,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left of this folder; call only under its lock."""
-    for leftover in filter(Path.is_dir, folder.parent.glob(f".{folder.name}.*")):
-        shutil.rmtree(leftover, ignore_errors=True)
+    start = f".{folder.name}."
+    for leftover in folder.parent.iterdir():
+        if leftover.name.startswith(start) and leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
