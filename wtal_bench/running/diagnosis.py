@@ -210,7 +210,7 @@ def _foreground_causes(fields: Mapping[str, Mapping[str, float | None]]) -> Iter
                 yield (
                     code,
                     f"`{name}` has run to an end: it is {words} on {percent(values[share])} % of the snippets and no "
-                    "longer tells action and background apart. Lower the rate, or the weight of the loss that pushes it.",
+                    "longer tells action and background apart. Lower the rate, or the weight of its loss.",
                 )
 
 
