@@ -17,7 +17,7 @@ Mask every reduction over time; `wtal_bench.modeling.blocks` holds mask-aware ma
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -297,7 +297,13 @@ class Layout:
 
     The constructor's keyword arguments are options of `import-features` (`--format-options key=value`). Reading must
     run nothing a file holds: plain arrays, no pickles.
+
+    Attributes:
+        known: ids of the annotated videos, set before the call where there are annotations: the reading that yields
+            most of them is the right one.
     """
+
+    known: Collection[str] = ()
 
     def __call__(self, sources: Sequence[str]) -> FeatureSource:
         """Find the videos in some files or folders; their features are read one by one, later."""

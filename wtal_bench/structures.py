@@ -191,9 +191,11 @@ class FeatureSource:
         streams: names of the streams `parts` holds.
         read: returns the `RawVideo` at a position.
         tags: lists of video-level tags that came with the features: name -> video id -> class names.
+        notes: what was recognised of the files, and how else they could be understood.
     """
 
     ids: tuple[str, ...]
     streams: tuple[str, ...]
     read: Callable[[int], RawVideo]
     tags: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -31,16 +31,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources",
         nargs="+",
-        help="npy: a folder of <id>.npy, or one folder a stream; npz: a folder of <id>.npz; wtalc: the features file "
-        "and the *-Annotations folder",
+        help="a folder of feature files (.npy, .npz, .h5, .pt, .csv, .mat), one folder a stream, a file that holds "
+        "many videos, or a W-TALC release: the features file and the *-Annotations folder",
     )
     parser.add_argument("--out", required=True, help="folder the store is written to")
     parser.add_argument(
+        "--layout",
         "--format",
-        default="npy",
-        metavar="LAYOUT",
-        help="what the sources are: npy (default), npz, wtalc, or a plugin's (`wtal-bench list --kind layout`)",
+        dest="layout",
+        default="auto",
+        help="how the sources lie: auto (default: recognised, and said), wtalc, or a plugin's (`wtal-bench list --kind "
+        "layout`)",
     )
+    parser.add_argument(
+        "--pattern", help="how names are made: '{id}_{stream}.npy', '{stream}/{id}.npz', '{id}_i3d.npy', ..."
+    )
+    parser.add_argument("--crop", help="of ten crops: mean (default) or the number of one")
     parser.add_argument(
         "--format-options", nargs="+", default=[], metavar="KEY=VALUE", help="options of a plugin's layout"
     )
@@ -59,8 +65,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--streams", nargs="+", metavar="NAME=COLUMNS", help="streams in column order, e.g. rgb=1024 flow=1024"
     )
-    parser.add_argument("--keys", nargs="+", help="npz: arrays to join, in order (default: feat_spa feat_tem)")
-    parser.add_argument("--transposed", action="store_true", default=None, help="the files hold [D,T], not [T,D]")
+    parser.add_argument("--keys", nargs="+", help="arrays of a file to join (default: those named like streams)")
+    parser.add_argument("--transposed", action="store_true", default=None, help="[D,T] files (told by several)")
     parser.add_argument("--strip-prefix", help="cut this off file names to get ids, e.g. v_")
     parser.add_argument(
         "--dtype", choices=("float32", "float16"), default="float32", help="stored precision (default: %(default)s)"
@@ -73,7 +79,9 @@ def run(args: argparse.Namespace) -> int:
     annotations = Annotations.load(args.annotations) if args.annotations else None
     fps = None if args.fps == "video" else _positive("--fps", args.fps, float)
     stride = None if args.stride == "resized" else _positive("--stride", args.stride, int)
-    source = _source(args)
+    source = _source(args, annotations)
+    for note in source.notes:
+        print(note)
     result = import_features(
         source,
         args.out,
@@ -92,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
     for videos, what in (
         (result.left_out, "left out, as the annotations do not name them"),
         (result.missing, "annotated videos without features"),
+        (result.cut, "whose streams differ by a snippet or two were cut to the shorter"),
     ):
         if videos:
             hint = alike_hint(videos, annotations.videos) if videos is result.left_out else ""
@@ -126,8 +135,9 @@ def _write_tags(source: FeatureSource, args: argparse.Namespace, annotations: An
         yield path
 
 
-def _source(args: argparse.Namespace) -> FeatureSource:
-    options = {name: getattr(args, name) for name in ("keys", "transposed", "strip_prefix")}
+def _source(args: argparse.Namespace, annotations: Annotations | None) -> FeatureSource:
+    options = {name: getattr(args, name) for name in ("pattern", "keys", "transposed", "strip_prefix")}
+    options["crop"] = int(args.crop) if args.crop is not None and args.crop.isdecimal() else args.crop
     options = {name: value for name, value in options.items() if value is not None}
     for text in args.format_options:
         key, equals, value = text.partition("=")
@@ -135,12 +145,14 @@ def _source(args: argparse.Namespace) -> FeatureSource:
             raise ConfigError(f"--format-options must look like key=value, got {text!r}.")
         options[key] = value
     layouts = registry("layout")
-    if args.format not in layouts.names():
+    if args.layout not in layouts.names():
         raise ConfigError(
-            f"--format {args.format}: no such layout.{did_you_mean(args.format, layouts.names())} Layouts: "
+            f"--layout {args.layout}: no such layout.{did_you_mean(args.layout, layouts.names())} Layouts: "
             f"{listing(layouts.names())}."
         )
-    return layouts.build({"type": args.format, **options}, f"--format {args.format}")(args.sources)
+    layout = layouts.build({"type": args.layout, **options}, f"--layout {args.layout}")
+    layout.known = () if annotations is None else annotations.videos
+    return layout(args.sources)
 
 
 def _stream(text: str) -> tuple[str, int]:

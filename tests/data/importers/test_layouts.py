@@ -62,11 +62,11 @@ def test_a_plugins_layout_is_imported_with_its_options(text_layout, sources, tmp
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--format", "mine.txt"], "no such layout. Did you mean 'mine.text'? Layouts: mine.text, npy, npz, wtalc."),
+        (["--format", "mine.txt"], "no such layout. Did you mean 'mine.text'? Layouts: auto, mine.text, wtalc."),
         (["--format", "mine.text", "--format-options", "scal=2"], "no argument 'scal'. Did you mean 'scale'?"),
         (["--format", "mine.text", "--format-options", "scale"], "must look like key=value, got 'scale'"),
         (["--format", "mine.text", "--format-options", "scale=much"], "could not convert string to float"),
-        (["--format", "npy", "--keys", "rgb"], "layout 'npy' has no argument 'keys'"),
+        (["--format", "mine.text", "--keys", "rgb"], "layout 'mine.text' has no argument 'keys'"),
         (["--format", "wtalc", "--transposed"], "layout 'wtalc' has no argument 'transposed'"),
     ],
 )

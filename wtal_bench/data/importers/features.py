@@ -19,11 +19,23 @@ from wtal_bench.structures import FeatureSource, RawVideo
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an import did: the store, features left out for want of an annotation, annotated videos without features."""
+    """What an import did.
+
+    Attributes:
+        store: the store written.
+        left_out: features left out for want of an annotation.
+        missing: annotated videos without features.
+        cut: videos whose streams differed by one or two snippets and were cut to the shorter.
+    """
 
     store: FeatureStore
     left_out: tuple[str, ...]
     missing: tuple[str, ...]
+    cut: tuple[str, ...] = ()
+
+
+UNEVEN = 2
+"""Snippets by which the streams of a video may differ: optical flow has one frame less, and extractors round."""
 
 
 def import_features(
@@ -82,9 +94,14 @@ def import_features(
         "synthetic": False,
     }
 
+    cut: list[str] = []
+
     def videos() -> Iterator[StoredVideo]:
         for raw in track((source.read(at) for at in wanted), len(wanted), "importing features"):
-            yield _stored(replace(raw, id=composed(raw.id)), fps, stride, annotations)
+            even = _even(raw)
+            if even is not raw:
+                cut.append(composed(raw.id))
+            yield _stored(replace(even, id=composed(raw.id)), fps, stride, annotations)
 
     store = write_store(folder, videos(), manifest=manifest, dtype=dtype, overwrite=overwrite)
     known = () if annotations is None else annotations.videos
@@ -92,6 +109,7 @@ def import_features(
         store,
         left_out=tuple(video for video in ids if annotations is not None and video not in known),
         missing=tuple(video for video in known if video not in store),
+        cut=tuple(cut),
     )
 
 
@@ -116,16 +134,26 @@ def _columns(first: RawVideo, names: tuple[str, ...], streams: Mapping[str, int]
     return {key: [end - width, end] for (key, width), end in zip(widths.items(), ends)}
 
 
-def _stored(raw: RawVideo, fps: float | None, stride: int | None, annotations: Annotations | None) -> StoredVideo:
+def _even(raw: RawVideo) -> RawVideo:
+    """The video with its streams cut to the shortest, or itself where they are equally long."""
     lengths = [len(part) for part in raw.parts]
-    if len(set(lengths)) != 1:
-        raise DataError(f"video {raw.id!r} ({raw.source}): its streams have {listing(map(str, lengths))} snippets.")
+    if max(lengths) == min(lengths):
+        return raw
+    if max(lengths) - min(lengths) > UNEVEN:
+        raise DataError(
+            f"video {raw.id!r} ({raw.source}): its streams have {listing(map(str, lengths))} snippets; up to {UNEVEN} "
+            "more are cut off, but these are not of one video, or were extracted with different strides."
+        )
+    return replace(raw, parts=tuple(part[: min(lengths)] for part in raw.parts))
+
+
+def _stored(raw: RawVideo, fps: float | None, stride: int | None, annotations: Annotations | None) -> StoredVideo:
     known = annotations.videos[raw.id] if annotations is not None else None
     fps = fps if fps is not None else known.fps
     if fps is None:
         raise DataError(f"video {raw.id!r}: the annotations give no fps; say with --fps how the videos were decoded.")
     duration = known.duration if known is not None else raw.duration
     if duration is None:
-        duration = lengths[0] * stride / fps
+        duration = len(raw.parts[0]) * stride / fps
     features = raw.parts[0] if len(raw.parts) == 1 else np.concatenate(raw.parts, axis=1)
     return StoredVideo(raw.id, features, duration, fps, source=raw.source)

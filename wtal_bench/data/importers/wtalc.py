@@ -25,6 +25,11 @@ TAG_LISTS = ("labels", "labels_all")
 """Lists of tags a release may hold: the labels of the segments, and those its authors trained on."""
 
 
+def is_release(features: Path, annotations: Path) -> bool:
+    """Whether a file and a folder look like a W-TALC release."""
+    return features.is_file() and features.suffix == ".npy" and (annotations / "videoname.npy").is_file()
+
+
 def wtalc_release(features: str | Path, annotations: str | Path) -> FeatureSource:
     """Read a W-TALC release.
 
