@@ -6,11 +6,14 @@ import argparse
 import os
 import sys
 from collections import Counter
+from typing import Any
 
 from wtal_bench.data.annotation_notes import annotation_notes
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.importers.activitynet import is_json, read_activitynet
-from wtal_bench.data.importers.table import read_table
+from wtal_bench.data.importers.table import read_durations, read_table
+from wtal_bench.data.importers.thumos import is_thumos, read_thumos
+from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import DataError, listing
 from wtal_bench.files import write_json
 from wtal_bench.reading import read_text
@@ -26,10 +29,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "table",
         help="CSV file; without the columns start and end its labels are video-level tags. Or JSON with a `database`, "
-        "as ActivityNet and many tools write it (training, validation, testing become train, val, test)",
+        "as ActivityNet and many tools write it (training, validation, testing become train, val, test). Or THUMOS14's "
+        "folder of text files, with --durations",
     )
     parser.add_argument("out", help="annotation file to write")
     parser.add_argument("--version", required=True, help="name the annotations get, e.g. mine-1")
+    parser.add_argument(
+        "--durations", help="THUMOS14's folder: a table with video and duration (fps, frames), or a feature store"
+    )
     parser.add_argument("--subset", help="subset of every video, where the file gives none")
     parser.add_argument("--classes", help="text file with one class name a line, in order (default: sorted labels)")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
@@ -43,8 +50,17 @@ def run(args: argparse.Namespace) -> int:
     if args.classes:
         lines = read_text(args.classes, hint="Give a text file with one class name a line.").splitlines()
         classes = [line.strip() for line in lines if line.strip()]
-    read = read_activitynet if is_json(args.table) else read_table
-    write_json(args.out, read(args.table, version=args.version, subset=args.subset, classes=classes))
+    notes: list[str] = []
+    settings = {"version": args.version, "subset": args.subset, "classes": classes}
+    if is_thumos(args.table):
+        value = read_thumos(args.table, durations=_durations(args.durations), **settings)
+    elif is_json(args.table):
+        value = read_activitynet(args.table, **settings)
+    else:
+        value = read_table(args.table, notes=notes, **settings)
+    write_json(args.out, value)
+    for note in notes:
+        print(f"{args.table}: {note}")
     written = Annotations.load(args.out)
     instances = sum(len(video.segments) for video in written.videos.values())
     print(f"{args.out}: {len(written.videos)} videos, {len(written.classes)} classes, {instances} instances")
@@ -55,3 +71,14 @@ def run(args: argparse.Namespace) -> int:
     for note in annotation_notes(written, sorted(subsets)):
         print(f"warning: {note.text}", file=sys.stderr)
     return 0
+
+
+def _durations(given: str | None) -> dict[str, dict[str, Any]]:
+    """Video -> duration, frame rate and frames, from a table or a feature store; {} without either."""
+    if given is None:
+        return {}
+    if not os.path.isdir(given):
+        return read_durations(given)
+    store = FeatureStore.open(given)
+    metas = [store.meta(row) for row in range(len(store))]
+    return {meta.id: {"duration": meta.duration, "fps": meta.fps} for meta in metas}

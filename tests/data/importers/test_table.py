@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 import pytest
 
+from wtal_bench.cli import main
 from wtal_bench.commands import import_annotations
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.importers.dialect import seconds
 from wtal_bench.data.importers.table import read_table
 from wtal_bench.errors import DataError
 
@@ -63,7 +66,14 @@ def test_classes_can_be_given_in_order(tmp_path):
         ("video,label,duration\n,Jump,1\n", "line 2: `video` is empty"),
         ("video,label,duration\nb,Jump,0\n", "`duration` is 0.0, but must be above 0"),
         ("video,label,duration,start,end\nb,Jump,9,2,1\n", "is reversed"),
-        ("video,label,duration,start,end\nb,Jump,9,,\n", "line 2: `start` must be a number"),
+        ("video,label,duration,start,end\nb,Jump,9,1,\n", "line 2: has only one of `start` and `end`"),
+        ("video,label,duration,start,end\nb,Jump,9,1,x\n", "line 2: `end` must be a number"),
+        ("video,label,duration,start,end\nb,Jump,9,1,2\nb,Run,9,,\n", "line 3: video 'b' has rows with times and rows"),
+        (
+            "video,label,duration\nb,Jump|Run,9\n",
+            r"line 2: `label` is 'Jump\|Run', several .* write a row each: Jump, Run",
+        ),
+        ("video,label,duration\nb,Jump,1:75\n", "`duration` must be a number"),
         ("video,label,duration,frames\nb,Jump,9,2.5\n", "`frames` must be a whole number"),
         ("video,label,duration\n", "holds no row"),
         ("", "the column 'video' is missing"),
@@ -81,7 +91,7 @@ def test_a_table_without_subsets_needs_one(tmp_path):
 
 def test_a_table_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"video\xff\xfe")
-    with pytest.raises(DataError, match="is no UTF-8 text"):
+    with pytest.raises(DataError, match="is no text|the column 'video' is missing"):
         read_table(tmp_path / "t.csv", version="mine")
     with pytest.raises(DataError, match="there is no such file"):
         read_table(tmp_path / "none.csv", version="mine")
@@ -102,3 +112,68 @@ def test_the_command_writes_the_file_and_lists_oddities(tmp_path, capsys):
     with pytest.raises(DataError, match="already there"):
         import_annotations.run(parser.parse_args(arguments))
     assert import_annotations.run(parser.parse_args([*arguments, "--overwrite"])) == 0
+
+
+def test_tables_of_other_programs_are_understood_and_it_is_said(tmp_path):
+    path = tmp_path / "german.csv"
+    text = "filename;class;start time;End (s);Length;split\nclips/a b.MP4;Plié;0:01,5;1:02,25;2:00;test\nc.mkv;Plié;;;7,5;train\n"
+    path.write_bytes(text.encode("latin-1"))
+    notes: list[str] = []
+    read = Annotations.from_dict(read_table(path, version="mine", notes=notes))
+    (segment,) = read.videos["a b"].segments
+    assert (segment.start, segment.end, read.videos["a b"].duration) == (1.5, 62.25, 120.0)
+    assert read.classes == ("Plié",)
+    assert (read.videos["c"].duration, read.videos["c"].subset, read.tags("c")) == (7.5, "train", (0,))
+    assert not read.videos["c"].segments
+    said = "; ".join(notes)
+    for part in (
+        "read as Latin-1 (é)",
+        "'filename' is taken for `video`",
+        "separated by ';'",
+        "'End (s)' is taken for `end`",
+    ):
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("1.5", 1.5),
+        ("1,5", 1.5),
+        ("0:30", 30),
+        ("1:02:03.5", 3723.5),
+        ("90s", 90),
+        ("0:75", None),
+        ("1,000,5", None),
+        ("", None),
+    ],
+)
+def test_times_are_numbers_or_clocks(cell, value):
+    assert seconds(cell) == value if value is not None else math.isnan(seconds(cell))
+
+
+def thumos_folder(tmp_path):
+    folder = tmp_path / "annotation"
+    folder.mkdir()
+    (folder / "Diving_val.txt").write_text("video_validation_0000001  1.5 3.0\nvideo_validation_0000001  0.5 1.0\n\n")
+    (folder / "Golf_test.txt").write_text("video_test_0000004 2 4\n")
+    (folder / "Ambiguous_test.txt").write_text("video_test_0000004 7.0 8.0\n")
+    (folder / "readme.txt").write_text("no list")
+    return folder
+
+
+def test_the_folder_of_thumos_is_read_with_durations_from_a_table(tmp_path, capsys):
+    (tmp_path / "long.csv").write_text("video,duration,fps\nvideo_validation_0000001,10,30\nvideo_test_0000004,20,30\n")
+    folder, out = thumos_folder(tmp_path), tmp_path / "out.json"
+    arguments = ["import-annotations", str(folder), str(out), "--version", "t"]
+    assert main(arguments) == 2
+    assert "nothing says how long video 'video_test_0000004' is" in capsys.readouterr().err
+    assert main([*arguments, "--durations", str(tmp_path / "long.csv")]) == 0
+    read = Annotations.load(out)
+    assert read.classes == ("Diving", "Golf")
+    first, second = read.videos["video_validation_0000001"], read.videos["video_test_0000004"]
+    assert [(s.label, s.start, s.end) for s in first.segments] == [(0, 0.5, 1.0), (0, 1.5, 3.0)]
+    assert (first.subset, second.subset, second.ambiguous, second.fps) == ("train", "test", ((7.0, 8.0),), 30.0)
+    (folder / "Golf_test.txt").write_text("video_test_0000004 2\n")
+    assert main([*arguments, "--durations", str(tmp_path / "long.csv"), "--overwrite"]) == 2
+    assert "Golf_test.txt, line 1: is 'video_test_0000004 2'" in capsys.readouterr().err

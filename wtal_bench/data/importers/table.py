@@ -11,9 +11,9 @@ from typing import Any
 
 from wtal_bench.data.annotation_notes import duration_notes
 from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.importers.dialect import Dialect, read_any_text, recognise, seconds, video_id
 from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.names import composed
-from wtal_bench.reading import GIB, read_text
 
 _REQUIRED = ("video", "label", "duration")
 HEADER_LIMIT = 2000
@@ -22,36 +22,40 @@ _OPTIONAL = ("start", "end", "subset", "fps", "frames")
 
 
 def read_table(
-    path: str | Path, *, version: str, subset: str | None = None, classes: Sequence[str] | None = None
+    path: str | Path,
+    *,
+    version: str,
+    subset: str | None = None,
+    classes: Sequence[str] | None = None,
+    notes: list[str] | None = None,
 ) -> dict[str, Any]:
     """Read a table with a header line and one row per tag or instance; return annotations for `files.write_json`.
 
     Columns: `video`, `label` (empty for a video that shows no class), `duration` in seconds; optional `start` and
-    `end` in seconds, `subset`, `fps`, `frames`. Without `start` and `end` the labels become video-level tags, all that
-    weakly supervised training needs; instances are needed to evaluate.
+    `end` in seconds, `subset`, `fps`, `frames`, or other programs' names of these (see `dialect`). Videos without
+    times get their labels as video-level tags, all that weakly supervised training needs; instances are needed to
+    evaluate. One table may hold both: training videos with `start` and `end` blank, test videos with times.
 
     Args:
-        path: the table, UTF-8, comma separated.
+        path: the table: UTF-8, UTF-16 or Latin-1; separated by comma, semicolon, tab or bar.
         version: name the annotations get.
         subset: subset of every video, for tables without that column.
         classes: class names in order; None = the labels of the table, sorted.
+        notes: gets sentences on what was recognised.
 
     Raises:
         DataError: the text names line and column.
     """
-    rows = _rows(Path(path))
-    timed = "start" in rows[0][1] and "end" in rows[0][1]
+    rows, told = _rows(Path(path))
     videos: dict[str, dict[str, Any]] = {}
     for line, row in rows:
         place = f"{path}, line {line}"
-        video = _video(videos, row, subset, timed, place)
-        if not row["label"]:
-            continue
-        if timed:
-            times = {name: _number(row[name], f"{place}: `{name}`") for name in ("start", "end")}
-            video["segments"].append({"label": row["label"], **times})
-        elif row["label"] not in video["labels"]:
-            video["labels"].append(row["label"])
+        video = _video(videos, row, subset, place)
+        if row["label"]:
+            _label(video, row, place)
+    for video in videos.values():
+        if not {"segments", "labels"} & video.keys():
+            video["segments" if "start" in rows[0][1] else "labels"] = []
     if classes is None:
         classes = sorted({row["label"] for _, row in rows if row["label"]})
     value = {"version": version, "classes": [composed(name) for name in classes], "videos": videos}
@@ -59,72 +63,98 @@ def read_table(
     for note in duration_notes(read.videos.values()):
         if note.level == "error":
             raise DataError(f"{path}: {note.text} Nothing was written.")
+    if notes is not None:
+        notes += told
     return value
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    text = read_text(path, hint="Give a UTF-8 CSV table.", limit=GIB)
-    _check_columns(_header(text, path), path)
-    reader = csv.DictReader(io.StringIO(text), strict=True)
+def read_durations(path: str | Path) -> dict[str, dict[str, Any]]:
+    """A table of `video`, `duration` and perhaps `fps`, `frames` -> {video: {"duration": ...}}.
+
+    Raises:
+        DataError: the text names line and column.
+    """
+    rows, _ = _rows(Path(path), ("video", "duration"), ("fps", "frames"))
+    return {row["video"]: _facts(row, f"{path}, line {line}") for line, row in rows}
+
+
+def _label(video: dict[str, Any], row: dict[str, str], place: str) -> None:
+    """Add a row's label to its video: an instance where the row gives times, a tag where it gives none."""
+    label, start, end = row["label"], row.get("start", ""), row.get("end", "")
+    if "|" in label:
+        parts = [part.strip() for part in label.split("|") if part.strip()]
+        raise DataError(f"{place}: `label` is {label!r}, several in one cell; write a row each: {listing(parts)}.")
+    if bool(start) != bool(end):
+        raise DataError(f"{place}: has only one of `start` and `end`; give both, or none for a tag alone.")
+    kind, other = ("segments", "labels") if start else ("labels", "segments")
+    if other in video:
+        raise DataError(
+            f"{place}: video {row['video']!r} has rows with times and rows without; a video is labelled either way. "
+            "Fill in the times, or take them away."
+        )
+    entries = video.setdefault(kind, [])
+    if start:
+        times = {name: _number(row[name], f"{place}: `{name}`") for name in ("start", "end")}
+        entries.append({"label": label, **times})
+    elif label not in entries:
+        entries.append(label)
+
+
+def _rows(
+    path: Path, required: Sequence[str] = _REQUIRED, optional: Sequence[str] = _OPTIONAL
+) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
+    """(line, our column -> cell) of every row, and what was recognised."""
+    text, note = read_any_text(path, "Give a CSV table.")
+    first = text.lstrip("\n").partition("\n")[0]
+    if len(first) > HEADER_LIMIT or first.count(",") > HEADER_LIMIT // 20:
+        raise DataError(f"{path}: its first line has {len(first)} characters; it should name the columns of a table.")
+    dialect = recognise(first, path, (*required, *optional))
+    reader = csv.DictReader(io.StringIO(text), strict=True, delimiter=dialect.separator)
+    rows = []
     try:
         reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-        rows = []
+        _check_columns(list(reader.fieldnames), dialect, path, required, optional)
         for row in reader:
             if None in row or None in row.values():
                 raise DataError(f"{path}, line {reader.line_num}: has another number of cells than the header.")
-            rows.append((reader.line_num, {name: cell.strip() for name, cell in row.items()}))
+            cells = {column: composed(row[name].strip()) for column, name in dialect.columns.items()}
+            rows.append((reader.line_num, {**cells, "video": video_id(cells["video"])}))
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: it is no CSV table ({error}).") from error
     if not rows:
         raise DataError(f"{path}: holds no row below its header.")
-    return rows
+    return rows, [*([note] if note else []), *dialect.notes]
 
 
-def _header(text: str, path: Path) -> list[str]:
-    """The names of the columns; a first line that is none is refused before its thousands of cells are compared."""
-    first = text.lstrip("\n").partition("\n")[0]
-    if len(first) > HEADER_LIMIT or first.count(",") > HEADER_LIMIT // 20:
-        raise DataError(f"{path}: its first line has {len(first)} characters; it should name the columns of a table.")
-    try:
-        return [name.strip() for name in next(csv.reader([first], strict=True), [])]
-    except csv.Error as error:
-        raise DataError(f"{path}, line 1: it is no CSV table ({error}).") from error
-
-
-def _check_columns(columns: list[str], path: Path) -> None:
-    known = (*_REQUIRED, *_OPTIONAL)
+def _check_columns(
+    columns: list[str], dialect: Dialect, path: Path, required: Sequence[str], optional: Sequence[str]
+) -> None:
+    known, taken = (*required, *optional), set(dialect.columns.values())
     for name in columns:
-        near = did_you_mean(name, [other for other in known if other not in columns])
-        if name not in known and near:
+        near = did_you_mean(name, [other for other in known if other not in dialect.columns])
+        if name not in known and name not in taken and near:
             raise DataError(f"{path}: unknown column {name!r}.{near}")
-    for name in _REQUIRED:
-        if name not in columns:
+    for name in required:
+        if name not in dialect.columns:
             raise DataError(
-                f"{path}: the column {name!r} is missing; needed are {listing(_REQUIRED)}, known besides "
-                f"{listing(_OPTIONAL)}. The first line must name the columns, separated by commas."
+                f"{path}: the column {name!r} is missing; needed are {listing(required)}, known besides "
+                f"{listing(optional)}. The first line must name the columns, separated by commas."
             )
     if len(set(columns)) != len(columns):
         raise DataError(f"{path}: a column is named twice: {listing(columns)}.")
-    if ("start" in columns) != ("end" in columns):
+    if ("start" in dialect.columns) != ("end" in dialect.columns):
         raise DataError(f"{path}: has only one of the columns 'start' and 'end'; give both, or none for tags alone.")
 
 
-def _video(
-    videos: dict[str, dict[str, Any]], row: dict[str, str], subset: str | None, timed: bool, place: str
-) -> dict[str, Any]:
+def _video(videos: dict[str, dict[str, Any]], row: dict[str, str], subset: str | None, place: str) -> dict[str, Any]:
     """Return the entry of a row's video, made at its first row; later rows must agree with it."""
     if not row["video"]:
         raise DataError(f"{place}: `video` is empty.")
     subset = row.get("subset") or subset
     if not subset:
         raise DataError(f"{place}: no subset; add a column 'subset' or give one for all videos.")
-    facts: dict[str, Any] = {"subset": subset, "duration": _number(row["duration"], f"{place}: `duration`")}
-    if row.get("fps"):
-        facts["fps"] = _number(row["fps"], f"{place}: `fps`")
-    if row.get("frames"):
-        frames = _number(row["frames"], f"{place}: `frames`")
-        facts["frames"] = int(frames) if frames.is_integer() else frames
-    entry = videos.setdefault(row["video"], {**facts, "segments" if timed else "labels": []})
+    facts = {"subset": subset, **_facts(row, place)}
+    entry = videos.setdefault(row["video"], dict(facts))
     for name, value in facts.items():
         if entry.get(name) != value:
             raise DataError(
@@ -133,11 +163,19 @@ def _video(
     return entry
 
 
+def _facts(row: dict[str, str], place: str) -> dict[str, Any]:
+    """What a row says of its video."""
+    facts: dict[str, Any] = {"duration": _number(row["duration"], f"{place}: `duration`")}
+    if row.get("fps"):
+        facts["fps"] = _number(row["fps"], f"{place}: `fps`")
+    if row.get("frames"):
+        frames = _number(row["frames"], f"{place}: `frames`")
+        facts["frames"] = int(frames) if frames.is_integer() else frames
+    return facts
+
+
 def _number(cell: str, place: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
+    value = seconds(cell)
     if not math.isfinite(value):
-        raise DataError(f"{place} must be a number of seconds or frames, got {cell!r}.")
+        raise DataError(f"{place} must be a number of seconds or frames, or a time as mm:ss, got {cell!r}.")
     return value
