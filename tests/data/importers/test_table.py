@@ -71,7 +71,7 @@ def test_classes_can_be_given_in_order(tmp_path):
         ("video,label,duration,start,end\nb,Jump,9,1,2\nb,Run,9,,\n", "line 3: video 'b' has rows with times and rows"),
         (
             "video,label,duration\nb,Jump|Run,9\n",
-            r"line 2: `label` is 'Jump\|Run', several .* write a row each: Jump, Run",
+            r"line 2: `label` is 'Jump\|Run', .* write a row each: Jump, Run",
         ),
         ("video,label,duration\nb,Jump,1:75\n", "`duration` must be a number"),
         ("video,label,duration,frames\nb,Jump,9,2.5\n", "`frames` must be a whole number"),
@@ -90,8 +90,8 @@ def test_a_table_without_subsets_needs_one(tmp_path):
 
 
 def test_a_table_that_is_no_text_is_refused(tmp_path):
-    (tmp_path / "t.csv").write_bytes(b"video\xff\xfe")
-    with pytest.raises(DataError, match="is no text|the column 'video' is missing"):
+    (tmp_path / "t.csv").write_bytes(b"video\xff\xfe\x00")
+    with pytest.raises(DataError, match="is no text"):
         read_table(tmp_path / "t.csv", version="mine")
     with pytest.raises(DataError, match="there is no such file"):
         read_table(tmp_path / "none.csv", version="mine")
@@ -116,7 +116,8 @@ def test_the_command_writes_the_file_and_lists_oddities(tmp_path, capsys):
 
 def test_tables_of_other_programs_are_understood_and_it_is_said(tmp_path):
     path = tmp_path / "german.csv"
-    text = "filename;class;start time;End (s);Length;split\nclips/a b.MP4;Plié;0:01,5;1:02,25;2:00;test\nc.mkv;Plié;;;7,5;train\n"
+    rows = ["clips/a b.MP4;Plié;0:01,5;1:02,25;2:00;test", "c.mkv;Plié;;;7,5;train", ""]
+    text = "\n".join(["filename;class;start time;End (s);Length;split", *rows])
     path.write_bytes(text.encode("latin-1"))
     notes: list[str] = []
     read = Annotations.from_dict(read_table(path, version="mine", notes=notes))

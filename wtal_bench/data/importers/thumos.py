@@ -87,7 +87,7 @@ def _add(
     if name not in durations:
         raise DataError(
             f"{place}: nothing says how long video {name!r} is; give a table with video and duration, or a feature "
-            f"store, with --durations. {len(durations)} are known{', e.g. ' + listing(durations, 2) if durations else ''}."
+            f"store, with --durations. {f'Known are {listing(durations, 2)}.' if durations else ''}"
         )
     video = videos.setdefault(name, {"subset": subset, **durations[name], "segments": []})
     if label == AMBIGUOUS:
