@@ -43,7 +43,7 @@ def distributions(components: Iterable[Mapping[str, str]], protocol: Protocol | 
     if protocol is not None and (name := protocol.dataset.partition(".")[0]) in loaded:
         used[name] = loaded[name]
     suppliers: dict[str, list[Plugin]] = {HARNESS: []}
-    for name, plugin in sorted(used.items()):
+    for _, plugin in sorted(used.items()):
         suppliers.setdefault(HARNESS if plugin.in_tree else plugin.distribution or plugin.name, []).append(plugin)
     return [_row(name, plugins) for name, plugins in suppliers.items()]
 
