@@ -258,6 +258,8 @@ def get_protocol(name: str) -> Protocol:
     Raises:
         WtalError: there is none; the text lists those there are. PluginError: a plugin's is no protocol.
     """
+    if not isinstance(name, str):
+        raise WtalError(f"a protocol is a name such as thumos14/v1, got {name!r:.80}.")
     if name in PROTOCOLS:
         return PROTOCOLS[name]
     strangers = {info.name: info for info in protocol_infos() if not why_refused(info)}

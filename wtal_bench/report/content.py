@@ -285,7 +285,7 @@ def _curves(folder: Path | None) -> dict[str, Any] | None:
     rows: dict[int, dict[str, Any]] = {}
     for file in sorted(folder.glob("*/vis_data/scalars.json")):
         for row in _json_lines(file):
-            if isinstance(row.get("step"), int) and isinstance(row.get("epoch"), (int, float)):
+            if isinstance(row.get("step"), int) and _is_number(row.get("epoch")):
                 rows[row["step"]] = row
     names = [name for name in dict.fromkeys(key for row in rows.values() for key in row) if name not in _TIMES]
     epochs: dict[Any, list[dict[str, Any]]] = {}
@@ -306,9 +306,13 @@ def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _mean(values: Any) -> float | None:
-    numbers = [value for value in values if isinstance(value, float) or (type(value) is int and abs(value) < 2**63)]
-    numbers = [value for value in numbers if math.isfinite(value)]
+    numbers = list(filter(_is_number, values))
     return sum(numbers) / len(numbers) if numbers else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a page can hold it: finite, and of 64 bits."""
+    return (type(value) is int and abs(value) < 2**63) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _videos(
