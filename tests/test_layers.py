@@ -52,7 +52,8 @@ MAY_IMPORT = {
     "evaluation": VOCABULARY,
     "modeling": COMPONENTS,
     "testing": COMPONENTS | {"modeling", "data", "running"},
-    "protocols": VOCABULARY | {"data", "evaluation", "plugins", "discovery"},
+    "protocol_checks": VOCABULARY,
+    "protocols": VOCABULARY | {"data", "evaluation", "plugins", "discovery", "protocol_checks"},
     "report": VOCABULARY
     | {"evaluation", "protocols", "leaderboard"}
     | {f"data.{name}" for name in ("annotations", "coverage", "locate", "note")},

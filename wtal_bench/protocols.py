@@ -15,11 +15,11 @@ import hashlib
 import importlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.class_lists import ACTIVITYNET12, ACTIVITYNET13, THUMOS14
 from wtal_bench.data.locate import ANNOTATIONS, find_annotations
 from wtal_bench.discovery import quarantine
-from wtal_bench.errors import ConfigError, DataError, PluginError, WtalError, did_you_mean, listing
+from wtal_bench.errors import DataError, PluginError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import (
     PRESETS,
     DetectionTable,
@@ -35,10 +35,10 @@ from wtal_bench.evaluation import (
     GroundTruth,
     Preset,
 )
-from wtal_bench.files import digest, expand, unplain
+from wtal_bench.files import digest, expand
 from wtal_bench.interfaces import ComponentInfo
-from wtal_bench.options import check_type, within
 from wtal_bench.plugins import protocol_infos
+from wtal_bench.protocol_checks import check_fields
 from wtal_bench.structures import Detections
 
 
@@ -290,7 +290,7 @@ def _stranger(info: ComponentInfo) -> Protocol:
         raise PluginError(f"{origin} cannot be imported: {error}") from error
     if not (isinstance(protocol, Protocol) and protocol.name == info.name):
         raise PluginError(f"{origin} must be a wtal_bench.protocols.Protocol of that name; it is {protocol!r}.")
-    _check_fields(protocol, origin)
+    check_fields(protocol, origin)
     unknown = [preset for preset in protocol.variants if preset not in PRESETS]
     if unknown or not protocol.variants:
         raise PluginError(
@@ -305,23 +305,6 @@ def _stranger(info: ComponentInfo) -> Protocol:
     if protocol.synthetic:
         raise PluginError(f"{origin}: generated data sets are the harness's own; leave `profile` out.")
     return protocol
-
-
-def _check_fields(protocol: Protocol, origin: str) -> None:
-    """Refuse a stranger's protocol whose fields are not of the kinds the rest of the harness takes for granted."""
-    hints = get_type_hints(Protocol)
-    try:
-        for item in fields(Protocol):
-            check_type(getattr(protocol, item.name), hints[item.name], f"{origin}: {item.name}")
-        within(f"{origin}: tious", protocol.tious, "(0, 1)")
-        texts = {"subset": protocol.subset, "train_subset": protocol.train_subset, "classes": protocol.classes}
-        problem = unplain({**texts, "averages": dict(protocol.averages)})
-    except ConfigError as error:
-        raise PluginError(str(error)) from error
-    if problem or not protocol.tious or not protocol.subset or not protocol.train_subset:
-        raise PluginError(f"{origin}: {problem or 'tious, subset and train_subset cannot be empty'}.")
-    if len(set(protocol.tious)) != len(protocol.tious):
-        raise PluginError(f"{origin}: tious holds a threshold twice.")
 
 
 OWN = "own"
