@@ -112,3 +112,9 @@ def test_a_model_without_one_curve_or_attention_is_examined_as_far_as_it_goes():
     assert report["curve"] == {"auc": None, "flat": None}
     assert set(report["oracles"]) == {"as decoded", "true tags", "own segments, true order"}
     assert codes(report) == []
+
+
+def test_a_run_that_decodes_nothing_says_so_first():
+    report = examine(lambda meta, fields, curve, found: (meta, fields, curve, Detections.empty()))
+    assert codes(report) == ["nothing decoded", "thresholds off"]
+    assert report["collapsed"]

@@ -28,6 +28,9 @@ its rules):
 
 A split's `ids`, `missing`, `left_out` and `bare` (and the validation split's ids) are its subset's videos, each once.
 An external row has `test` alone. A record without the section is "coverage not recorded": shown, not ranked.
+
+What the run's parts were worth on the labelled test videos is its section `diagnosis` (`running.diagnosis`): a claim of
+the run, for whoever wonders why it failed. Nothing is ranked or scored by it.
 """
 
 from __future__ import annotations

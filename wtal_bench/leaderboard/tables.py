@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from wtal_bench.data.detection_notes import score_notes
 from wtal_bench.leaderboard.gains import Gain, find_gains, host_of, ideas_of
 from wtal_bench.leaderboard.published import SUPERVISION, PublishedGain, PublishedRow, normal_name, published_for
 from wtal_bench.leaderboard.rows import (
@@ -301,11 +302,20 @@ def _line(row: Row, cells: Iterable[Cell]) -> Line:
 def _names(row: Row) -> list[Cell]:
     rank = MISSING if row.rank is None else str(row.rank)
     name = f"{row.label}: {row.reason}" if row.reason else row.label
+    name += _collapsed(row)
     return [
         Cell(rank, row.rank),
         Cell(name, row.name.lower()),
         Cell(str(len(row.records)), len(row.records)),
     ]
+
+
+def _collapsed(row: Row) -> str:
+    """How many seeds found nearly nothing, whatever their mean looks like beside the others'."""
+    lost = sum(bool(score_notes(record["metrics"])) for record in row.records)
+    if not lost:
+        return ""
+    return " (collapsed)" if lost == len(row.records) else f" ({lost} of {len(row.records)} seeds collapsed)"
 
 
 def _lacking(rows: Sequence[Row]) -> list[str]:

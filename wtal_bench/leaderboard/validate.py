@@ -98,6 +98,7 @@ _OPTIONAL: dict[str, tuple[tuple[type, ...], str]] = {
     "profile": ((str,), "the profile of the recipe, such as 'published'"),
     "bootstrap": ((dict,), "the replicates made when the record was filed"),
     "data": ((dict,), "{splits, notes}: which videos it saw"),
+    "diagnosis": ((dict,), "what its attention, curves, tags and candidates were worth, as the run said"),
 }
 
 

@@ -216,13 +216,19 @@ def _foreground_causes(fields: Mapping[str, Mapping[str, float | None]]) -> Iter
 
 def _tag_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     told, oracles = seen["classification_mAP"], seen["oracles"]
+    if not seen["candidates"]:
+        yield (
+            "nothing decoded",
+            "not one detection was made: no class passes the decoder's threshold for classes, or no curve one of its "
+            "thresholds. Look at the curves (`wtal-bench picture RUN --kind curves`).",
+        )
     own = oracles.get("true tags, own curve")
     if told is not None and told < TOLD_BADLY:
         rest = "" if own is None else f" With the true tags a plain decoder gets {percent(own)} from the same curves."
         yield (
             "tags fail",
-            f"videos are told apart badly (classification mAP {percent(told)}), so many detections are of classes that "
-            f"are not there.{rest}",
+            f"videos are told apart badly (classification mAP {percent(told)}): detections are of classes that are not "
+            f"there, or none of those that are.{rest}",
         )
 
 

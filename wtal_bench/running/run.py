@@ -27,6 +27,7 @@ from wtal_bench.running.checkpoint import load_weights, meta_of, read_checkpoint
 from wtal_bench.running.configured_hooks import build_hooks
 from wtal_bench.running.datasets import Opened, open_data
 from wtal_bench.running.device import pick_device
+from wtal_bench.running.diagnosis import diagnose
 from wtal_bench.running.loader import Request
 from wtal_bench.running.look import view_of
 from wtal_bench.running.measure import selection_measure
@@ -109,6 +110,7 @@ def train(
         "steps": training.runner.iter,
     }
     record = describe(testing, cost, parent, kept["meta"], data_block(coverage, notes, testing))
+    record |= diagnosis_block(testing)
     *before, _ = distinct(earlier.machines, machine(testing.device))
     if before:  # the environment is that of the end; bits came from others too
         record["environment"]["before"] = before
@@ -134,6 +136,12 @@ def data_block(coverage: Sequence[Coverage], notes: Sequence[Note], testing: Tes
     """A record's `data`: which videos the run saw, and what was said of them and of its score."""
     whole = [*notes, *score_notes(testing.metric.report)]
     return {"splits": {split.split: split.as_dict() for split in coverage}, "notes": as_recorded(whole)}
+
+
+def diagnosis_block(testing: Testing) -> dict[str, Any]:
+    """A record's `diagnosis`, as an entry of it; none where no test video is annotated."""
+    found = diagnose(testing)
+    return {"diagnosis": found} if found else {}
 
 
 def draw_example(testing: Testing, path: Path) -> None:
@@ -250,6 +258,7 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     record = describe(testing, cost, parent_record(checkpoint.parent), meta, data_block(coverage, notes, testing))
+    record |= diagnosis_block(testing)
     path = keep(testing, record, work_dir / "record")
     if not (work_dir / CONFIG).exists():  # by which others find the data again
         write_json(work_dir / CONFIG, config.resolved())

@@ -26,6 +26,7 @@ def summary(result: Result) -> str:
     own = is_own(record["protocol"]["name"])
     lines = ["", *(_scores(record) if scored else ["the test videos have no annotated instance: nothing to score"])]
     lines += [f"warning: {note.text}" for note in score_notes(record["metrics"])]
+    lines += _diagnosis(record)
     places = {
         "record": result.record_path,
         "detections": result.record_path.parent / record["detections"]["file"],
@@ -37,6 +38,20 @@ def summary(result: Result) -> str:
         board = " --folder my_leaderboard" if own else ""
         lines.append(f"file it     wtal-bench leaderboard add {shlex.quote(str(result.record_path))}{board}")
     return "\n".join(lines)
+
+
+def _diagnosis(record: dict[str, Any]) -> list[str]:
+    """What the parts of the run are worth, a line, and the causes of a failure that are known by their pattern."""
+    seen = record.get("diagnosis")
+    if not seen:
+        return []
+    areas = [f"{name} {values['auc']:.2f}" for name, values in seen["foreground"].items() if values["auc"] is not None]
+    if seen["curve"]["auc"] is not None:
+        areas.append(f"class curve {seen['curve']['auc']:.2f}")
+    oracles = [f"{name} {percent(value)}" for name, value in seen["oracles"].items()]
+    lines = [f"inside videos, action over background (AUC): {', '.join(areas)}"] if areas else []
+    lines.append(f"average mAP {', '.join(oracles)}; {seen['candidates']:.1f} detections an instance")
+    return lines + [f"cause: {cause['text']}" for cause in seen["causes"]]
 
 
 def seeds_summary(results: Sequence[Result]) -> str:
