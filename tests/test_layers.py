@@ -24,7 +24,7 @@ except ImportError:  # Python 3.10, where pytest brings it
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
-VOCABULARY = {"errors", "files", "text", "options", "structures", "interfaces"}
+VOCABULARY = {"errors", "files", "text", "options", "structures", "packing", "interfaces"}
 COMPONENTS = VOCABULARY | {"registry", "plugins"}
 MAY_IMPORT = {
     "errors": set(),
@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "recipes": {"errors", "files", "overlay"},
     "text": set(),
     "structures": {"errors"},
-    "interfaces": {"errors", "structures"},
+    "packing": set(),
+    "interfaces": {"errors", "structures", "packing"},
     "registry": {"errors", "interfaces", "options"},
     "plugins": {"errors", "interfaces", "registry"},
     "builtin": {"plugins"},

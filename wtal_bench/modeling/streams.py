@@ -169,6 +169,9 @@ class Streams(Model):
 @contextlib.contextmanager
 def stream_generator(name: str) -> Iterator[None]:
     """Run with torch's generators seeded from (current seed, stream name); the outer state is restored after."""
+    if torch.compiler.is_compiling():  # one graph of all streams draws from one generator
+        yield
+        return
     seed = torch.initial_seed() ^ zlib.crc32(name.encode())
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.errors import DataError
 from wtal_bench.interfaces import Batch
+from wtal_bench.packing import send
 
 ORDER, PAIRS = 1, 2
 """Keys that keep the random streams of the visiting order and of the pairs apart."""
@@ -164,14 +165,10 @@ class Gather:
         batch = self.videos.gather(request.indices, self.sampling, seed=self.seed, epoch=request.epoch, device=device)
         if request.pairs is None:
             return replace(batch, epoch=request.epoch, share=request.share)
-        kind = {"device": batch.features.device}
-        return replace(
-            batch,
-            epoch=request.epoch,
-            share=request.share,
-            pairs=torch.tensor(request.pairs, dtype=torch.int64, **kind).reshape(-1, 2),
-            pair_same=torch.tensor(request.same, dtype=batch.features.dtype, **kind),
-        )
+        pairs = torch.tensor(request.pairs, dtype=torch.int64).reshape(-1, 2)
+        same = torch.tensor(request.same, dtype=batch.features.dtype)
+        pairs, same = send(pairs, batch.features.device), send(same, batch.features.device)
+        return replace(batch, epoch=request.epoch, share=request.share, pairs=pairs, pair_same=same)
 
 
 class _Requests:

@@ -34,9 +34,13 @@ from wtal_bench.running.metrics import ProtocolMetric, TagMetric
 from wtal_bench.running.model_checks import probe
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
 from wtal_bench.running.provenance import config_hash
+from wtal_bench.running.scalars import StepScalars
 from wtal_bench.running.schedule import LearningRate
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.visualizers import build_backends
+
+LOG_STEPS = 20
+"""Steps between two entries of the log, and between two looks at what the steps report."""
 
 
 @dataclass
@@ -154,7 +158,11 @@ def build_training(
         ),
         **_validation(config, opened, model, holdout, rank, world),
         default_hooks=dict(
-            param_scheduler=None, checkpoint=None, sampler_seed=None, logger=dict(type="LoggerHook", interval=20)
+            runtime_info=StepScalars(LOG_STEPS),
+            param_scheduler=None,
+            checkpoint=None,
+            sampler_seed=None,
+            logger=dict(type="LoggerHook", interval=LOG_STEPS),
         ),
         custom_hooks=[
             StepSeed(seed, rank),

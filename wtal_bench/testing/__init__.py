@@ -11,11 +11,13 @@ A plugin registers tiny example models (`registrar.example(name, "module:functio
 
 from wtal_bench.testing.contracts import Case, assert_contract, contract_cases, uncovered_components
 from wtal_bench.testing.examples import Example, random_batch
+from wtal_bench.testing.operations import Operations
 from wtal_bench.testing.runs import check_resuming
 
 __all__ = [
     "Case",
     "Example",
+    "Operations",
     "assert_contract",
     "check_resuming",
     "contract_cases",
