@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -70,12 +68,14 @@ def smoothed(x: Tensor, mask: Tensor, sigma: float) -> Tensor:
     if sigma == 0:
         return x
     radius = int(4 * sigma + 0.5)
-    weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(-radius, radius + 1)]
+    offsets = torch.arange(-radius, radius + 1, device=x.device)
+    weights = torch.exp(-0.5 * (offsets.to(x.dtype) / sigma) ** 2)
+    weights = weights / weights.sum()
     length = packing_of(mask).counts.unsqueeze(1)
     place = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
     total = torch.zeros_like(x)
-    for offset, weight in zip(range(-radius, radius + 1), weights, strict=True):
+    for offset, weight in zip(range(-radius, radius + 1), weights.unbind(), strict=True):
         index = (place + offset) % (2 * length)  # period 2T: forwards, then backwards
         index = torch.minimum(index, 2 * length - 1 - index).clamp(min=0)
-        total = total.add_(x.gather(1, index.unsqueeze(-1).expand_as(x)), alpha=weight / sum(weights))
+        total = total + weight * x.gather(1, index.unsqueeze(-1).expand_as(x))
     return zero_padding(total, mask)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,53 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers import REPOSITORY
 from tests.running.conftest import dataset, tiny_config  # noqa: F401
-from wtal_bench.data.dataset import VideoSet
-from wtal_bench.data.sampling import build_sampling
+from tests.steps import RECIPES, begin, epochs_of, first_batch, fresh
 from wtal_bench.errors import WtalError
-from wtal_bench.interfaces import Batch
-from wtal_bench.modeling.model import Model
 from wtal_bench.running.config import check_config, load_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.hooks import FiniteLoss
-from wtal_bench.running.loader import Gather, Plan
 from wtal_bench.running.loop import TrainLoop
 from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
-from wtal_bench.running.runner import _training_pass, build_training
+from wtal_bench.running.runner import build_training
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.testing import Operations, contract_cases
 from wtal_bench.testing.contracts import batch_of, build
-
-RECIPES = sorted(path.stem for path in (REPOSITORY / "configs").glob("*_synthetic.py"))
-_opened: dict[str, VideoSet] = {}
-
-
-def videos_of(config: RunConfig) -> VideoSet:
-    """The first of the training videos, as many as a set of pairs needs."""
-    key = repr(config.data)
-    if key not in _opened:
-        _opened[key] = open_data(config.data, "cpu", config.path).training(config.data.missing).take(range(40))
-    return _opened[key]
-
-
-def batches(config: RunConfig, epoch: int) -> Iterator[Batch]:
-    """The mini-batches of an epoch, as the loader makes them."""
-    t, videos = config.train, videos_of(config)
-    plan = Plan(videos.labels, t.batch_size, 0, shuffle=t.shuffle, drop_last=t.drop_last, pairs=t.pairs)
-    gather = Gather(videos, build_sampling(t.sampling, length=t.length), 0)
-    yield from (gather(plan.batch(epoch, number)) for number in range(len(plan)))
-
-
-def first_batch(config: RunConfig, epoch: int) -> Batch:
-    """The first mini-batch of an epoch."""
-    return next(batches(config, epoch))
-
-
-def epochs_of(config: RunConfig) -> Iterator[int]:
-    """The first and the last epoch: what begins later (memories, pseudo labels) is on in the last."""
-    yield from sorted({0, (config.train.epochs or 2) - 1})
 
 
 def waits_of(config: RunConfig) -> dict[str, int]:
@@ -71,23 +36,9 @@ def waits_of(config: RunConfig) -> dict[str, int]:
         begin(model, config, epoch)
         model.train_step(batch, step)
         with Operations() as seen:
-            model.train_step(first_batch_again(batch), step)
+            model.train_step(fresh(batch), step)
         found |= seen.waits
     return found
-
-
-def first_batch_again(batch: Batch) -> Batch:
-    """The batch with nothing left on it of an earlier step."""
-    return batch._moved(lambda x: x.clone())
-
-
-def begin(model: Model, config: RunConfig, epoch: int) -> None:
-    """Let the components begin all epochs up to `epoch` at which they make something of the training videos."""
-    passes = _training_pass(model, Gather(videos_of(config), build_sampling("whole"), 0), torch.device("cpu"))
-    parts = [part for _, part in model.components()]
-    due = {0, *(e for part in parts for e in [*getattr(part, "generations", ()), getattr(part, "start", 0)])}
-    for at in sorted(e for e in due if e <= epoch):
-        model.begin_epoch(at, passes(at))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -22,9 +22,11 @@ from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Outputs, TrainingPass
 from wtal_bench.modeling.model import Model
+from wtal_bench.modeling.streams import Streams
 from wtal_bench.running.configured_hooks import build_hooks
 from wtal_bench.running.datasets import Opened
 from wtal_bench.running.device import be_deterministic, join_processes, pick_device
+from wtal_bench.running.graph import GraphedStep, check_graph
 from wtal_bench.running.harness import HarnessRunner, PlainConfig
 from wtal_bench.running.hooks import Checkpoints, FiniteLoss, Progress, StepSeed, StreamCheckpoints
 from wtal_bench.running.loader import Gather, Plan, Request, build_loader
@@ -126,6 +128,9 @@ def build_training(
     model.grad_reduction = t.grad_reduction
     videos, holdout = _training_videos(config, opened)
     probe(model, videos, config)
+    if config.runtime.cuda_graph:
+        check_graph(model, videos, config, device, world)
+        model.train_step = GraphedStep(model, config.runtime.precision)
     _compile(model, config)
     gather = Gather(videos, build_sampling(t.sampling, length=t.length), seed)
     plan = Plan(videos.labels, t.batch_size, seed, shuffle=t.shuffle, drop_last=t.drop_last, pairs=t.pairs,
@@ -243,8 +248,13 @@ def _validation(
 
 
 def _compile(model: Model, config: RunConfig) -> None:
-    if config.runtime.compile and "compute" not in vars(model):  # a model that was trained is tested as compiled
-        model.compute = torch.compile(model.compute, dynamic=True)
+    """Compile what is computed in a step and in a test; every stream by itself, as each draws from its own generator."""
+    if not config.runtime.compile:
+        return
+    for part in model.members.values() if isinstance(model, Streams) else [model]:
+        if "compute" not in vars(part):  # a model that was trained is tested as compiled
+            part.compute = torch.compile(part.compute, dynamic=True)
+            part.losses = torch.compile(part.losses, dynamic=True)
 
 
 def _shown(config: RunConfig, backends: list[dict[str, Any]], work_dir: str) -> dict[str, Any]:

@@ -147,7 +147,9 @@ class Runtime:
         device: "auto", "cpu" or "cuda".
         precision: "float32" or "bf16" (autocast).
         deterministic: ask torch for deterministic algorithms.
-        compile: run the model through torch.compile.
+        compile: run the model and its losses through torch.compile, for any length of video.
+        cuda_graph: launch the training step as one CUDA graph; refused, with the reason, where shapes change or a loss
+            reads a value.
         num_workers: loader processes; 0 gathers in the main process.
         log_interval: seconds between progress lines when the output is not a terminal.
         visualizer: where the curves go: "files", or "tensorboard", "wandb", "mlflow" if that extra is installed; a
@@ -160,6 +162,7 @@ class Runtime:
     precision: str = setting("float32", choices=("float32", "bf16"))
     deterministic: bool = True
     compile: bool = False
+    cuda_graph: bool = False
     num_workers: int = setting(0, span="[0, inf)")
     log_interval: float = setting(10.0, span="[0, inf)")
     visualizer: str | dict | list = "files"
