@@ -52,8 +52,8 @@ def _shapes_change(config: RunConfig) -> str:
     if len(lengths) == 1:
         return ""
     return (
-        f"train.sampling={config.train.sampling!r} gives videos of different lengths, so the shapes change from step to "
-        "step. Take a rule that always gives train.length snippets (random_segments, linear, uniform)"
+        f"train.sampling={config.train.sampling!r} gives videos of different lengths, so the shapes change from step "
+        "to step. Take a rule that always gives train.length snippets (random_segments, linear, uniform)"
     )
 
 

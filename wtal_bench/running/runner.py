@@ -248,7 +248,7 @@ def _validation(
 
 
 def _compile(model: Model, config: RunConfig) -> None:
-    """Compile what is computed in a step and in a test; every stream by itself, as each draws from its own generator."""
+    """Compile what is computed in a step and in a test; every stream by itself: each draws from its own generator."""
     if not config.runtime.compile:
         return
     for part in model.members.values() if isinstance(model, Streams) else [model]:
