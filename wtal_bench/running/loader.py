@@ -191,8 +191,8 @@ class Pending:
     gather: Gather
     request: Request
 
-    def to(self, device: Any) -> Batch:
-        """Gather on `device`."""
+    def to(self, device: Any, non_blocking: bool = True) -> Batch:
+        """Gather on `device`; on a GPU out of pinned memory, without waiting for it."""
         return self.gather(self.request, device)
 
 
@@ -205,7 +205,7 @@ class _Collate:
         return Pending(self.gather, requests[0]) if self.later else self.gather(requests[0], "cpu")
 
 
-def build_loader(plan: Plan, gather: Gather, *, on_device: bool, num_workers: int = 0) -> DataLoader:
+def build_loader(plan: Plan, gather: Gather, *, on_device: bool, num_workers: int = 0, pin: bool = False) -> DataLoader:
     """Build the loader of one split.
 
     Args:
@@ -213,11 +213,15 @@ def build_loader(plan: Plan, gather: Gather, *, on_device: bool, num_workers: in
         gather: turns requests into batches, in the workers or the main process.
         on_device: the features live on the GPU: pass requests through and gather when the model asks.
         num_workers: loader processes.
+        pin: mini-batches go to a GPU: the main process gathers them into pinned memory at once, what workers gathered
+            is pinned beside the training.
     """
+    workers = 0 if on_device else num_workers
     return DataLoader(
         _Requests(len(plan.labels)),
         batch_sampler=plan,
-        collate_fn=_Collate(gather, later=on_device),
-        num_workers=0 if on_device else num_workers,
-        persistent_workers=bool(num_workers and not on_device),
+        collate_fn=_Collate(gather, later=on_device or (pin and not workers)),
+        num_workers=workers,
+        pin_memory=pin and workers > 0,
+        persistent_workers=workers > 0,
     )

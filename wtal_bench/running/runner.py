@@ -25,6 +25,7 @@ from wtal_bench.modeling.model import Model
 from wtal_bench.modeling.streams import Streams
 from wtal_bench.running.configured_hooks import build_hooks
 from wtal_bench.running.datasets import Opened
+from wtal_bench.running.decode import predictions
 from wtal_bench.running.device import be_deterministic, join_processes, pick_device
 from wtal_bench.running.graph import GraphedStep, check_graph
 from wtal_bench.running.harness import HarnessRunner, PlainConfig
@@ -93,8 +94,8 @@ class Testing(Session):
         self.model.decode_alone(False)
         _compile(self.model, self.config)
         with torch.no_grad():
-            for batch in self.loader:
-                self.metric.process(batch, self.model.test_step(batch))
+            for batch, found in predictions(self.model, self.loader, self.config.runtime.decode_workers):
+                self.metric.process(batch, found)
         return self.metric.evaluate(len(self.videos))
 
 
@@ -145,7 +146,11 @@ def build_training(
         model=model,
         work_dir=str(work_dir),
         train_dataloader=build_loader(
-            plan, gather, on_device=config.data.resident == "gpu", num_workers=config.runtime.num_workers
+            plan,
+            gather,
+            on_device=config.data.resident == "gpu",
+            num_workers=config.runtime.num_workers,
+            pin=device.type == "cuda",
         ),
         train_cfg=dict(
             type=TrainLoop,
@@ -227,7 +232,8 @@ def _in_order(config: RunConfig, videos: VideoSet, rank: int, world: int) -> tup
     """Every video once, read as test videos are."""
     gather = Gather(videos, build_sampling(config.test.sampling, length=config.test.length), config.runtime.seed)
     plan = Plan(videos.labels, config.test.batch_size * world, config.runtime.seed, rank=rank, world=world)
-    return gather, build_loader(plan, gather, on_device=config.data.resident == "gpu")
+    pin = pick_device(config).type == "cuda"
+    return gather, build_loader(plan, gather, on_device=config.data.resident == "gpu", pin=pin)
 
 
 def _validation(
