@@ -25,7 +25,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-
 ROOTS = {"wtal_bench": REPOSITORY / "wtal_bench", "wtal_plugins": REPOSITORY / "plugins"}
 
 VOCABULARY = {"errors", "files", "temporary", "names", "reading", "plain_yaml", "arrays", "text", "options", "order"}
-VOCABULARY |= {"structures", "interfaces"}
+VOCABULARY |= {"structures", "packing", "interfaces"}
 COMPONENTS = VOCABULARY | {"registry", "plugins", "discovery"}
 MAY_IMPORT = {
     "names": set(),
@@ -41,7 +41,8 @@ MAY_IMPORT = {
     "recipes": {"errors", "files", "overlay", "reading"},
     "text": set(),
     "structures": {"errors"},
-    "interfaces": {"errors", "structures"},
+    "packing": set(),
+    "interfaces": {"errors", "structures", "packing"},
     "discovery": {"errors", "files"},
     "registry": {"errors", "interfaces", "options", "discovery"},
     "plugins": {"errors", "interfaces", "registry", "discovery"},

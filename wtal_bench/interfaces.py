@@ -9,7 +9,8 @@ This module imports no torch. Backbones and heads are written `class Mine(nn.Mod
 `nn.Module` only if it has parameters; post-processors work on numpy arrays.
 
 The contract of every component: **adding padding, or other videos, to the batch changes nothing** for a video.
-Mask every reduction over time; `wtal_bench.modeling.blocks` holds mask-aware maths. The contract suite in
+Mask every reduction over time; `wtal_bench.modeling.blocks` holds mask-aware maths. Reading a value (`item()`, `if` on a
+tensor, indexing with a mask) makes the host wait for the GPU: `Batch.packing` and `Batch.tags` hold what it knows. The contract suite in
 `wtal_bench.testing` checks it, along with the declared fields. A constructor checks its settings with
 `wtal_bench.options`, which says what is wrong in the words of the harness.
 """
@@ -29,6 +30,8 @@ from wtal_bench.structures import Detections, FeatureSource, RawVideo, VideoMeta
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from wtal_bench.packing import Packing, Tags
 
 __all__ = [
     "API_VERSION",
@@ -111,18 +114,56 @@ class Batch:
     @property
     def lengths(self) -> Tensor:
         """[B] int64 number of real snippets."""
-        return self.mask.sum(dim=1)
+        return self.packing.counts
+
+    @property
+    def packing(self) -> Packing:
+        """Lengths and packed rows, as the host knows them: reading them makes no device wait."""
+        from wtal_bench.packing import packing_of
+
+        return packing_of(self.mask)
+
+    @property
+    def tags(self) -> Tags:
+        """The videos' classes, as the host knows them."""
+        from wtal_bench.packing import tags_of
+
+        return tags_of(self.labels)
 
     def to(self, device: Any, non_blocking: bool = False) -> Batch:
-        """Move every tensor to `device`."""
-        names = ("features", "mask", "labels", "index", "snippet_index", "pairs", "pair_same")
-        moved = {
-            name: getattr(self, name).to(device, non_blocking=non_blocking)
-            for name in names
-            if getattr(self, name) is not None
-        }
+        """Move every tensor to `device`. With `non_blocking`, pinned memory goes over while the host goes on."""
+        return self._moved(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The same in pinned memory, from which a GPU fetches by itself."""
+        return self._moved(lambda tensor: tensor.pin_memory())
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        from wtal_bench.packing import note_packing, note_tags
+
+        moved = {name: move(getattr(self, name)) for name in TENSORS if getattr(self, name) is not None}
+        if moved["mask"] is not self.mask:
+            note_packing(moved["mask"], self.packing.moved(move))
+        if self.labels is not None and moved["labels"] is not self.labels:
+            note_tags(moved["labels"], self.tags.moved(move))
         return replace(self, **moved)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Between processes a tensor travels without what is noted on it."""
+        return {**vars(self), "packing": self.packing, "tags": None if self.labels is None else self.tags}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from wtal_bench.packing import note_packing, note_tags
+
+        packing, tags = state.pop("packing"), state.pop("tags")
+        vars(self).update(state)
+        note_packing(self.mask, packing)
+        if tags is not None:
+            note_tags(self.labels, tags)
+
+
+TENSORS = ("features", "mask", "labels", "index", "snippet_index", "pairs", "pair_same")
+"""The fields of a `Batch` that are tensors, or None."""
 
 TrainingPass = Callable[[], Iterator[tuple["Outputs", Batch]]]
 """Runs the model in eval mode over the whole training set, one full-length video a time, without gradients."""

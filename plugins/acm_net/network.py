@@ -79,15 +79,13 @@ class Classifier(nn.Module, Head):
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """[B,T,E] -> fields."""
-        x, weights = outputs["embedding"], self.cls.weight
-        logits = self._dropped(x, batch.mask) + self.cls.bias if self.training else self.cls(x)
-        return {"snippet_logits": logits, "class_weights": weights}
+        x = outputs["embedding"]
+        logits = per_snippet(self._dropped, x, batch.mask) if self.training else self.cls(x)
+        return {"snippet_logits": logits, "class_weights": self.cls.weight}
 
-    def _dropped(self, x: Tensor, mask: Tensor) -> Tensor:
-        # a dropped snippet's logits are the bias: its 2048 elements need neither a mask nor a product
-        kept = mask & (torch.rand(mask.shape, device=mask.device) >= self.snippet_dropout)
-        scaled = self.cls.weight / (1 - self.snippet_dropout)
-        return per_snippet(lambda rows: F.linear(F.dropout(rows, self.dropout), scaled), x, kept)
+    def _dropped(self, rows: Tensor) -> Tensor:
+        kept = F.dropout(rows.new_ones(rows.shape[0], 1), self.snippet_dropout)  # 0 or 1 / (1 - p)
+        return F.linear(F.dropout(rows, self.dropout), self.cls.weight) * kept + self.cls.bias
 
 
 class Branches(nn.Module, Head):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch, Loss, Outputs, View
-from wtal_bench.modeling.blocks import full_precision, masked_mean, zero_padding
+from wtal_bench.modeling.blocks import full_precision, masked_mean, packing_of, uniform, zero_padding
 from wtal_bench.options import at_least, choose, positive
 
 TAILS = ("short", "merge", "drop")
@@ -58,8 +57,8 @@ def repeat_index(lengths: Tensor, picks: Tensor, snippets: int, k: int, tail: st
 class SnippetRepeat(View):
     """Input of the temporal continuity branch, Sec. 3.1: X^R repeats one random snippet over every k snippets.
 
-    One draw per video for all streams, redrawn at every step: a function of (torch's seed, which the runner sets anew
-    at every step; epoch; the video), so padding and batch mates change nothing. Short videos (T < k) are one segment.
+    One draw per video for all streams, redrawn at every step: a function of the video's own key of the step
+    (`blocks.uniform`), so padding and batch mates change nothing. Short videos (T < k) are one segment.
 
     Args:
         k: snippets per segment (Table 6).
@@ -83,9 +82,7 @@ class SnippetRepeat(View):
 
     def picks(self, batch: Batch) -> Tensor:
         """[B,ceil(T/k)] float64, uniform in [0, 1)."""
-        key, segments = (torch.initial_seed(), batch.epoch), -(-batch.mask.shape[1] // self.k)
-        draws = [np.random.default_rng([*key, video]).random(segments) for video in batch.index.tolist()]
-        return torch.from_numpy(np.stack(draws)).to(batch.mask.device)
+        return uniform(batch, -(-batch.mask.shape[1] // self.k))
 
 
 # ---- consistency of the two looks ----
@@ -106,7 +103,7 @@ def smooth(x: Tensor, mask: Tensor, size: int = 5, sigma: float = 1.0, pad: str 
     """
     offset = torch.arange(size, device=x.device) - size // 2
     weight = torch.exp(-offset.to(x.dtype).square() / (2 * sigma**2))
-    last = mask.sum(dim=1).reshape(-1, 1, 1) - 1
+    last = packing_of(mask).counts.reshape(-1, 1, 1) - 1
     position = torch.arange(x.shape[1], device=x.device).reshape(1, -1, 1) + offset
     inside = (position >= 0) & (position <= last)
     if pad == "reflect":
@@ -161,12 +158,11 @@ class AttentionConsistency(Loss):
         return target.detach() if self.detach_target else target
 
     def _check_lengths(self, batch: Batch) -> None:
-        if self.pad != "reflect":
-            return
-        half, row = self.size // 2, int(batch.lengths.argmin())
-        if batch.lengths[row] <= half:
+        half, lengths = self.size // 2, batch.packing.lengths
+        if self.pad == "reflect" and batch.packing.shortest <= half:
+            row = lengths.index(min(lengths))
             raise DataError(
-                f"video {batch.meta[row].id!r} has {int(batch.lengths[row])} snippets; pad='reflect' with "
+                f"video {batch.meta[row].id!r} has {lengths[row]} snippets; pad='reflect' with "
                 f"size={self.size} needs at least {half + 1}. Use pad='replicate' or 'zero', or a longer train.length."
             )
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, Loss, Outputs
-from wtal_bench.modeling.blocks import full_precision, masked_mean, zero_padding
+from wtal_bench.modeling.blocks import full_precision, masked_mean, packing_of, zero_padding
 from wtal_bench.options import at_least, choose
 
 
@@ -71,11 +71,11 @@ def smoothed(x: Tensor, mask: Tensor, sigma: float) -> Tensor:
     offsets = torch.arange(-radius, radius + 1, device=x.device)
     weights = torch.exp(-0.5 * (offsets.to(x.dtype) / sigma) ** 2)
     weights = weights / weights.sum()
-    length = mask.sum(dim=1, keepdim=True)
+    length = packing_of(mask).counts.unsqueeze(1)
     place = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
     total = torch.zeros_like(x)
-    for offset, weight in zip(offsets.tolist(), weights, strict=True):
+    for offset, weight in zip(range(-radius, radius + 1), weights.unbind(), strict=True):
         index = (place + offset) % (2 * length)  # period 2T: forwards, then backwards
-        index = torch.where(index < length, index, 2 * length - 1 - index).clamp(min=0)
+        index = torch.minimum(index, 2 * length - 1 - index).clamp(min=0)
         total = total + weight * x.gather(1, index.unsqueeze(-1).expand_as(x))
     return zero_padding(total, mask)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Loss, Outputs
-from wtal_bench.modeling.blocks import attention_pool, full_precision, pack, unit, unpack
+from wtal_bench.modeling.blocks import attention_pool, full_precision, inverse_norm, unit
 from wtal_plugins.cola.mining import EASY, HARD
 
 
@@ -43,7 +43,7 @@ class SnippetContrast(Loss):
         sets = torch.stack([outputs[name] for name in (*EASY, *HARD)], dim=-1)
         means = unit(attention_pool(x, sets.to(x.dtype), batch.mask, normalize=True))  # [B,4,E]: EA, EB, HA, HB
         easy = sets[..., :2]
-        similar = self._similarities(x, means[:, 2:], easy.any(dim=-1))
+        similar = x @ means[:, 2:].transpose(1, 2) * inverse_norm(x)
         positive = (means[:, 2:] * means[:, :2]).sum(dim=-1).unsqueeze(1)
         # against hard action the easy background counts, against hard background the easy action
         negative = similar.masked_fill(~easy.flip(-1), float("-inf"))
@@ -51,10 +51,3 @@ class SnippetContrast(Loss):
         return (
             F.cross_entropy(logits, torch.zeros_like(logits[:, 0], dtype=torch.long), reduction="none").mean(0).unbind()
         )
-
-    @staticmethod
-    def _similarities(x: Tensor, queries: Tensor, wanted: Tensor) -> Tensor:
-        """Cosines of the wanted snippets of x [B,T,E] with the unit queries [B,2,E]: [B,T,2], 0 elsewhere."""
-        rows = unit(pack(x, wanted))
-        video = wanted.nonzero()[:, 0]
-        return unpack(torch.einsum("ne,nke->nk", rows, queries[video]), wanted)

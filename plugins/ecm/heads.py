@@ -161,14 +161,15 @@ class PostStream(nn.Module, Head):
         Args:
             weight: [B,T,C], or [B,T,K*C] for up to K passes over each video.
             outputs, batch: the fields in `requires`; T snippets.
-            passes: [B,K] bool, which passes there are; None for one each.
+            passes: [R] int64 which of the B*K passes there are; None for one each.
 
         Returns:
             [R,C] scores, R = B or the number of passes, video by video.
         """
         triples = self.aggregate(weight, outputs["taps"], batch.mask)
         if passes is not None:
-            triples = triples.unflatten(1, (passes.shape[1], -1))[passes]
+            triples = triples.unflatten(1, (-1, outputs["class_weights"].shape[0])).flatten(0, 1)
+            triples = triples.index_select(0, passes)
         weights = {name: outputs[name] for name in TRUNK_WEIGHTS}
         dropout = self.dropout if self.training else 0.0
         return classify_triples(triples, weights, outputs["class_weights"], self.slope, dropout)
@@ -214,16 +215,12 @@ class AbsenceClassification(PostStream):
         if self.background == "paper":
             weight = zero_padding(1 - action, batch.mask)
             return {"absence_logits": self.classify(weight, outputs, batch)}
-        count = batch.labels.sum(dim=1, keepdim=True)
-        most = max(1, int(count.max()))
-        # slots hold a video's present classes, first to last; real ones come first
-        slots = batch.labels.sort(dim=1, descending=True, stable=True).indices[:, :most]
-        passes = batch.labels.gather(1, slots) > 0
+        tags, count = batch.tags, batch.labels.sum(dim=1, keepdim=True)
+        slots, most = tags.slots, tags.slots.shape[1]
         absent = 1 - action.gather(2, slots.unsqueeze(1).expand(-1, action.shape[1], -1))
         weight = (absent.unsqueeze(-1) * action.unsqueeze(2)).flatten(2)
-        scores = self.classify(weight, outputs, batch, passes).to(batch.labels.dtype)
-        video, slot = passes.nonzero(as_tuple=True)
-        present = slots[video, slot]
+        scores = self.classify(weight, outputs, batch, tags.cells).to(batch.labels.dtype)
+        video, present = tags.cells // most, slots.flatten().index_select(0, tags.cells)
         mean = scores.new_zeros(action.shape[0], scores.shape[1]).index_add(0, video, scores) / count.clamp(min=1)
         own = scores.gather(1, present.unsqueeze(1)).squeeze(1)
         return {"absence_logits": mean.index_put((video, present), own)}

@@ -10,7 +10,17 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Backbone, Outputs
-from wtal_bench.modeling.blocks import TemporalConv, cosine, masked_softmax, pack, unpack, xavier, xavier_rows
+from wtal_bench.modeling.blocks import (
+    TemporalConv,
+    by_video,
+    cosine,
+    masked_softmax,
+    pack,
+    packing_of,
+    unpack,
+    xavier,
+    xavier_rows,
+)
 from wtal_bench.options import choose
 
 FG_INITS = ("neg_bg", "random")
@@ -147,7 +157,7 @@ class Trunk(nn.Module, Backbone):
         # actions and foreground go together, so that x is read once forward and once backward
         scores = unpack(self.delta * cosine(x, torch.cat([self.action_centers, self.fg_center])), mask)
         attention = self.attend(scores, mask)
-        gathered = segment_sums(pack(attention.flatten(2), mask), x, mask).unflatten(1, attention.shape[2:])
+        gathered = segment_sums(attention.flatten(2), x, mask).unflatten(1, attention.shape[2:])
         made = {
             "cas": scores[..., :-1],
             "foreground_scores": scores[..., -1],
@@ -163,9 +173,11 @@ class Trunk(nn.Module, Backbone):
 
 
 def segment_sums(weights: Tensor, x: Tensor, mask: Tensor) -> Tensor:
-    """sum_t w(t) x(t) over each video's own rows, Eq. (3) and (10): packed [N,M] and [N,D] -> [B,M,D].
+    """sum_t w(t) x(t) over each video's own rows, Eq. (3) and (10): padded [B,T,M] and packed [N,D] -> [B,M,D].
 
-    One product a video: a batched one would need `x` padded, which costs more than it saves.
+    On a CPU one product a video: a batched one would need `x` padded, which costs more than it saves.
     """
-    lengths = mask.sum(dim=1).tolist()
-    return torch.stack([w.T @ rows for w, rows in zip(weights.split(lengths), x.split(lengths))])
+    if not by_video(mask, x.shape[-1]):
+        return weights.transpose(1, 2) @ unpack(x, mask)
+    lengths = packing_of(mask).lengths
+    return torch.stack([w.T @ rows for w, rows in zip(pack(weights, mask).split(lengths), x.split(lengths))])

@@ -7,6 +7,7 @@ the "both" rows of Table 3. They read `embedding` and a score to rank snippets b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -132,11 +133,12 @@ class SequenceContrast(Loss):
         """Return {"contrast": 0-d, ...}; zeros for a batch with nothing to compare."""
         pairs, same = paired(batch)
         rank = self.loss == "rank"
-        if not (same.any() if rank else len(pairs)):
+        if not pairs.shape[0]:
             return {name: outputs["embedding"].new_zeros(()) for name in self.scalars}
-        compared = self.ranked(outputs, batch, pairs[same]) if rank else self.compared(outputs, batch)
+        compared = self.ranked(outputs, batch) if rank else self.compared(outputs, batch)
         s, report = self.similarity(compared)
-        return {"contrast": self.rank(s, compared) if rank else self.contrast(s, same, compared), **report}
+        contrast = self.rank if rank else self.contrast
+        return {"contrast": contrast(s, same, compared), **report}
 
     def contrast(self, s: Tensor, same: Tensor, compared: Compared) -> Tensor:
         """The difference of the two groups' means, 0-d, from s [P] and same [P] bool."""
@@ -153,8 +155,9 @@ class SequenceContrast(Loss):
             second = second.where(same, background[0].of(pairs[:, 1]))
         return self._gathered(outputs, score, pairs, action.of(pairs[:, 0]), second)
 
-    def ranked(self, outputs: Outputs, batch: Batch, pairs: Tensor) -> Compared:
-        """The sequences of [P,2] pairs of the same tags as Eq. (4) compares them: P times UV, then UV', then U'V."""
+    def ranked(self, outputs: Outputs, batch: Batch) -> Compared:
+        """The sequences of every pair as Eq. (4) compares those of the same tags: P times UV, then UV', then U'V."""
+        pairs, _ = paired(batch)
         score = self.selection.score(outputs, batch)
         action, background = self.selection.sequences(score, batch)
         first, second = pairs.unbind(dim=1)
@@ -167,11 +170,11 @@ class SequenceContrast(Loss):
             Snippets.joined([v, background.of(second), v]),
         )
 
-    def rank(self, s: Tensor, compared: Compared) -> Tensor:
-        """The ranking loss, 0-d, of the similarities [3P] of `ranked`."""
-        same, end, start = s.chunk(3)
-        hinge = (self.margin + end - same).clamp(min=0) + (self.margin + start - same).clamp(min=0)
-        return _mean(hinge, compared.valid.reshape(3, -1).all(dim=0))
+    def rank(self, s: Tensor, same: Tensor, compared: Compared) -> Tensor:
+        """The ranking loss, 0-d, of the similarities [3P] of `ranked`; pairs that are not of the `same` tags add 0."""
+        both, end, start = s.chunk(3)
+        hinge = (self.margin + end - both).clamp(min=0) + (self.margin + start - both).clamp(min=0)
+        return _mean(hinge, same & compared.valid.reshape(3, -1).all(dim=0))
 
     def _gathered(self, outputs: Outputs, score: Tensor, videos: Tensor, first: Snippets, second: Snippets) -> Compared:
         # one gather for both sides: its backward pass fills a gradient of the size of the embedding
@@ -332,7 +335,9 @@ class LCS(SequenceContrast):
         c = cosine_matrix(compared.u, compared.v)
         if self.rescale is not None:
             c = self.rescale.gain * (c - self.rescale.offset).clamp(min=0)
-        tau = self.tau if self.quantile is None else c.detach()[compared.cells].quantile(self.quantile)
+        tau = self.tau
+        if self.quantile is not None:  # of the cells that are no padding, without asking how many there are
+            tau = c.detach().masked_fill(~compared.cells, math.nan).flatten().nanquantile(self.quantile)
         return c, c > tau if self.strict else c >= tau
 
     def contrast(self, s: Tensor, same: Tensor, compared: Compared) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import DataError, listing
 from wtal_bench.interfaces import Batch, Outputs
-from wtal_bench.modeling.blocks import full_precision, top_snippets
+from wtal_bench.modeling.blocks import at_most, full_precision, no_autocast, top_snippets
 from wtal_bench.options import at_least, choose
 
 SCORES = {
@@ -119,18 +119,20 @@ class Selection:
         Raises:
             DataError: a video is too short and `short` is "refuse".
         """
-        mask, lengths = batch.mask, batch.lengths
+        mask, packing = batch.mask, batch.packing
+        lengths, longest = packing.counts, packing.longest
         needed = self.length if self.compare == "top" else 2 * self.length
-        if self.short == "refuse" and bool((lengths < needed).any()):
+        if self.short == "refuse" and packing.shortest < needed:
             self._refuse(batch, needed)
         if self.compare == "top":
-            return [self._ordered(top_snippets(score, mask, lengths.clamp(max=self.length)))]
-        count = (lengths // 2).clamp(max=self.length)
+            count = at_most(lengths.clamp(max=self.length), min(longest, self.length))
+            return [self._ordered(top_snippets(score, mask, count))]
+        count = at_most((lengths // 2).clamp(max=self.length), min(longest // 2, self.length))
         action = top_snippets(score, mask, count)
         if self.background == "next":
-            background = top_snippets(score, mask, 2 * count) & ~action
+            background = top_snippets(score, mask, at_most(2 * count, 2 * min(longest // 2, self.length))) & ~action
         else:
-            background = mask & ~top_snippets(score, mask, lengths - count)
+            background = mask & ~top_snippets(score, mask, at_most(lengths - count, longest))
         return [self._ordered(action), self._ordered(background)]
 
     def gather(self, outputs: Outputs, score: Tensor, videos: Tensor, sequence: Snippets) -> Tensor:
@@ -150,7 +152,7 @@ class Selection:
         return Snippets(first.clamp(max=length - 1), chosen.sum(dim=1))
 
     def _refuse(self, batch: Batch, needed: int) -> None:
-        short = [f"{m.id} ({n})" for m, n in zip(batch.meta, batch.lengths.tolist(), strict=True) if n < needed]
+        short = [f"{m.id} ({n})" for m, n in zip(batch.meta, batch.packing.lengths, strict=True) if n < needed]
         what = f"2 x length = {needed}" if self.compare == "proposals" else f"length = {needed}"
         raise DataError(
             f"too few snippets to compare {self.compare}: {listing(short, 5)}; needed: {what}. Sample more snippets "
@@ -165,7 +167,7 @@ def cosine_matrix(u: Tensor, v: Tensor) -> Tensor:
     after the product, so no normalised copy of a sequence is made: 1.3 to 2 times as fast as `blocks.cosine`, and the
     sequences are short enough for autograd's way through the norms.
     """
-    with torch.autocast(u.device.type, enabled=False):  # a threshold on a bf16 cosine would be one on noise
+    with no_autocast(u):  # a threshold on a bf16 cosine would be one on noise
         u, v = full_precision(u), full_precision(v)
         return u @ v.transpose(1, 2) * _inverse_norm(u).unsqueeze(2) * _inverse_norm(v).unsqueeze(1)
 

@@ -20,7 +20,7 @@ from wtal_bench.options import build, choose
 from wtal_bench.structures import VideoMeta
 from wtal_plugins.gaufuse.decoder import build_decoder, candidates_of
 from wtal_plugins.gaufuse.fusion import Fusion
-from wtal_plugins.gaufuse.label_store import LabelStore, VideoLabels
+from wtal_plugins.gaufuse.label_store import LabelBank, LabelStore, VideoLabels
 from wtal_plugins.gaufuse.linpro import FAILED, INFEASIBLE, SOLVED, LinPro, Problem, Solution
 from wtal_plugins.gaufuse.snippet_classes import last_bit
 
@@ -86,6 +86,7 @@ class PseudoLabels(nn.Module, Head):
         self.made_at: int | None = None
         self.latest, self.previous = LabelStore(), LabelStore()
         self.counts: dict[str, int] = {}
+        self._banked: tuple[tuple[str, float, str], LabelBank] | None = None
 
     def rule(self, epoch: int) -> tuple[str, float]:
         """("none" | "absolute" | "delta", scale) of an epoch."""
@@ -94,14 +95,21 @@ class PseudoLabels(nn.Module, Head):
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """Snippet positions -> [B,T,columns], zero under padding."""
-        kind, scale = self.rule(batch.epoch)
-        shape = (*batch.mask.shape, self.num_columns)
-        if kind == "none" or self.made_at is None:
-            return {"pseudo_labels": batch.features.new_zeros(shape)}
-        labels = self.latest.dense(batch.meta, shape)
-        if kind == "delta":
-            labels -= self.previous.dense(batch.meta, shape)
-        return {"pseudo_labels": torch.from_numpy(scale * labels).to(batch.features)}
+        bank = self._bank(batch.epoch, batch.features.device)
+        if bank is None:
+            return {"pseudo_labels": batch.features.new_zeros((*batch.mask.shape, self.num_columns))}
+        return {"pseudo_labels": bank.dense(batch, self.num_columns).to(batch.features.dtype)}
+
+    def _bank(self, epoch: int, device: torch.device) -> LabelBank | None:
+        """The labels an epoch uses, on a device; made when the first mini-batch asks for them."""
+        kind, scale = self.rule(epoch)
+        if kind == "none" or self.made_at is None or not self.latest.videos:
+            return None
+        key = (kind, scale, str(device))
+        if self._banked is None or self._banked[0] != key:
+            less = self.previous if kind == "delta" else LabelStore()
+            self._banked = (key, LabelBank(self.latest, less, scale, device))
+        return self._banked[1]
 
     # ---- making them ----
 
@@ -112,7 +120,7 @@ class PseudoLabels(nn.Module, Head):
         made, counts = self.generate(training_pass, self.generations[epoch])
         if self.made_at != epoch:  # else the same generation is made again
             self.previous = self.latest
-        self.latest, self.made_at, self.counts = made, epoch, counts
+        self.latest, self.made_at, self.counts, self._banked = made, epoch, counts, None
         log.info("pseudo labels at epoch %d: %s", epoch, ", ".join(f"{n} {name}" for name, n in counts.items()))
 
     def generate(self, training_pass: TrainingPass, fusion: Fusion) -> tuple[LabelStore, dict[str, int]]:
@@ -179,7 +187,7 @@ class PseudoLabels(nn.Module, Head):
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `get_extra_state` gave."""
-        self.made_at, self.counts = state["made_at"], dict(state["counts"])
+        self.made_at, self.counts, self._banked = state["made_at"], dict(state["counts"]), None
         self.latest, self.previous = (LabelStore.from_state(state[name]) for name in ("latest", "previous"))
 
 

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from wtal_bench.interfaces import Batch, Head, Outputs, TrainingPass
-from wtal_bench.modeling.blocks import gather_ranks, rank_and_world
+from wtal_bench.modeling.blocks import Tags, gather_ranks, rank_and_world, tags_of, zero_padding
 from wtal_bench.options import choose, within
 from wtal_plugins.rskp.heads import CENTERS, classify, snippets_of
 from wtal_plugins.rskp.propagation import walk
 
 SLOTS = ("label", "first")
+
+
+class Stored(NamedTuple):
+    """What the videos of a mini-batch store in the bank: an entry for each of the E slots they have.
+
+    Attributes:
+        slots, present, turn: [E] where, whether there is one, and when.
+        vectors, scores: [E,8,D] and [E,8] what, and how good it is in that slot.
+    """
+
+    slots: Tensor
+    present: Tensor
+    turn: Tensor
+    vectors: Tensor
+    scores: Tensor
+
+
 BRANCH = ("cas", "attention", "video_logits", "classwise_logits")
 
 
@@ -77,10 +95,10 @@ class Memory(nn.Module, Head):
             self.bank_scores.zero_()
         if epoch == self.start and epoch > 0:
             for outputs, batch in training_pass():
-                for tags, vectors, scores in zip(
-                    batch.labels > 0, outputs["representatives"], outputs["representative_scores"], strict=True
+                for slots, vectors, scores in zip(
+                    batch.tags.classes, outputs["representatives"], outputs["representative_scores"], strict=True
                 ):
-                    self.store(tags.nonzero().flatten().tolist(), vectors, scores)
+                    self.store(slots, vectors, scores)
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """x [B,T,D], mu [B,8,D] and their scores [B,8,C+1], tags -> fields."""
@@ -92,10 +110,14 @@ class Memory(nn.Module, Head):
         teacher = self.teacher_share * outputs["m.cas"] + (1 - self.teacher_share) * branch["cas"]
         return {**{f"r.{name}": value for name, value in branch.items()}, "teacher_logits": teacher.detach()}
 
-    def slots(self, tags: Tensor) -> list[list[int]]:
-        """Slots of every video, in the order they are read and stored in; tags [B,C]."""
-        used = [row.nonzero().flatten().tolist() for row in (tags > 0).cpu()]
+    def slots(self, labels: Tensor) -> list[list[int]]:
+        """Slots of every video, in the order they are read and stored in; labels [B,C]."""
+        used = [list(classes) for classes in tags_of(labels).classes]
         return used if self.slot == "label" else [[0] * len(row) for row in used]
+
+    def _slots(self, tags: Tags) -> Tensor:
+        """The same as [B,K], behind a video's own ones any."""
+        return tags.slots if self.slot == "label" else torch.zeros_like(tags.slots)
 
     @torch.no_grad()
     def store(self, slots: Sequence[int], vectors: Tensor, scores: Tensor) -> None:
@@ -111,34 +133,67 @@ class Memory(nn.Module, Head):
 
     @torch.no_grad()
     def _take_turns(self, outputs: Outputs, batch: Batch, learning: bool) -> tuple[Tensor, Tensor]:
-        """What every video reads: [B,K,D] vectors, [B,K] bool which are its own. Store theirs if `learning`."""
-        own = self.slots(batch.labels)
-        if not learning:
-            return self._padded([self.bank[slots] for slots in own])
-        if batch.share == 0:  # a rank without a video of its own computes one that does not count
-            read, counted = [self.bank[slots] for slots in own], 0
-        else:
-            read, counted = [], len(own)
-        gathered = [
-            gather_ranks(x[:counted])
-            for x in (batch.labels, outputs["representatives"], outputs["representative_scores"])
-        ]
-        ranks = [(self.slots(labels), vectors, scores) for labels, vectors, scores in zip(*gathered, strict=True)]
-        here, _ = rank_and_world()
-        for turn in range(max(len(slots) for slots, _, _ in ranks)):  # rank r holds every R-th video of a mini-batch
-            for rank, (slots, vectors, scores) in enumerate(ranks):
-                if turn < len(slots):
-                    if rank == here:
-                        read.append(self.bank[slots[turn]])
-                    self.store(slots[turn], vectors[turn], scores[turn])
-        return self._padded(read)
+        """What every video reads: [B,K*Q,D] vectors, [B,K*Q] bool which are its own. Store theirs if `learning`.
 
-    def _padded(self, read: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Slots [S,Q,D] of every video -> [B,K,D], zero where a video has fewer, and [B,K] bool which are its own."""
-        most = max(1, *(len(slots) for slots in read))
-        vectors = self.bank.new_zeros(len(read), most, *self.bank.shape[1:])
-        for row, slots in enumerate(read):
-            vectors[row, : len(slots)] = slots
-        size = self.bank.shape[1]
-        real = torch.arange(most * size) < torch.tensor([[len(slots) * size] for slots in read])
-        return vectors.flatten(1, 2), real.to(vectors.device)
+        The best of a slot and of what earlier videos store there are the best of all of it together, so that all turns
+        are computed at once. A rank without a video of its own computes one that does not count (`share` 0).
+        """
+        slots, present = self._slots(batch.tags), batch.tags.present
+        if not learning:
+            read = self.bank[slots]
+        else:
+            stored = self._stored(outputs, batch)
+            if batch.share == 0:
+                read = self.bank[slots]
+            else:
+                rank, world = rank_and_world()
+                turn = torch.arange(slots.shape[0], device=slots.device) * world + rank
+                earlier = stored.turn < turn.repeat_interleave(slots.shape[1]).unsqueeze(1)
+                read = self._best(slots.flatten(), stored, earlier)[1].unflatten(0, slots.shape)
+            every = torch.arange(self.bank.shape[0], device=slots.device)
+            scores, vectors, some = self._best(every, stored)
+            self.bank.copy_(torch.where(some[:, None, None], vectors, self.bank))
+            self.bank_scores.copy_(torch.where(some[:, None], scores, self.bank_scores))
+        real = present.repeat_interleave(self.bank.shape[1], dim=1)
+        return zero_padding(read.flatten(1, 2), real), real
+
+    def _stored(self, outputs: Outputs, batch: Batch) -> Stored:
+        """What the videos of the mini-batch, of all processes, store."""
+        names = ("representatives", "representative_scores")
+        own = [batch.labels, *(outputs[name] for name in names)]
+        if batch.share == 0:
+            own = [x[:0] for x in own]
+        gathered = [gather_ranks(x) for x in own]
+        parts, world = [], len(gathered[0])
+        for rank, (labels, vectors, scores) in enumerate(zip(*gathered, strict=True)):
+            tags = tags_of(labels)
+            slots, most = self._slots(tags), tags.slots.shape[1]
+            columns = slots.unsqueeze(1).expand(-1, scores.shape[1], -1)  # slot k goes by score column k
+            parts.append(
+                Stored(
+                    slots.flatten(),
+                    tags.present.flatten(),
+                    # rank r holds every R-th video of a mini-batch
+                    (torch.arange(slots.shape[0], device=slots.device) * world + rank).repeat_interleave(most),
+                    vectors.to(self.bank.dtype).repeat_interleave(most, dim=0),
+                    scores.gather(2, columns).transpose(1, 2).flatten(0, 1).to(self.bank_scores.dtype),
+                )
+            )
+        return parts[0] if world == 1 else Stored(*map(torch.cat, zip(*parts)))
+
+    def _best(self, slots: Tensor, stored: Stored, allowed: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The Q best of some `slots` [S] and of what is `stored` there: scores [S,Q], vectors [S,Q,D], any new [S].
+
+        Args:
+            slots: which.
+            stored: what videos store.
+            allowed: [S,E] bool, which of it counts for which slot; None = all.
+        """
+        taken = stored.present & (stored.slots == slots.unsqueeze(1))
+        taken = taken if allowed is None else taken & allowed
+        new = stored.scores.masked_fill(~taken.unsqueeze(-1), float("-inf")).flatten(1)
+        scores, best = torch.cat([self.bank_scores[slots], new], dim=1).topk(self.bank.shape[1], dim=1)
+        size, offset = self.bank.shape[1], self.bank.shape[0] * self.bank.shape[1]
+        rows = torch.where(best < size, slots.unsqueeze(1) * size + best, best - size + offset)
+        vectors = torch.cat([self.bank.flatten(0, 1), stored.vectors.flatten(0, 1)])
+        return scores, vectors.index_select(0, rows.flatten()).unflatten(0, rows.shape), taken.any(dim=1)

@@ -5,21 +5,25 @@ would add a gradient [B,T,D] to the others: at D = 2048 that moves more memory t
 product notes its part of the gradient as a factor pair ([B,T,K], [B,K,D]), and the gate, through which x came in, adds
 all of them up in one matrix product a video when the last has arrived. Values and gradients are those of autograd.
 
-On a CPU the work is done video by video on real rows; on a GPU padded, in one kernel a product.
+On a CPU the work is done video by video on real rows, once there is much padding to spare; else padded, in one kernel
+a product. In a compiled graph autograd does all of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from wtal_bench.modeling.blocks import by_video, no_autocast, packing_of
+
 
 class _Ledger:
     """Parts of the gradient of x, until the gate collects them."""
 
-    def __init__(self, lengths: list[int] | None) -> None:
+    def __init__(self, lengths: Sequence[int] | None) -> None:
         self.lengths = lengths  # None: work on padded tensors
         self.left: list[Tensor] = []
         self.right: list[Tensor] = []
@@ -147,20 +151,30 @@ class Products:
     def __init__(self, x: Tensor, mask: Tensor) -> None:
         # half precision is too coarse for assignments at 5 and logits at 20 times a cosine
         x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        self.ledger = _Ledger(None if x.is_cuda else mask.sum(dim=1).tolist())
+        self.plain = torch.compiler.is_compiling()  # a compiler sees through plain products, not through a ledger
+        if self.plain:
+            self.x = x
+            return
+        self.ledger = _Ledger(packing_of(mask).lengths if by_video(x, x.shape[-1]) else None)
         self.x = _Gate.apply(x, self.ledger)
 
     def dot(self, rows: Tensor) -> Tensor:
         """Dot products with `rows` [K,D] or [B,K,D]: [B,T,K], zero under padding."""
         rows = rows if rows.dim() == 3 else rows.unsqueeze(0)
-        with torch.autocast(self.x.device.type, enabled=False):
+        with no_autocast(self.x):
+            if self.plain:
+                return self.x @ rows.to(self.x.dtype).transpose(1, 2)
             return _Dot.apply(self.x, rows.to(self.x.dtype), self.ledger)
 
     def pool(self, weights: Tensor) -> Tensor:
         """sum_t weights_t x_t: [B,T,K], zero under padding -> [B,K,D]."""
-        with torch.autocast(self.x.device.type, enabled=False):
+        with no_autocast(self.x):
+            if self.plain:
+                return weights.to(self.x.dtype).transpose(1, 2) @ self.x
             return _Pool.apply(self.x, weights.to(self.x.dtype), self.ledger)
 
     def norm(self) -> Tensor:
         """|x|: [B,T]."""
+        if self.plain:
+            return torch.linalg.vector_norm(self.x, dim=-1)
         return _Norm.apply(self.x, self.ledger)

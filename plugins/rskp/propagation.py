@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wtal_bench.modeling.blocks import no_autocast
 from wtal_plugins.rskp.products import Products
 
 NORM_EPSILON = 1e-9
@@ -102,9 +103,10 @@ def walk(snippets: Snippets, vectors: Tensor, weight: float, real: Tensor | None
         vectors = torch.where(real.unsqueeze(-1), vectors, torch.zeros_like(vectors))
     system = torch.diag_embed(total) - weight**2 * gram
     pulled = weight * gram @ vectors + snippets.pool(z)
-    with torch.autocast(vectors.device.type, enabled=False):  # no solver takes half precision
+    with no_autocast(vectors):  # no solver takes half precision
         wide = torch.promote_types(system.dtype, torch.float32)
-        solved = torch.linalg.solve(system.to(wide), pulled.to(wide)).to(pulled.dtype)
+        # without the look whether a pivot was 0, which waits for the device: the diagonal outweighs what is subtracted
+        solved = torch.linalg.solve_ex(system.to(wide), pulled.to(wide)).result.to(pulled.dtype)
     extra = (1 - weight) * (weight * vectors + weight**2 * solved)
     return Walked(snippets, 1 - weight, z, extra)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from wtal_bench.interfaces import Batch, Head, Outputs
-from wtal_bench.modeling.blocks import topk_mean
+from wtal_bench.modeling.blocks import at_most, topk_mean
 from wtal_bench.options import at_least, choose
 
 
@@ -34,7 +34,8 @@ class ClassScores(nn.Module, Head):
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """[B,T,C] -> fields."""
         count = batch.lengths // self.divisor
-        scores = topk_mean(outputs["cas"], batch.mask, count.clamp(min=1))
+        most = at_most(count.clamp(min=1), max(1, batch.packing.longest // self.divisor))
+        scores = topk_mean(outputs["cas"], batch.mask, most)
         return {"class_scores": self._without_short(scores, count) if self.short == "none" else scores}
 
     @staticmethod

@@ -180,7 +180,7 @@ def test_a_batch_without_pairs_gives_zero(loss):
 
 def test_ranking_without_a_pair_of_the_same_tags_gives_zero():
     outputs, batch = hand_made(same=(0.0, 0.0))
-    assert FSD(3, 2, selection=TWO, loss="rank")(outputs, batch)["contrast"].item() == 0
+    assert FSD(3, 2, selection=TWO, loss="rank").double()(outputs, batch)["contrast"].item() == 0
 
 
 @pytest.mark.parametrize("make", ["FSD", "DTW"])

@@ -77,6 +77,9 @@ def a_batch(positions: list[np.ndarray | None], stored: list[int], epoch: int = 
     lengths = [n if p is None else len(p) for p, n in zip(positions, stored)]
     batch = random_batch(lengths)
     metas = tuple(VideoMeta(f"v{i}", n * 0.64, 25.0, 16, n, p) for i, (p, n) in enumerate(zip(positions, stored)))
+    for row, own in enumerate(positions):
+        if own is not None:
+            batch.snippet_index[row, : len(own)] = torch.from_numpy(own)
     return replace(batch, meta=metas, epoch=epoch)
 
 

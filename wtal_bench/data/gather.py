@@ -14,6 +14,7 @@ from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import Batch
+from wtal_bench.packing import Packing, Tags, note_packing, note_tags, send
 from wtal_bench.structures import VideoMeta
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -73,10 +74,9 @@ def gather(
         features = _gather_resident(store, bank, rows, snippet_index, mask, columns, kind)
 
     def moved(value: Any, kind: torch.dtype | None = None) -> Tensor:
-        # only the way to the GPU may run on its own: whoever reads on the CPU does not wait for a copy
-        return torch.as_tensor(value, dtype=kind).to(device, non_blocking=device.type == "cuda")
+        return send(torch.as_tensor(value, dtype=kind), device)
 
-    return Batch(
+    batch = Batch(
         features=moved(features),
         mask=moved(mask),
         labels=None if labels is None else moved(labels, kind),
@@ -85,6 +85,10 @@ def gather(
         snippet_index=moved(snippet_index),
         epoch=epoch,
     )
+    note_packing(batch.mask, Packing.of(mask, moved))
+    if labels is not None:
+        note_tags(batch.labels, Tags.of(np.asarray(labels), moved))
+    return batch
 
 
 def _checked_rows(store: FeatureStore, indices: Sequence[int] | np.ndarray) -> list[int]:
@@ -173,9 +177,9 @@ def _gather_resident(
 ) -> Tensor:
     """Gather on the device that holds all features: indices go over, no feature does."""
     spans = np.array([store.span(row) for row in rows])
-    first = torch.from_numpy(spans[:, :1]).to(bank.device)
-    length = torch.from_numpy(spans[:, 1:] - spans[:, :1]).to(bank.device)
-    low, high, weight = _neighbours(torch.from_numpy(snippet_index).to(bank.device), length)
+    host = (spans[:, :1], spans[:, 1:] - spans[:, :1], snippet_index, mask)
+    first, length, positions, real = (send(torch.from_numpy(x), bank.device) for x in host)
+    low, high, weight = _neighbours(positions, length)
     parts = [bank[:, begin:end] for begin, end in columns]
 
     def take(index: Tensor) -> Tensor:
@@ -186,7 +190,7 @@ def _gather_resident(
     features = take(low)
     if (snippet_index != np.floor(snippet_index)).any():
         features = features.lerp_(take(high), weight.to(kind).unsqueeze(-1))
-    return features.masked_fill_(~torch.from_numpy(mask).to(bank.device).unsqueeze(-1), 0)
+    return features.masked_fill_(~real.unsqueeze(-1), 0)
 
 
 def _neighbours(position: Tensor, length: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,6 +5,8 @@ Everywhere `mask` is [B,T] bool, True on real snippets, and padded rows may hold
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,27 +15,41 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
+from wtal_bench.interfaces import Batch
+from wtal_bench.packing import Packing, Tags, joined_packing, note_packing, nothing_padded, packing_of, send, tags_of
 
 __all__ = [
+    "Packing",
+    "Tags",
     "TemporalConv",
+    "at_most",
     "attention_pool",
     "binary_cross_entropy",
+    "by_video",
     "cosine",
     "full_precision",
     "gather_ranks",
+    "inverse_norm",
+    "joined_packing",
     "masked_max",
     "masked_mean",
     "masked_min",
     "masked_softmax",
+    "no_autocast",
+    "note_packing",
     "pack",
+    "packing_of",
     "per_snippet",
     "rank_and_world",
+    "send",
     "shifted_sum",
+    "tags_of",
     "take_columns",
     "tap_projections",
     "top_snippets",
     "topk_count",
     "topk_mean",
+    "uniform",
     "unit",
     "unpack",
     "xavier",
@@ -49,7 +65,12 @@ def _like(mask: Tensor, x: Tensor) -> Tensor:
 
 def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
     """Return `x` [B,T,...] with padded rows set to zero; their gradient is zero too."""
-    return x.masked_fill(~_like(mask, x), 0.0)
+    return _filled(x, mask, 0.0)
+
+
+def _filled(x: Tensor, mask: Tensor, value: float) -> Tensor:
+    """`x` with padded rows set to `value`; `x` itself where nothing is padded."""
+    return x if nothing_padded(mask) else x.masked_fill(~_like(mask, x), value)
 
 
 def take_columns(x: Tensor, span: tuple[int, int], where: str) -> Tensor:
@@ -78,40 +99,45 @@ def per_snippet(layer: Callable[[Tensor], Tensor], x: Tensor, mask: Tensor) -> T
 
 def pack(x: Tensor, mask: Tensor) -> Tensor:
     """The N real rows of `x` [B,T,D], video after video: [N,D]. A view where nothing is padded."""
-    rows = x.flatten(0, 1)
+    rows, real = x.flatten(0, 1), packing_of(mask).rows
     # whole rows by position: boolean indexing and masked_scatter go by element, and cost more than a layer backward
-    return rows if bool(mask.all()) else rows.index_select(0, _real(mask))
+    return rows if real is None else rows.index_select(0, real)
 
 
 def unpack(rows: Tensor, mask: Tensor) -> Tensor:
     """[N,E] rows made from `pack`ed ones -> [B,T,E], zero under padding."""
-    if not bool(mask.all()):
-        rows = rows.new_zeros(mask.numel(), rows.shape[-1]).index_copy_(0, _real(mask), rows)
-    return rows.reshape(*mask.shape, -1)
+    real = packing_of(mask).rows
+    if real is not None:
+        rows = rows.new_zeros(mask.numel(), rows.shape[-1]).index_copy_(0, real, rows)
+    return rows.reshape(*mask.shape, rows.shape[-1])
 
 
-def _real(mask: Tensor) -> Tensor:
-    return mask.flatten().nonzero().squeeze(1)
+def by_video(x: Tensor, width: int) -> bool:
+    """Whether padded snippets of `width` columns are better worked on one video at a time, on their real rows.
+
+    On a CPU that spares the padding, once it is large; elsewhere one kernel for all is faster, and compilers want it.
+    """
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and x.shape[0] * x.shape[1] * width >= 2**20
 
 
 def masked_softmax(x: Tensor, mask: Tensor) -> Tensor:
     """Softmax of `x` [B,T,...] over time; padded rows get weight exactly 0."""
-    return zero_padding(torch.softmax(x.masked_fill(~_like(mask, x), float("-inf")), dim=1), mask)
+    return zero_padding(torch.softmax(_filled(x, mask, float("-inf")), dim=1), mask)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of `x` [B,T,...] over the real snippets of each video: [B,...]."""
-    return zero_padding(x, mask).sum(dim=1) / _like(mask, x).sum(dim=1)
+    return zero_padding(x, mask).sum(dim=1) / packing_of(mask).counts.reshape(-1, *(1,) * (x.dim() - 2))
 
 
 def masked_max(x: Tensor, mask: Tensor) -> Tensor:
     """Largest value of `x` [B,T,...] over the real snippets: [B,...]."""
-    return x.masked_fill(~_like(mask, x), float("-inf")).amax(dim=1)
+    return _filled(x, mask, float("-inf")).amax(dim=1)
 
 
 def masked_min(x: Tensor, mask: Tensor) -> Tensor:
     """Smallest value of `x` [B,T,...] over the real snippets: [B,...]."""
-    return x.masked_fill(~_like(mask, x), float("inf")).amin(dim=1)
+    return _filled(x, mask, float("inf")).amin(dim=1)
 
 
 def topk_count(mask: Tensor, ratio: float | None = None, divisor: float | None = None) -> Tensor:
@@ -119,11 +145,24 @@ def topk_count(mask: Tensor, ratio: float | None = None, divisor: float | None =
 
     `ratio * T` is rounded to float64 before the floor, as Python does (0.6 * 23 -> 13).
     """
-    lengths = mask.sum(dim=1)
     if (ratio is None) == (divisor is None):
         raise ValueError("give topk_count either a ratio or a divisor")
-    count = lengths.double() // divisor if divisor is not None else torch.floor(lengths.double() * ratio)
-    return count.long().clamp(min=1)
+    packing = packing_of(mask)
+    lengths, longest = packing.counts.double(), packing.longest
+    count = lengths // divisor if divisor is not None else torch.floor(lengths * ratio)
+    most = longest // divisor if divisor is not None else math.floor(longest * ratio)
+    return at_most(count.long().clamp(min=1), max(1, int(most)))
+
+
+def at_most(count: Tensor, most: int) -> Tensor:
+    """Note on `count` [B] that none is above `most`, so that `topk_mean` and `top_snippets` need not ask the device."""
+    count._most = most
+    return count
+
+
+def _most(count: Tensor) -> int:
+    known = getattr(count, "_most", None)
+    return int(count.max()) if known is None else known
 
 
 def topk_mean(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
@@ -137,8 +176,8 @@ def topk_mean(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
     Returns:
         [B,...]; the gradient reaches the chosen snippets only.
     """
-    largest = int(count.max())
-    values = x.masked_fill(~_like(mask, x), float("-inf")).topk(largest, dim=1).values
+    largest = _most(count)
+    values = _filled(x, mask, float("-inf")).topk(largest, dim=1).values
     chosen = torch.arange(largest, device=x.device).unsqueeze(0) < count.unsqueeze(1)
     return zero_padding(values, chosen).sum(dim=1) / count.reshape(-1, *(1,) * (x.dim() - 2))
 
@@ -158,8 +197,8 @@ def top_snippets(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
         [B,T,...] bool, False under padding.
     """
     x = x.detach().masked_fill(~_like(mask, x), float("-inf"))
+    largest = x.topk(max(1, _most(count)), dim=1).values
     count = count.reshape(-1, *(1,) * (x.dim() - 1))
-    largest = x.topk(max(1, int(count.max())), dim=1).values
     last = largest.gather(1, (count - 1).clamp(min=0).expand(-1, 1, *x.shape[2:]))
     above, equal = x > last, x == last
     room = count - above.sum(dim=1, keepdim=True)
@@ -169,6 +208,13 @@ def top_snippets(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
 def full_precision(x: Tensor) -> Tensor:
     """`x` in float32 if autocast left it in half precision, else as it is."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def no_autocast(x: Tensor) -> contextlib.AbstractContextManager:
+    """Switch autocast off for what is computed of `x`."""
+    if x.is_meta:  # tensors without values know no autocast
+        return contextlib.nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def attention_pool(x: Tensor, weight: Tensor, mask: Tensor, normalize: bool = False) -> Tensor:
@@ -222,7 +268,12 @@ def cosine(x: Tensor, rows: Tensor) -> Tensor:
     A row of zeros has cosine 0 with everything and gradient 0, the rule of `unit` (most published code gives NaN, which
     spreads over the whole video). `x` is scaled after the product, so no normalised copy of it is made.
     """
-    return x @ unit(rows).transpose(-1, -2) * _InverseNorm.apply(x)
+    return x @ unit(rows).transpose(-1, -2) * inverse_norm(x)
+
+
+def inverse_norm(x: Tensor) -> Tensor:
+    """1 / ||x|| of every row of `x` [...,D]: [...,1]; 0, with gradient 0, for a row of zeros."""
+    return _InverseNorm.apply(x)
 
 
 def xavier(layer: nn.Module) -> nn.Module:
@@ -251,9 +302,44 @@ def binary_cross_entropy(probability: Tensor, target: Tensor) -> Tensor:
     They matter where p saturates: logarithms stop at -100 and the backward denominator at 1e-12, so a hopeless element
     has no gradient instead of NaN or 1e8. Both tensors may have any shape, the same one.
     """
-    with torch.autocast(probability.device.type, enabled=False):  # the framework refuses this loss in half precision
+    with no_autocast(probability):  # the framework refuses this loss in half precision
         p = full_precision(probability)
         return F.binary_cross_entropy(p, target.to(p.dtype), reduction="none")
+
+
+def uniform(batch: Batch, count: int) -> Tensor:
+    """[B,count] float64 in [0, 1), a function of (torch's seed, epoch, video, column): not of padding or batch mates.
+
+    The runner sets torch's seed anew at every step. The SplitMix64 generator (Steele, Lea, Flood 2014), its state
+    counted on from a key of the video.
+    """
+    keys = batch.index + _step_seed(batch.index, batch.epoch)
+    state = _mixed(keys).unsqueeze(1) + torch.arange(1, count + 1, device=keys.device) * -7046029254386353131
+    return _shifted(_mixed(state), 11).double() * 2.0**-53
+
+
+@torch.library.custom_op("wtal_bench::step_seed", mutates_args=())
+def _step_seed(like: Tensor, epoch: int) -> Tensor:
+    """0-d int64 on the device of `like`. An operation of its own: a compiler would take one step's seed for all."""
+    seed = (torch.initial_seed() * 31 + epoch + 1) % 2**62
+    return torch.full((), seed, dtype=torch.int64, device=like.device)
+
+
+@_step_seed.register_fake
+def _(like: Tensor, epoch: int) -> Tensor:
+    return like.new_empty((), dtype=torch.int64)
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """SplitMix64's finaliser; int64 arithmetic wraps around."""
+    x = (x ^ _shifted(x, 30)) * -4658895280553007687
+    x = (x ^ _shifted(x, 27)) * -7723592293110705685
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """Shift the 64 bits to the right, zeros coming in."""
+    return (x >> bits) & (2 ** (64 - bits) - 1)
 
 
 def gather_ranks(x: Tensor) -> list[Tensor]:
@@ -305,13 +391,10 @@ class TemporalConv(nn.Module):
 
 def _windows(x: Tensor, mask: Tensor, taps: int) -> Tensor:
     """[N,taps*D] the `taps` rows around each of the N real rows of `x` [B,T,D], zeros beyond a video's ends."""
-    place = torch.arange(mask.shape[1], device=x.device).unsqueeze(1) + torch.arange(taps, device=x.device) - taps // 2
-    own = (place >= 0) & (place < mask.sum(dim=1).reshape(-1, 1, 1))
-    first = torch.arange(len(mask), device=x.device).reshape(-1, 1, 1) * mask.shape[1]
-    index, outside = torch.where(own, first + place, 0)[mask], ~own[mask]
-    rows = x.flatten(0, 1).index_select(0, index.flatten())
-    rows.index_fill_(0, outside.flatten().nonzero().squeeze(1), 0.0)
-    return rows.reshape(len(index), -1)
+    index, outside = packing_of(mask).windows(taps)
+    rows = x.flatten(0, 1).index_select(0, index)
+    rows.index_fill_(0, outside, 0.0)
+    return rows.reshape(-1, taps * x.shape[-1])
 
 
 def tap_projections(x: Tensor, weight: Tensor) -> Tensor:

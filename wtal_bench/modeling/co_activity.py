@@ -49,7 +49,7 @@ class CoActivity(Loss):
             )
         shared = self.shared(batch, outputs["cas"].shape[-1])
         counts = gather_ranks(shared.sum().reshape(1))
-        if not len(batch.pairs):
+        if not batch.pairs.shape[0]:
             return {"cas": outputs["cas"].new_zeros(())}
         alike, first, second = self.distances(*self.pooled(outputs, batch))
         ranking = (F.relu(alike - first + self.margin) + F.relu(alike - second + self.margin)) / 2
@@ -71,7 +71,7 @@ class CoActivity(Loss):
         weights = torch.cat([masked_softmax(cas, mask), mask.unsqueeze(-1).to(cas.dtype)], dim=-1)
         sums = weights.transpose(1, 2) @ x
         high, whole = sums[:, :-1], sums[:, -1:]
-        low = (whole - high) / (mask.sum(dim=1) - 1).clamp(min=1).reshape(-1, 1, 1)
+        low = (whole - high) / (batch.lengths[rows] - 1).clamp(min=1).reshape(-1, 1, 1)
         return high.unflatten(0, (-1, 2)), low.unflatten(0, (-1, 2))
 
     @staticmethod

@@ -8,8 +8,10 @@ from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, Head, Outputs
 from wtal_bench.modeling.blocks import (
+    at_most,
     full_precision,
     masked_max,
+    packing_of,
     per_snippet,
     topk_count,
     topk_mean,
@@ -50,10 +52,12 @@ class TopKMean(nn.Module, Head):
     def count(self, mask: Tensor) -> Tensor:
         """k of every video: [B] int64."""
         if self.divisor is None:
-            return torch.ones_like(mask.sum(dim=1))
+            return at_most(torch.ones_like(packing_of(mask).counts), 1)
         if self.rounding == "floor":
             return topk_count(mask, divisor=self.divisor)
-        return -(-mask.sum(dim=1).double() // self.divisor).long()
+        packing = packing_of(mask)
+        count = -(-packing.counts.double() // self.divisor).long()
+        return at_most(count, int(-(-packing.longest // self.divisor)))
 
 
 class SnippetClassifier(nn.Module, Head):

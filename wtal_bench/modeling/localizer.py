@@ -23,6 +23,7 @@ from wtal_bench.interfaces import Batch, Outputs, TrainingPass
 from wtal_bench.modeling.model import Model
 from wtal_bench.modeling.parts import Part, build_part, build_parts, check_reads, check_trains, modules
 from wtal_bench.modeling.weights import LossWeight
+from wtal_bench.packing import joined_packing, joined_tags, note_packing, note_tags
 
 __all__ = ["Localizer"]
 
@@ -191,10 +192,12 @@ def _join(batches: list[Batch]) -> Batch:
     longest = max(b.mask.shape[1] for b in batches)
 
     def pad(x: Tensor) -> Tensor:
+        if x.shape[1] == longest:
+            return x
         return torch.cat([x, x.new_zeros(x.shape[0], longest - x.shape[1], *x.shape[2:])], dim=1)
 
     first = batches[0]
-    return replace(
+    joined = replace(
         first,
         features=torch.cat([pad(b.features) for b in batches]),
         mask=torch.cat([pad(b.mask) for b in batches]),
@@ -205,3 +208,7 @@ def _join(batches: list[Batch]) -> Batch:
         pairs=None,
         pair_same=None,
     )
+    note_packing(joined.mask, joined_packing([b.packing for b in batches], longest))
+    if joined.labels is not None:
+        note_tags(joined.labels, joined_tags([b.tags for b in batches]))
+    return joined

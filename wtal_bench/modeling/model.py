@@ -17,7 +17,7 @@ from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass, Video
 from wtal_bench.modeling.parts import Part
 from wtal_bench.structures import Detections, VideoMeta
 
-__all__ = ["Model", "Prediction"]
+__all__ = ["Decoding", "Model", "Prediction"]
 
 
 def distributed() -> bool:
@@ -44,12 +44,39 @@ class Prediction:
     alone: Mapping[str, Detections] = dataclasses.field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """All that decoding a video needs, apart from the network: it travels to other processes.
+
+    Attributes:
+        part: the post-processor in its place.
+        keep_snippet_scores: whether predictions carry the decoder's curve.
+        alone: a decoder of every stream, where each is decoded by itself too.
+    """
+
+    part: Part
+    keep_snippet_scores: bool = False
+    alone: Mapping[str, Part] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Prediction:
+        """Decode one video from its outputs."""
+        inputs, decoder = self.part.inputs(dict(outputs)), self.part.component
+        detections = decoder(inputs, meta).check(meta.id, meta.duration)
+        scores = decoder.video_scores(inputs) if hasattr(decoder, "video_scores") else None
+        curve = decoder.snippet_scores(inputs) if self.keep_snippet_scores else None
+        alone = {
+            name: part.component(part.inputs(dict(outputs)), meta).check(meta.id, meta.duration)
+            for name, part in self.alone.items()
+        }
+        return Prediction(meta, detections, scores, curve, alone)
+
+
 class ToDevice(BaseDataPreprocessor):
     """Moves a batch (or anything with `to(device) -> Batch`, such as a request to gather on the GPU) to the model."""
 
     def forward(self, data: Any, training: bool = False) -> dict[str, Batch]:
         """Give mmengine the batch as a keyword argument."""
-        return {"batch": data.to(self.device)}
+        return {"batch": data.to(self.device, non_blocking=True)}
 
 
 class Model(BaseModel):
@@ -137,12 +164,11 @@ class Model(BaseModel):
 
     def decode(self, outputs: VideoOutputs, meta: VideoMeta) -> Prediction:
         """Decode one video from its outputs alone: what was computed once can be decoded again in many ways."""
-        inputs = self._decoder.inputs(dict(outputs))
-        detections = self._decoder.component(inputs, meta).check(meta.id, meta.duration)
-        decoder = self._decoder.component
-        scores = decoder.video_scores(inputs) if hasattr(decoder, "video_scores") else None
-        curve = decoder.snippet_scores(inputs) if self.keep_snippet_scores else None
-        return Prediction(meta, detections, scores, curve)
+        return self.decoding()(outputs, meta)
+
+    def decoding(self) -> Decoding:
+        """The decoder with how it is to be used."""
+        return Decoding(self._decoder, self.keep_snippet_scores)
 
     @torch.no_grad()
     def video_outputs(self, batch: Batch, fields: list[str] | None = None) -> Iterator[tuple[VideoOutputs, VideoMeta]]:

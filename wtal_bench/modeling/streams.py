@@ -17,13 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
-from wtal_bench.interfaces import Batch, Outputs, TrainingPass, VideoOutputs
+from wtal_bench.interfaces import Batch, Outputs, TrainingPass
 from wtal_bench.modeling.blocks import take_columns
 from wtal_bench.modeling.localizer import Localizer
-from wtal_bench.modeling.model import Model, Prediction
+from wtal_bench.modeling.model import Decoding, Model
 from wtal_bench.modeling.parts import Part, build_part, check_name, check_reads
 from wtal_bench.options import check_arguments, columns, merged
-from wtal_bench.structures import VideoMeta
 
 __all__ = ["Streams"]
 
@@ -98,16 +97,9 @@ class Streams(Model):
         """Let predictions hold what every stream finds alone (`Prediction.alone`), or no longer."""
         self._alone = self.stream_decoders() if wanted else {}
 
-    def decode(self, outputs: VideoOutputs, meta: VideoMeta) -> Prediction:
-        """Decode one video from its outputs alone; also from every stream's own, if asked for."""
-        prediction = super().decode(outputs, meta)
-        if not self._alone:
-            return prediction
-        alone = {
-            name: decoder.component(decoder.inputs(dict(outputs)), meta).check(meta.id, meta.duration)
-            for name, decoder in self._alone.items()
-        }
-        return replace(prediction, alone=alone)
+    def decoding(self) -> Decoding:
+        """The decoder; also every stream's own, if asked for."""
+        return replace(super().decoding(), alone=self._alone)
 
     @property
     def fields(self) -> list[str]:
@@ -169,6 +161,9 @@ class Streams(Model):
 @contextlib.contextmanager
 def stream_generator(name: str) -> Iterator[None]:
     """Run with torch's generators seeded from (current seed, stream name); the outer state is restored after."""
+    if torch.compiler.is_compiling():  # one graph of all streams draws from one generator
+        yield
+        return
     seed = torch.initial_seed() ^ zlib.crc32(name.encode())
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):

@@ -17,7 +17,9 @@ from wtal_bench.interfaces import Batch
 def bad_parameters(model: nn.Module) -> list[str]:
     """Names of the parameters that hold NaN or infinity."""
     own = getattr(model, "module", model)
-    return [name for name, value in own.named_parameters() if not bool(torch.isfinite(value).all())]
+    named = dict(own.named_parameters())
+    finite = torch.stack([torch.isfinite(value).all() for value in named.values()]).tolist() if named else []
+    return [name for name, well in zip(named, finite) if not well]
 
 
 def look_for_causes(model: nn.Module, data: Any) -> list[str]:

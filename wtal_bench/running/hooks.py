@@ -19,6 +19,7 @@ from torch import nn
 
 from wtal_bench.running.checkpoint import read_checkpoint, write_checkpoint
 from wtal_bench.running.finite import bad_parameters, diverged
+from wtal_bench.running.scalars import fetched
 
 
 class StepSeed(Hook):
@@ -60,11 +61,11 @@ class FiniteLoss(Hook):
     """Stops a run whose loss or weights are no longer numbers, before it overwrites a good checkpoint."""
 
     def __init__(self) -> None:
-        self._last: dict[str, Any] = {}
+        self._unseen: list[tuple[int, dict[str, Any]]] = []
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Look at the losses every 50 steps: looking costs a device synchronisation."""
-        self._last = outputs or {}
+        """Look at the losses of the last 50 steps: looking costs a device synchronisation."""
+        self._unseen.append((runner.iter + 1, outputs or {}))
         if runner.iter % 50 == 0 or runner.iter + 1 == runner.train_loop.max_iters:
             self._check_losses(runner, runner.iter + 1)
 
@@ -76,9 +77,11 @@ class FiniteLoss(Hook):
             raise diverged(bad, runner, runner.iter)
 
     def _check_losses(self, runner: Any, done: int) -> None:
-        bad = [name for name, value in self._last.items() if not math.isfinite(float(value))]
-        if "loss" in bad:  # a term of weight 0 may be anything
-            raise diverged(bad, runner, done)
+        unseen, self._unseen = self._unseen, []
+        for (step, _), values in zip(unseen, fetched([outputs for _, outputs in unseen])):
+            bad = [name for name, value in values.items() if not math.isfinite(value)]
+            if "loss" in bad:  # a term of weight 0 may be anything
+                raise diverged(bad, runner, step)
 
 
 CHECKPOINT_SHARE = 0.05
@@ -232,7 +235,7 @@ class Progress(Hook):
     def __init__(self, every: float, out: Callable[[str], None] = print) -> None:
         self.every, self.out = every, out
         self._bar: Any = None
-        self._began = self._said = 0.0
+        self._began = self._said = self._noted = 0.0
         self._first = 0
 
     def before_train(self, runner: Any) -> None:
@@ -255,16 +258,19 @@ class Progress(Hook):
             self._task = self._bar.add_task("", total=runner.train_loop.max_iters, completed=runner.iter, note="")
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Show the step, at most ten times a second."""
+        """Show the step, at most ten times a second, and its loss, at most once a second."""
         now, done, end = time.monotonic(), runner.iter + 1, runner.train_loop.max_iters
         wait = 0.1 if self._bar is not None else self.every
         if not is_main_process() or (now - self._said < wait and done < end):
             return
         self._said = now
-        note = self._note(runner, outputs)
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, note=note.partition("  (")[0])  # the terms would not fit
+            if now - self._noted >= 1 or done == end:  # reading the loss waits for the device
+                self._noted = now
+                self._bar.update(self._task, note=self._note(outputs).partition("  (")[0])  # the terms would not fit
+            self._bar.update(self._task, completed=done)
             return
+        note = self._note(outputs)
         left = (now - self._began) / max(1, done - self._first) * (end - done)
         self.out(
             f"epoch {runner.epoch + 1}/{runner.train_loop.max_epochs}  step {done}/{end}  {note}  left {left:.0f} s"
@@ -277,8 +283,8 @@ class Progress(Hook):
             self._bar = None
 
     @staticmethod
-    def _note(runner: Any, outputs: dict[str, Any] | None) -> str:
-        values = {name: float(value) for name, value in (outputs or {}).items()}
+    def _note(outputs: dict[str, Any] | None) -> str:
+        (values,) = fetched([outputs or {}])
         terms = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "loss")
         return (
             f"loss {values.get('loss', math.nan):.4g}  ({terms})"

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.errors import DataError
 from wtal_bench.interfaces import Batch
+from wtal_bench.packing import send
 
 ORDER, PAIRS = 1, 2
 """Keys that keep the random streams of the visiting order and of the pairs apart."""
@@ -172,14 +173,10 @@ class Gather:
         batch = self.videos.gather(request.indices, self.sampling, seed=self.seed, epoch=request.epoch, device=device)
         if request.pairs is None:
             return replace(batch, epoch=request.epoch, share=request.share)
-        kind = {"device": batch.features.device}
-        return replace(
-            batch,
-            epoch=request.epoch,
-            share=request.share,
-            pairs=torch.tensor(request.pairs, dtype=torch.int64, **kind).reshape(-1, 2),
-            pair_same=torch.tensor(request.same, dtype=batch.features.dtype, **kind),
-        )
+        pairs = torch.tensor(request.pairs, dtype=torch.int64).reshape(-1, 2)
+        same = torch.tensor(request.same, dtype=batch.features.dtype)
+        pairs, same = send(pairs, batch.features.device), send(same, batch.features.device)
+        return replace(batch, epoch=request.epoch, share=request.share, pairs=pairs, pair_same=same)
 
 
 class _Requests:
@@ -202,8 +199,8 @@ class Pending:
     gather: Gather
     request: Request
 
-    def to(self, device: Any) -> Batch:
-        """Gather on `device`."""
+    def to(self, device: Any, non_blocking: bool = True) -> Batch:
+        """Gather on `device`; on a GPU out of pinned memory, without waiting for it."""
         return self.gather(self.request, device)
 
 
@@ -216,7 +213,7 @@ class _Collate:
         return Pending(self.gather, requests[0]) if self.later else self.gather(requests[0], "cpu")
 
 
-def build_loader(plan: Plan, gather: Gather, *, on_device: bool, num_workers: int = 0) -> DataLoader:
+def build_loader(plan: Plan, gather: Gather, *, on_device: bool, num_workers: int = 0, pin: bool = False) -> DataLoader:
     """Build the loader of one split.
 
     Args:
@@ -224,11 +221,15 @@ def build_loader(plan: Plan, gather: Gather, *, on_device: bool, num_workers: in
         gather: turns requests into batches, in the workers or the main process.
         on_device: the features live on the GPU: pass requests through and gather when the model asks.
         num_workers: loader processes.
+        pin: mini-batches go to a GPU: the main process gathers them into pinned memory at once, what workers gathered
+            is pinned beside the training.
     """
+    workers = 0 if on_device else num_workers
     return DataLoader(
         _Requests(len(plan.labels)),
         batch_sampler=plan,
-        collate_fn=_Collate(gather, later=on_device),
-        num_workers=0 if on_device else num_workers,
-        persistent_workers=bool(num_workers and not on_device),
+        collate_fn=_Collate(gather, later=on_device or (pin and not workers)),
+        num_workers=workers,
+        pin_memory=pin and workers > 0,
+        persistent_workers=workers > 0,
     )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.options import check_arguments
+from wtal_bench.running.adam import Adam, AdamW
 from wtal_bench.running.settings import Train
 from wtal_bench.running.tf_adam import TFAdam
 
@@ -51,6 +52,12 @@ class OptimizerStep(OptimWrapper):
         with super().optim_context(model), autocast(device, self.precision):
             yield
 
+    def _clip_grad(self) -> None:
+        """Clip the gradients; mmengine would also log their norm, and wait for it in every step."""
+        held = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if held:
+            self.clip_func(held, **self.clip_grad_kwargs)
+
     def scale_loss(self, loss: Tensor) -> Tensor:
         """Divide by the number of accumulated batches for a mean; leave a sum alone."""
         return loss if self.reduction == "sum" else loss / self._accumulative_counts
@@ -70,7 +77,8 @@ def autocast(device: str, precision: str) -> contextlib.AbstractContextManager:
 
 def torch_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
     """Every optimiser of torch, and our own, by name."""
-    found = {"TFAdam": TFAdam, **{name: getattr(torch.optim, name) for name in dir(torch.optim)}}
+    found = {name: getattr(torch.optim, name) for name in dir(torch.optim)}
+    found |= {"Adam": Adam, "AdamW": AdamW, "TFAdam": TFAdam}
     base = torch.optim.Optimizer
     return {n: c for n, c in found.items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
 
@@ -130,12 +138,14 @@ def build_optimizer(
         kind = torch_optimizers()[given.pop("type")]
         if "weight_decay" not in inspect.signature(kind).parameters:
             del given["weight_decay"]
+        if kind is torch.optim.SGD and not {"foreach", "fused"} & set(given):
+            given["fused"] = True
         try:
             return kind(parameters, **given)
         except (TypeError, ValueError, RuntimeError, LookupError) as error:
             raise ConfigError(f"{where} ({kind.__name__}): {error}") from error
     common = {"lr": train.lr, "weight_decay": train.weight_decay}
     if train.optimizer == "SGD":
-        return torch.optim.SGD(parameters, momentum=train.momentum, **common)
-    kind = {"AdamW": torch.optim.AdamW, "TFAdam": TFAdam}.get(train.optimizer, torch.optim.Adam)
+        return torch.optim.SGD(parameters, momentum=train.momentum, fused=True, **common)
+    kind = {"AdamW": AdamW, "TFAdam": TFAdam}.get(train.optimizer, Adam)
     return kind(parameters, betas=tuple(train.betas), eps=train.eps, **common)

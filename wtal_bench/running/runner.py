@@ -24,9 +24,12 @@ from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Outputs, TrainingPass
 from wtal_bench.modeling.model import Model
+from wtal_bench.modeling.streams import Streams
 from wtal_bench.running.configured_hooks import build_hooks
 from wtal_bench.running.datasets import Opened
+from wtal_bench.running.decode import predictions
 from wtal_bench.running.device import be_deterministic, join_processes, pick_device
+from wtal_bench.running.graph import GraphedStep, check_graph
 from wtal_bench.running.harness import HarnessRunner, PlainConfig
 from wtal_bench.running.hooks import Checkpoints, FiniteLoss, Progress, StepSeed, StreamCheckpoints
 from wtal_bench.running.loader import Gather, Plan, Request, build_loader
@@ -37,9 +40,13 @@ from wtal_bench.running.model_checks import probe
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
 from wtal_bench.running.provenance import config_hash
 from wtal_bench.running.resuming import distinct, machine
+from wtal_bench.running.scalars import StepScalars
 from wtal_bench.running.schedule import LearningRate
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.visualizers import LateVisualizer, build_backends
+
+LOG_STEPS = 20
+"""Steps between two entries of the log, and between two looks at what the steps report."""
 
 
 @dataclass
@@ -92,8 +99,8 @@ class Testing(Session):
         self.model.decode_alone(False)
         _compile(self.model, self.config)
         with torch.no_grad():
-            for batch in self.loader:
-                self.metric.process(batch, self.model.test_step(batch))
+            for batch, found in predictions(self.model, self.loader, self.config.runtime.decode_workers):
+                self.metric.process(batch, found)
         return self.metric.evaluate(len(self.videos))
 
 
@@ -132,6 +139,9 @@ def build_training(
     videos, holdout = _training_videos(config, opened)
     coverage = opened.training_coverage(videos, holdout)
     probe(model, videos, config)
+    if config.runtime.cuda_graph:
+        check_graph(model, videos, config, device, world)
+        model.train_step = GraphedStep(model, config.runtime.precision)
     _compile(model, config)
     gather = Gather(videos, build_sampling(t.sampling, length=t.length), seed)
     plan = Plan(videos.labels, t.batch_size, seed, shuffle=t.shuffle, drop_last=t.drop_last, pairs=t.pairs,
@@ -149,7 +159,11 @@ def build_training(
         model=model,
         work_dir=str(work_dir),
         train_dataloader=build_loader(
-            plan, gather, on_device=config.data.resident == "gpu", num_workers=config.runtime.num_workers
+            plan,
+            gather,
+            on_device=config.data.resident == "gpu",
+            num_workers=config.runtime.num_workers,
+            pin=device.type == "cuda",
         ),
         train_cfg=dict(
             type=TrainLoop,
@@ -167,7 +181,11 @@ def build_training(
         ),
         **_validation(config, opened, model, holdout, rank, world),
         default_hooks=dict(
-            param_scheduler=None, checkpoint=None, sampler_seed=None, logger=dict(type="LoggerHook", interval=20)
+            runtime_info=StepScalars(LOG_STEPS),
+            param_scheduler=None,
+            checkpoint=None,
+            sampler_seed=None,
+            logger=dict(type="LoggerHook", interval=LOG_STEPS),
         ),
         custom_hooks=[
             StepSeed(seed, rank),
@@ -227,7 +245,8 @@ def _in_order(config: RunConfig, videos: VideoSet, rank: int, world: int) -> tup
     """Every video once, read as test videos are."""
     gather = Gather(videos, build_sampling(config.test.sampling, length=config.test.length), config.runtime.seed)
     plan = Plan(videos.labels, config.test.batch_size * world, config.runtime.seed, rank=rank, world=world)
-    return gather, build_loader(plan, gather, on_device=config.data.resident == "gpu")
+    pin = pick_device(config).type == "cuda"
+    return gather, build_loader(plan, gather, on_device=config.data.resident == "gpu", pin=pin)
 
 
 def _validation(
@@ -248,8 +267,13 @@ def _validation(
 
 
 def _compile(model: Model, config: RunConfig) -> None:
-    if config.runtime.compile and "compute" not in vars(model):  # a model that was trained is tested as compiled
-        model.compute = torch.compile(model.compute, dynamic=True)
+    """Compile what is computed in a step and in a test; every stream by itself: each draws from its own generator."""
+    if not config.runtime.compile:
+        return
+    for part in model.members.values() if isinstance(model, Streams) else [model]:
+        if "compute" not in vars(part):  # a model that was trained is tested as compiled
+            part.compute = torch.compile(part.compute, dynamic=True)
+            part.losses = torch.compile(part.losses, dynamic=True)
 
 
 def _shown(config: RunConfig, backends: list[dict[str, Any]], work_dir: str) -> dict[str, Any]:

@@ -148,8 +148,11 @@ class Runtime:
         device: "auto", "cpu" or "cuda".
         precision: "float32" or "bf16" (autocast).
         deterministic: ask torch for deterministic algorithms.
-        compile: run the model through torch.compile.
+        compile: run the model and its losses through torch.compile, for any length of video.
+        cuda_graph: launch the training step as one CUDA graph; refused, with the reason, where shapes change or a loss
+            reads a value.
         num_workers: loader processes; 0 gathers in the main process.
+        decode_workers: processes that decode test videos while the network goes on; 0 decodes in the main process.
         log_interval: seconds between progress lines when the output is not a terminal.
         visualizer: where the curves go: "files", or "tensorboard", "wandb", "mlflow" if that extra is installed; a
             dict(type="wandb", ...) gives mmengine's back-end its own arguments; a list takes several.
@@ -164,7 +167,9 @@ class Runtime:
     precision: str = setting("float32", choices=("float32", "bf16"))
     deterministic: bool = True
     compile: bool = False
+    cuda_graph: bool = False
     num_workers: int = setting(0, span="[0, 1024]")
+    decode_workers: int = setting(0, span="[0, 1024]")
     log_interval: float = setting(10.0, span="[0, inf)")
     visualizer: str | dict | list = "files"
     hooks: list = dataclasses.field(default_factory=list)

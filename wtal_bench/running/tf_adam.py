@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
+from wtal_bench.running.adam import Adam
 
 
-class TFAdam(torch.optim.Adam):
+class TFAdam(Adam):
     """Adam with eps added before the bias correction: p -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps).
 
     torch corrects sqrt(v) first, so the same eps acts 1 / sqrt(1 - b2^t) times as strong here: 32 times in the first
@@ -22,12 +22,16 @@ class TFAdam(torch.optim.Adam):
         given = [group["eps"] for group in self.param_groups]
         try:
             for group in self.param_groups:
-                group["eps"] = group["eps"] / (1 - group["betas"][1] ** (self._done(group) + 1)) ** 0.5
+                group["steps"] = self._done(group) + 1
+                group["eps"] = group["eps"] / (1 - group["betas"][1] ** group["steps"]) ** 0.5
             return super().step(closure)
         finally:
             for group, eps in zip(self.param_groups, given, strict=True):
                 group["eps"] = eps
 
-    def _done(self, group: dict[str, Any]) -> float:
+    def _done(self, group: dict[str, Any]) -> int:
         """Steps taken so far; the parameters of a group take them together."""
-        return max((float(self.state[p]["step"]) for p in group["params"] if p in self.state), default=0.0)
+        if "steps" not in group:  # of a checkpoint from before the host counted
+            taken = [float(self.state[p]["step"]) for p in group["params"] if p in self.state]
+            group["steps"] = int(max(taken, default=0))
+        return group["steps"]

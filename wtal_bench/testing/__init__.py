@@ -9,6 +9,7 @@ A plugin registers tiny example models (`registrar.example(name, "module:functio
         assert_contract(case)
 """
 
+from wtal_bench.modeling.operations import Operations
 from wtal_bench.testing.contracts import Case, assert_contract, contract_cases, uncovered_components
 from wtal_bench.testing.examples import Example, random_batch
 from wtal_bench.testing.runs import check_resuming
@@ -16,6 +17,7 @@ from wtal_bench.testing.runs import check_resuming
 __all__ = [
     "Case",
     "Example",
+    "Operations",
     "assert_contract",
     "check_resuming",
     "contract_cases",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from wtal_bench.interfaces import Batch, VideoMeta
+from wtal_bench.packing import Packing, Tags, note_packing, note_tags
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def random_batch(
         for p in positions
     )
     count = len(positions)
-    return Batch(
+    batch = Batch(
         features=torch.from_numpy(features),
         mask=torch.from_numpy(mask),
         labels=torch.from_numpy(labels),
@@ -81,3 +82,6 @@ def random_batch(
         pairs=torch.tensor([[0, 1], [0, count - 1]]) if pairs else None,
         pair_same=torch.tensor([1.0, 0.0], dtype=torch.float64) if pairs else None,
     )
+    note_packing(batch.mask, Packing.of(mask))
+    note_tags(batch.labels, Tags.of(labels))
+    return batch

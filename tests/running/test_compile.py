@@ -1,0 +1,88 @@
+"""Every method's step goes into one graph for any length of video; only fixed shapes go into a CUDA graph."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+
+from tests.steps import RECIPES, batches, begin, epochs_of, fresh
+from wtal_bench.cli import main
+from wtal_bench.errors import ConfigError
+from wtal_bench.running.config import load_config
+from wtal_bench.running.datasets import open_data
+from wtal_bench.running.graph import check_graph
+from wtal_bench.running.model_checks import check_model
+
+
+@pytest.fixture(autouse=True)
+def _forget_graphs(monkeypatch):
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "handlers", [])  # it writes a page for every symbol
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(r, marks=pytest.mark.slow) if r in ("ftcl_synthetic", "gaufuse_synthetic") else r
+               for r in RECIPES],
+)  # fmt: skip
+def test_compute_and_losses_are_one_graph_for_every_length(recipe):
+    """`fullgraph=True` refuses any graph break. Dropout is off: a compiler draws its own random numbers."""
+    config = load_config(recipe)
+    (*_, epoch) = epochs_of(config)
+    model = check_model(config)
+    begin(model, config, epoch)
+    model.train().losses(next(batches(config, epoch)))  # what is made in the first step
+    model.eval()
+    memory = {name: value.clone() for name, value in model.named_buffers()}
+    counter = CompileCounter()
+    compiled = torch.compile(model.losses, dynamic=True, fullgraph=True, backend=counter)
+    for batch in batches(config, epoch):
+        expected = model.losses(fresh(batch))
+        ours = compiled(fresh(batch))
+        assert set(ours) == set(expected)
+        for name, value in expected.items():
+            torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+    assert all(torch.equal(value, memory[name]) for name, value in model.named_buffers())
+    assert counter.frame_count <= 1 + 2, f"{counter.frame_count - 1} recompiles over an epoch"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [("fac_net_synthetic", "train.sampling='whole' gives videos of different lengths"),
+     ("wtalc_synthetic", "gives videos of different lengths"),
+     ("bges_ten_synthetic", "model.views.tcb draws from the host's seed"),
+     ("ecm_synthetic", "torch sees no GPU here"), ("acm_net_synthetic", "torch sees no GPU here"),
+     ("ftcl_synthetic", "torch sees no GPU here")],
+)  # fmt: skip
+def test_what_cannot_be_captured_in_a_cuda_graph_is_refused_with_the_reason(recipe, reason):
+    config = load_config(recipe)
+    videos = open_data(config.data, "cpu", config.path).training(config.data.missing)
+    with pytest.raises(ConfigError, match=r"runtime\.cuda_graph=True: the training step cannot be captured") as caught:
+        check_graph(check_model(config), videos, config, torch.device("cpu"), 1)
+    assert reason in str(caught.value)
+
+
+def test_a_loss_that_reads_a_value_is_refused_a_cuda_graph():
+    config = load_config("ecm_synthetic")
+    model = check_model(config)
+    part, _ = next(iter(model.weighted_losses()))
+    plain = type(part.component).__call__
+
+    class Reading(type(part.component)):
+        def __call__(self, outputs, batch):
+            float(outputs["video_logits"].sum())
+            return plain(self, outputs, batch)
+
+    part.component.__class__ = Reading
+    videos = open_data(config.data, "cpu", config.path).training(config.data.missing)
+    with pytest.raises(ConfigError, match="asks the device for a value"):
+        check_graph(model, videos, config, torch.device("cpu"), 1)
+
+
+def test_the_command_line_says_why_a_run_is_refused(capsys):
+    assert main(["train", "fac_net_synthetic", "--dry-run", "--cfg-options", "runtime.cuda_graph=True"]) == 2
+    assert "the shapes change from step to step" in capsys.readouterr().err
