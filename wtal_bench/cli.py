@@ -31,10 +31,12 @@ VERBS: dict[str, str] = {
         "list",
         "new-plugin",
         "check-data",
+        "probe",
         "extract",
         "import-features",
         "import-annotations",
         "make-synthetic",
+        "compose",
         "completion",
     )
 }

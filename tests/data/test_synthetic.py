@@ -31,7 +31,7 @@ from wtal_bench.data.synthetic import (
 from wtal_bench.data.synthetic.appearance import Look, World, _slow_noise
 from wtal_bench.data.synthetic.build import stored_videos
 from wtal_bench.data.synthetic.profiles import draw_features, draw_time_line, draw_world
-from wtal_bench.data.synthetic.timeline import TimeLine
+from wtal_bench.data.composed.timeline import TimeLine
 from wtal_bench.errors import DataError
 
 SMALL = replace(PROFILES["tiny"], videos={"train": 3, "val": 2, "test": 2})

@@ -17,7 +17,7 @@ from wtal_bench.leaderboard.record import write_record
 from wtal_bench.protocols import get_protocol
 from wtal_bench.structures import Detections
 
-REAL, SYNTHETIC = "thumos14/v1", "synthetic_tiny/v1"
+REAL, SYNTHETIC = "thumos14/v1", "synthetic_tiny/v2"
 VIDEOS = 6
 
 

@@ -21,8 +21,8 @@ five training seeds and three worlds. No method may take the number of instances
 two correlate here as they do in real videos.
 """
 
+from wtal_bench.data.folders import cache_folder
 from wtal_bench.data.synthetic.build import ensure_synthetic, generate
-from wtal_bench.data.synthetic.folders import cache_folder
 from wtal_bench.data.synthetic.profiles import GENERATOR_VERSION, PROFILES, Profile, synthetic_annotations
 from wtal_bench.data.synthetic.standin import stand_in
 

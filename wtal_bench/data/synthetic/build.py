@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from wtal_bench.data.folders import cache_folder, locked, make_folder, problem_with
 from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.progress import track
 from wtal_bench.data.store import StoredVideo, write_store
-from wtal_bench.data.synthetic.folders import cache_folder, locked, make_folder, problem_with
 from wtal_bench.data.synthetic.profiles import (
     FPS,
     GENERATOR,
@@ -60,9 +60,9 @@ def identity(profile: Profile, world: int) -> dict[str, Any]:
 
 def stored_videos(profile: Profile, world: int) -> Iterator[StoredVideo]:
     """Yield every video of a profile and world, features included, in stored order."""
-    prototypes = draw_world(profile, world)
+    clips = draw_world(profile, world)
     for split, index in profile.video_keys():
-        features = draw_features(prototypes, profile, world, split, index)
+        features = draw_features(clips, profile, world, split, index)
         frames = len(features) * STRIDE
         yield StoredVideo(video_id(split, index), features, round(frames / FPS, 2), FPS, frames)
 

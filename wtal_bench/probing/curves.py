@@ -1,9 +1,8 @@
-"""Probes for shortcuts: what scores well here without having understood anything would spoil the benchmark.
+"""Curves and clues that know nothing, or everything: what a benchmark's numbers lie between.
 
-Two kinds. Activation sequences [T,C] made from the annotations or from one plain number a snippet, to be decoded with
-the true video labels and scored like a model: the upper ones bound what a decoder can reach, and every plain number
-must stay near the lower ones. And clues to a video's class (length, order, id), whose accuracy must stay near the
-share of the largest class.
+Curves are activation sequences [T,C] made from the annotations, from chance or from one plain number a snippet, to be
+decoded with the true video labels and scored like a model. Clues are what might tell a video's class without looking
+at it (length, order, id); their accuracy must stay near the share of the largest class.
 """
 
 from __future__ import annotations
@@ -15,17 +14,8 @@ import numpy as np
 
 from wtal_bench.data.annotations import VideoAnnotation
 
-CORE = (0.30, 0.65)
-"""Part of an instance in which the class's own prototype is seen in full."""
 
-
-def coverage(
-    video: VideoAnnotation,
-    num_classes: int,
-    snippets: int,
-    snippet_seconds: float,
-    part: tuple[float, float] = (0.0, 1.0),
-) -> np.ndarray:
+def coverage(video: VideoAnnotation, num_classes: int, snippets: int, snippet_seconds: float) -> np.ndarray:
     """Return [T,C] the share of every snippet that is covered by instances of every class.
 
     Args:
@@ -33,13 +23,10 @@ def coverage(
         num_classes: C.
         snippets: T.
         snippet_seconds: length of a snippet.
-        part: first and last share of every instance that counts; `CORE` gives the bound of a model that sees nothing
-            but the cores.
     """
     start, end = np.array([(segment.start, segment.end) for segment in video.segments]).reshape(-1, 2).T
-    first, last = start + part[0] * (end - start), start + part[1] * (end - start)
     edges = np.arange(snippets + 1) * snippet_seconds
-    overlap = np.minimum(last, edges[1:, None]) - np.maximum(first, edges[:-1, None])
+    overlap = np.minimum(end, edges[1:, None]) - np.maximum(start, edges[:-1, None])
     member = np.eye(num_classes)[[segment.label for segment in video.segments]].reshape(-1, num_classes)
     return np.minimum(np.maximum(overlap, 0) / snippet_seconds @ member, 1.0)
 
@@ -53,7 +40,7 @@ def random_cas(rng: np.random.Generator, snippets: int, run: int = 1) -> np.ndar
 STATISTICS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
     {
         "energy": lambda features: features.mean(axis=1),
-        "power": lambda features: (features**2).mean(axis=1),
+        "norm": lambda features: np.sqrt((features**2).sum(axis=1)),
         "density": lambda features: (features > 0).mean(axis=1),
         "peak": lambda features: features.max(axis=1),
     }
