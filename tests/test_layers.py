@@ -45,12 +45,13 @@ MAY_IMPORT = {
     "modeling": COMPONENTS,
     "testing": COMPONENTS | {"modeling", "data", "running"},
     "protocols": VOCABULARY | {"data", "evaluation", "plugins"},
+    "probing": VOCABULARY | {"data", "decoding", "evaluation"},
     "report": VOCABULARY | {"evaluation", "protocols", "leaderboard", "data.annotations", "data.locate"},
     "leaderboard": VOCABULARY | {"evaluation", "protocols", "data.annotations", "data.progress"},
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard", "report"},
     "commands": COMPONENTS
-    | {"recipes", "data", "extraction", "evaluation", "protocols", "leaderboard", "report", "running"},
+    | {"recipes", "data", "extraction", "evaluation", "probing", "protocols", "leaderboard", "report", "running"},
     "cli": {"errors"},
     "__main__": {"cli"},
 }
@@ -72,7 +73,7 @@ PLUGINS_MAY_IMPORT = {
     "scipy",
 }
 TORCH_FREE = ("errors", "files", "text", "options", "overlay", "recipes", "structures", "interfaces", "registry")
-TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
+TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols", "probing")
 TORCH_FREE += ("data.annotations", "extraction.decode", "extraction.snippets")
 
 

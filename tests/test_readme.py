@@ -81,6 +81,16 @@ def test_videos_become_features_as_the_readme_says(tmp_path, monkeypatch):
     assert (tmp_path / "my_data" / "features" / "features.npy").is_file()
 
 
+def test_trimmed_clips_become_untrimmed_videos(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ucf101_clips").symlink_to(shared_file("data/ucf101_vgg16/clips.csv").parent)
+    compose, probe = block("wtal-bench compose")
+    run(f"{compose} --videos 16 6 8 --no-probes")
+    assert "protocol='composed/ucf101/v1', root='data/composed/ucf101'" in capsys.readouterr().out
+    run(probe)
+    assert "mAP: supervised linear, all" in capsys.readouterr().out
+
+
 def test_evaluate_prints_the_four_averages_the_readme_quotes(capsys):
     line = block("python tools/evaluate.py")[0]
     file = shared_file("detections/thumos14_pmil_base_test.json.gz")

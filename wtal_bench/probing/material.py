@@ -10,7 +10,7 @@ import numpy as np
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.store import FeatureStore
-from wtal_bench.errors import DataError, did_you_mean, listing
+from wtal_bench.errors import DataError
 from wtal_bench.probing.curves import coverage
 
 LEARNED = 40_000
@@ -60,11 +60,10 @@ class Material:
         annotated = self.annotations.videos
         ids = [name for name in self.annotations.subset(subset) if annotated[name].segments and name in self.store]
         if not ids:
-            subsets = list(dict.fromkeys(video.subset for video in annotated.values()))
             raise DataError(
                 f"subset {subset!r} of {self.annotations.path or self.annotations.version} has no video with features "
-                f"and an annotated instance; there are subsets {listing(subsets)}.{did_you_mean(subset, subsets)} "
-                "Probes compare with the annotated times, so videos with tags alone do not serve."
+                "and an annotated instance. Probes compare with the annotated times, so videos with tags alone do not "
+                "serve."
             )
         return ids
 

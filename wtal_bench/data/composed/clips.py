@@ -329,7 +329,7 @@ def _open(folder: Path, name: str, file: str, clips: Sequence[Clip]) -> _Stream:
         there = [p.name for p in folder.iterdir() if p.suffix == ".npy" or p.is_dir()]
         raise DataError(
             f"stream {name!r}: there is no {file} in {folder}; there are {listing(sorted(there))}."
-            f"{did_you_mean(file, there)}"
+            f"{did_you_mean(file, [Path(name).stem for name in there])}"
         )
     if path.is_dir():
         return _Stream(name, path, None)

@@ -11,7 +11,7 @@ Where clips come from is the business of a `Library`: files (`composed.clips`) o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class Cut:
         motion_weight: share of that weight with which a motion stream takes the scene's own mean movement.
         near_share: share of the same-scene segments of a class with a `near` class that show that class instead; it
             is shown nowhere else, unless there is no other background.
+        restore: what of two mixed means, which are less than either, comes back to their mean: "loudness" (root mean
+            square), or "spread" (over columns, around the library's), after which no peak or norm tells such segments.
         kinds: background classes in one video.
         speed: slowest and fastest a clip is played.
         fade_seconds: time over which an instance appears and vanishes, at most a third of it each.
@@ -47,6 +49,7 @@ class Cut:
     scene_weight: tuple[float, float] = (0.35, 0.75)
     motion_weight: float = 0.5
     near_share: float = 0.5
+    restore: Literal["loudness", "spread"] = "loudness"
     kinds: int = 2
     speed: tuple[float, float] = (0.8, 1.25)
     fade_seconds: float = 0.5
@@ -182,11 +185,22 @@ def _set_in(reel: _Reel, scene: Any, played: list[np.ndarray]) -> list[np.ndarra
             moved.append(share * own + (1 - share) * clip)
             continue
         mean = clip.mean(axis=0)
-        mixed = np.maximum(weight * own + clip - weight * mean, 0)
-        # a mean of two vectors is quieter than either
-        loud, mute = weight * _rms(own) + (1 - weight) * _rms(mean), _rms(mixed.mean(axis=0))
-        moved.append(mixed * (loud / mute) if mute > 0 else mixed)
+        mixed = weight * own + clip - weight * mean
+        if reel.cut.restore == "spread":
+            apart = [_apart(row, stream.mean) for row in (own, mean, mixed.mean(axis=0))]
+            wanted, left = weight * _rms(apart[0]) + (1 - weight) * _rms(apart[1]), _rms(apart[2])
+            mixed += (wanted / left - 1) * apart[2] if left > 0 else 0
+            moved.append(np.maximum(mixed, 0))
+            continue
+        mixed = np.maximum(mixed, 0)
+        wanted, left = weight * _rms(own) + (1 - weight) * _rms(mean), _rms(mixed.mean(axis=0))
+        moved.append(mixed * (wanted / left) if left > 0 else mixed)
     return moved
+
+
+def _apart(row: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """How columns differ from their mean, apart from what they all have in common."""
+    return row - mean - (row - mean).mean()
 
 
 def _rms(row: np.ndarray) -> float:

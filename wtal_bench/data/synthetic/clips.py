@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -68,12 +69,14 @@ class Look:
     Attributes:
         rgb, flow: the two streams.
         backgrounds: number of background classes.
+        backgrounds_alike: share of a background class's variance, apart from the common direction, that all of them
+            have in common.
         clips: of a scene.
         uneven_scenes: standard deviation of the log of how far a class's scenes lie apart.
         uneven_changes: standard deviation of the log of how much a clip changes.
         alike: correlation of the two streams, apart from the common direction, of label, scene, clip, slow
             and fast.
-        pair_overlap: correlation of two classes that look alike.
+        pair_overlap: correlation of two classes that look alike, apart from the common direction.
     """
 
     rgb: StreamLook = StreamLook(
@@ -99,6 +102,7 @@ class Look:
         bend=0.2,
     )
     backgrounds: int = 6
+    backgrounds_alike: float = 0.15
     clips: int = 5
     uneven_scenes: float = 0.25
     uneven_changes: float = 0.3
@@ -143,7 +147,7 @@ class DrawnClips:
         )
         count = num_classes + look.backgrounds
         self._axes = _axes(rng, dim)
-        self._labels = [_centred(rows, hard_pairs, look.pair_overlap) for rows in self._draw(rng, "label", count)]
+        self._labels = self._labelled(rng, count, hard_pairs)
         self._spread = np.exp(look.uneven_scenes * rng.standard_normal(count))
 
     def scene(self, rng: np.random.Generator, label: int) -> Scene:
@@ -167,23 +171,48 @@ class DrawnClips:
         which = rng.integers(self.look.clips)
         return [_bent(look, clips[which]) for look, clips in zip(self._looks, scene.clips)]
 
+    def _labelled(self, rng: np.random.Generator, count: int, pairs: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+        """Draw [count, D] what classes look like, one array a stream, with a mean of 0 over actions and backgrounds."""
+        draws = self._normal(rng, "label", count)
+        shared = self._normal(rng, "label", 1)
+        alike, overlap = self.look.backgrounds_alike, self.look.pair_overlap
+        for rows, common in zip(draws, shared):
+            # the same spread of loudness on either side, dealt to its classes
+            for side in (rows[: self.actions], rows[self.actions :]):
+                ranks = rng.permutation(len(side))
+                side[:, 0] = [NormalDist().inv_cdf((rank + 0.5) / len(side)) for rank in ranks]
+            rows[self.actions :, 1:] *= np.sqrt(1 - alike)
+            rows[self.actions :, 1:] += np.sqrt(alike) * common[:, 1:]
+            for first, second in pairs:
+                rows[second, 1:] = overlap * rows[first, 1:] + np.sqrt(1 - overlap**2) * rows[second, 1:]
+        made = [self._columns(look.label, rows) for look, rows in zip(self._looks, draws)]
+        return [rows - rows.mean(axis=0) for rows in made]
+
     def _draw(self, rng: np.random.Generator, name: str, count: int, step: float | None = None) -> list[np.ndarray]:
         """Draw [count, D] values of a level, one array a stream, each column of variance `share`.
 
         With `step` they are moments that many seconds apart, which remember those before.
         """
-        axes, alike = self._axes, self.look.alike[_ALIKE[name]]
-        draws = [rng.standard_normal((count, len(axes) + 1)) for _ in STREAMS]
-        draws[1][:, 1:] = alike * draws[0][:, 1:] + np.sqrt(1 - alike**2) * draws[1][:, 1:]
         made = []
-        for look, drawn in zip(self._looks, draws):
-            level: Level = getattr(look, name)
+        for look, drawn in zip(self._looks, self._normal(rng, name, count)):
             if step is not None:
                 drawn = slow_noise(drawn, np.exp(-step / getattr(look, f"{name}_seconds")))
-            power = np.exp(-level.decay * np.arange(len(axes)) / len(axes))
-            rest = (drawn[:, 1:] * np.sqrt((1 - level.common) * power / power.sum())) @ axes
-            made.append(np.sqrt(level.share) * (np.sqrt(level.common) * drawn[:, :1] + rest))
+            made.append(self._columns(getattr(look, name), drawn))
         return made
+
+    def _normal(self, rng: np.random.Generator, name: str, count: int) -> list[np.ndarray]:
+        """Draw [count, 1 + D] standard normal values a stream: the common direction, then the axes."""
+        alike = self.look.alike[_ALIKE[name]]
+        first, second = (rng.standard_normal((count, len(self._axes) + 1)) for _ in STREAMS)
+        second[:, 1:] = alike * first[:, 1:] + np.sqrt(1 - alike**2) * second[:, 1:]
+        return [first, second]
+
+    def _columns(self, level: Level, drawn: np.ndarray) -> np.ndarray:
+        """Turn [n, 1 + D] standard normal values into [n, D] columns of variance `level.share`."""
+        dim = len(self._axes)
+        power = np.exp(-level.decay * np.arange(dim) / dim)
+        rest = (drawn[:, 1:] * np.sqrt((1 - level.common) * power / power.sum())) @ self._axes
+        return np.sqrt(level.share) * (np.sqrt(level.common) * drawn[:, :1] + rest)
 
 
 _ALIKE = {"label": 0, "scene": 1, "clip": 2, "slow": 3, "fast": 4}
@@ -194,13 +223,6 @@ def _axes(rng: np.random.Generator, dim: int) -> np.ndarray:
     axes, triangle = np.linalg.qr(rng.standard_normal((dim, dim)))
     # which of two opposite axes comes out is the linear algebra library's choice; this makes it ours
     return np.sqrt(dim) * (axes * np.where(np.diag(triangle) < 0, -1, 1)).T
-
-
-def _centred(rows: np.ndarray, pairs: Sequence[tuple[int, int]], overlap: float) -> np.ndarray:
-    """Make the classes of a pair alike, and move the mean of all to 0."""
-    for first, second in pairs:
-        rows[second] = overlap * rows[first] + np.sqrt(1 - overlap**2) * rows[second]
-    return rows - rows.mean(axis=0)
 
 
 def _bent(look: StreamLook, values: np.ndarray) -> np.ndarray:

@@ -28,6 +28,9 @@ SNIPPET_SECONDS = STRIDE / FPS
 SPLITS = MappingProxyType({"train": 0, "test": 1, "val": 2})
 """Split -> its part of the random streams' keys; `val` is for tuning, so that nobody needs the test split for it."""
 
+CUT = Cut(restore="spread")
+"""How drawn clips are cut into videos: as real ones are, but for what a peak or norm would give away."""
+
 # Every purpose has random streams of its own: time lines can be drawn without features and never change with them.
 _WORLD, _LOOKS, _DEAL, _TIME, STAND_IN = range(5)
 
@@ -52,7 +55,7 @@ class Profile:
     dim: int
     max_snippets: int
     look: Look = field(default_factory=Look)
-    cut: Cut = field(default_factory=Cut)
+    cut: Cut = CUT
 
     @property
     def classes(self) -> tuple[str, ...]:

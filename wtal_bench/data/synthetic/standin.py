@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations, VideoAnnotation, beside
-from wtal_bench.data.composed.scenes import Cut, film
+from wtal_bench.data.composed.scenes import film
 from wtal_bench.data.composed.timeline import TimeLine
 from wtal_bench.data.folders import make_folder
 from wtal_bench.data.locate import ANNOTATIONS
@@ -24,6 +24,7 @@ from wtal_bench.data.store import StoredVideo
 from wtal_bench.data.synthetic.build import write_dataset_features
 from wtal_bench.data.synthetic.clips import DrawnClips, Look
 from wtal_bench.data.synthetic.profiles import (
+    CUT,
     FPS,
     GENERATOR,
     GENERATOR_VERSION,
@@ -165,7 +166,7 @@ def _videos(
         rate = fps or video.fps or FPS
         frames = max(1, round(video.duration * rate)) if fps or not video.frames else video.frames
         line = _time_line(rng, video, annotations.tags(name), len(annotations.classes), max(1, frames // STRIDE))
-        yield StoredVideo(name, film(rng, Cut(), clips, line, STRIDE / rate), video.duration, rate, frames)
+        yield StoredVideo(name, film(rng, CUT, clips, line, STRIDE / rate), video.duration, rate, frames)
 
 
 def _time_line(
