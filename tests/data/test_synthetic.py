@@ -59,10 +59,10 @@ def digest(profile) -> str:
 @pytest.mark.parametrize(
     ("name", "videos", "pinned"),
     [
-        ("tiny", None, "7f9f56727c8dbf01044ac8b12efc37c0c2d6ec8a247103de91b4f5bc37e9380a"),
-        ("demo", {"train": 2, "val": 1, "test": 2}, "d91e50e578b6a92d969d35acac72ab4c8a341897b1ca040ab33abbaf40a6d3e1"),
-        ("full", {"train": 1, "test": 1}, "acac87a98e6ba85e5eedf3eedccf2d3e42c151c7831ce5758163bde669b5e9b7"),
-        ("anet", {"train": 2, "test": 1}, "05a7eee4f91789c9cc826e5cfb99e90af81054fba0287059f576ce60341d4337"),
+        ("tiny", None, "ed99376ad3c6adc55140b52b022a41a27474ed498ed68bb6df72e17151a48724"),
+        ("demo", {"train": 2, "val": 1, "test": 2}, "fa19a2dd9a0bb16436164a0da81901fa980c87af602349cde1aecbd1c1f6caea"),
+        ("full", {"train": 1, "test": 1}, "ac87ec6f56e0250b81aa5d1233822adbe601823684189d86e6c9a35113b9ab3a"),
+        ("anet", {"train": 2, "test": 1}, "61c485a8e9d8899efadb41ccf5104ea16a0ff43aea4d40c40530fc7a0a4d4f9f"),
     ],
 )
 def test_no_generated_number_changes_within_a_generator_version(name, videos, pinned):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from wtal_bench.data.annotations import Annotations, Segment, VideoAnnotation
+from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 from wtal_bench.data.synthetic.build import generate
 from wtal_bench.data.synthetic.profiles import PROFILES, Profile, synthetic_annotations
 from wtal_bench.probing import Report, probe
@@ -43,11 +44,19 @@ def test_no_plain_number_of_a_snippet_comes_near_the_oracle(report):
 
 
 def test_a_plain_number_that_gives_actions_away_is_found(tmp_path, report):
-    """Background without movement of any kind: what the probe is there to catch."""
-    look = PROFILES["demo"].look
-    loud = replace(look, rgb=replace(look.rgb, label=replace(look.rgb.label, share=3.0, common=1.0)))
-    profile = replace(PROFILES["demo"], videos={"train": 10, "test": 30}, look=loud)
-    assert max(probe(generate(profile, 1, tmp_path / "loud")).plain.values()) > max(report.plain.values()) + 0.05
+    """What the probe is there to catch: actions that are simply louder."""
+    folder = generate(replace(PROFILES["demo"], videos={"train": 10, "test": 20}), 1, tmp_path / "quiet")
+    store, notes = FeatureStore.open(folder / "features"), Annotations.load(folder / "annotations.json")
+    louder = []
+    for name in store.ids:
+        meta = store.meta(name)
+        seen = coverage(notes.videos[name], len(notes.classes), meta.num_snippets, meta.snippet_seconds).max(axis=1)
+        rows = store.video(name) * (1 + seen[:, None])
+        louder.append(StoredVideo(name, rows, meta.duration, meta.fps, meta.num_frames))
+    keys = ("name", "extractor", "fps", "stride", "streams", "synthetic")
+    write_store(tmp_path / "loud", louder, manifest={key: store.manifest[key] for key in keys})
+    loud = probe(folder, features=tmp_path / "loud")
+    assert loud.plain["rgb energy"] > report.plain["rgb energy"] + 0.15
 
 
 def classes_of(annotations: Annotations, subset: str) -> np.ndarray:

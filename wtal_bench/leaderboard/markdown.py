@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 
 from wtal_bench.leaderboard.tables import LEGEND, Cell, Document, Line, Part, Table
 
-
 SYNTHETIC = (
     "Generated videos, about as hard as real features composed to untrimmed videos; they say nothing of real videos. "
     "Rows of synthetic/v1 were dropped: its actions shared one direction that gave them away, which real features do "

@@ -11,7 +11,7 @@ Where clips come from is the business of a `Library`: files (`composed.clips`) o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -33,8 +33,9 @@ class Cut:
         motion_weight: share of that weight with which a motion stream takes the scene's own mean movement.
         near_share: share of the same-scene segments of a class with a `near` class that show that class instead; it
             is shown nowhere else, unless there is no other background.
-        restore: what of two mixed means, which are less than either, comes back to their mean: "loudness" (root mean
-            square), or "spread" (over columns, around the library's), after which no peak or norm tells such segments.
+        spread_back: a mean of two scenes differs less over columns than either, and is quieter. None makes it as loud
+            as they are (root mean square); a share brings so much of the difference over columns back instead, so that
+            no peak or norm tells such segments.
         kinds: background classes in one video.
         speed: slowest and fastest a clip is played.
         fade_seconds: time over which an instance appears and vanishes, at most a third of it each.
@@ -49,7 +50,7 @@ class Cut:
     scene_weight: tuple[float, float] = (0.35, 0.75)
     motion_weight: float = 0.5
     near_share: float = 0.5
-    restore: Literal["loudness", "spread"] = "loudness"
+    spread_back: float | None = None
     kinds: int = 2
     speed: tuple[float, float] = (0.8, 1.25)
     fade_seconds: float = 0.5
@@ -186,10 +187,10 @@ def _set_in(reel: _Reel, scene: Any, played: list[np.ndarray]) -> list[np.ndarra
             continue
         mean = clip.mean(axis=0)
         mixed = weight * own + clip - weight * mean
-        if reel.cut.restore == "spread":
+        if reel.cut.spread_back is not None:
             apart = [_apart(row, stream.mean) for row in (own, mean, mixed.mean(axis=0))]
             wanted, left = weight * _rms(apart[0]) + (1 - weight) * _rms(apart[1]), _rms(apart[2])
-            mixed += (wanted / left - 1) * apart[2] if left > 0 else 0
+            mixed += reel.cut.spread_back * (wanted / left - 1) * apart[2] if left > 0 else 0
             moved.append(np.maximum(mixed, 0))
             continue
         mixed = np.maximum(mixed, 0)

@@ -28,7 +28,7 @@ SNIPPET_SECONDS = STRIDE / FPS
 SPLITS = MappingProxyType({"train": 0, "test": 1, "val": 2})
 """Split -> its part of the random streams' keys; `val` is for tuning, so that nobody needs the test split for it."""
 
-CUT = Cut(restore="spread")
+CUT = Cut(spread_back=0.5)
 """How drawn clips are cut into videos: as real ones are, but for what a peak or norm would give away."""
 
 # Every purpose has random streams of its own: time lines can be drawn without features and never change with them.
