@@ -37,8 +37,8 @@ def run(line: str) -> None:
 def test_the_two_first_commands_are_what_ci_runs():
     ci = (REPOSITORY / ".ci" / "run").read_text()
     first, second = (lines[0] for lines in BLOCKS[:2])
-    assert first == "pip install -e . && python tools/train.py configs/ecm_synthetic.py"
-    assert "python tools/train.py configs/ecm_synthetic.py" in ci
+    assert first == "pip install -e . && python tools/train.py configs/cola_synthetic.py"
+    assert "python tools/train.py configs/cola_synthetic.py" in ci
     assert second == "pip install -e '.[test]' && python -m pytest -q -n 2"
     assert "python -m pytest -q -n 2" in ci
     assert "pip install --quiet -e '.[dev]'" in ci  # dev is test and ruff

@@ -212,4 +212,4 @@ def _stand_in_config(where: str) -> str:
     """The synthetic config of the same method, if there is one."""
     path = Path(where)
     synthetic = path.with_name(f"{path.stem.rpartition('_')[0]}_synthetic{path.suffix}")
-    return str(synthetic) if synthetic.is_file() else "configs/ecm_synthetic.py"
+    return str(synthetic) if synthetic.is_file() else "configs/cola_synthetic.py"
