@@ -14,9 +14,9 @@ import pytest
 
 from tests.running.conftest import make_dataset
 from wtal_bench import temporary
+from wtal_bench.data.folders import locked
 from wtal_bench.data.locate import find_features
 from wtal_bench.data.store import FeatureStore
-from wtal_bench.data.synthetic.folders import locked
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.files import JsonError, move_into_place, parse_json, write_text
 from wtal_bench.running.workdir import LOCK, WorkDir
@@ -211,7 +211,7 @@ def test_a_pipe_is_written_to_and_a_link_is_kept(tmp_path):
 HOLD = "import sys, time\nfrom wtal_bench.{}\nprint(flush=True)\ntime.sleep(60)"
 HOLD_WORK_DIR = HOLD.format("running.workdir import WorkDir\nheld = WorkDir(sys.argv[1])")
 HOLD_CACHE = HOLD.format(
-    "data.synthetic.folders import locked\nfrom pathlib import Path\nheld = locked(Path(sys.argv[1]))\nheld.__enter__()"
+    "data.folders import locked\nfrom pathlib import Path\nheld = locked(Path(sys.argv[1]))\nheld.__enter__()"
 )
 
 
@@ -269,7 +269,7 @@ def test_the_cache_waits_for_the_one_who_writes(tmp_path, holder):
     other = holder(HOLD_CACHE, folder)
     leftover = tmp_path / "synthetic" / ".tiny.0123456789ab"
     leftover.mkdir()
-    waiting = "import sys\nfrom pathlib import Path\nfrom wtal_bench.data.synthetic.folders import locked\n"
+    waiting = "import sys\nfrom pathlib import Path\nfrom wtal_bench.data.folders import locked\n"
     waiting += "with locked(Path(sys.argv[1])): print('in')"
     with subprocess.Popen([sys.executable, "-c", waiting, str(folder)], stdout=subprocess.PIPE) as second:
         time.sleep(1.0)

@@ -54,7 +54,9 @@ MAY_IMPORT = {
     "modeling": COMPONENTS,
     "testing": COMPONENTS | {"modeling", "data", "running"},
     "protocol_checks": VOCABULARY,
-    "protocols": VOCABULARY | {"data", "evaluation", "plugins", "discovery", "protocol_checks"},
+    "protocol": VOCABULARY | {"data", "evaluation"},
+    "protocols": VOCABULARY | {"data", "evaluation", "plugins", "discovery", "protocol", "protocol_checks"},
+    "probing": VOCABULARY | {"data", "decoding", "evaluation"},
     "report": VOCABULARY
     | {"evaluation", "protocols", "leaderboard"}
     | {f"data.{name}" for name in ("annotations", "coverage", "locate", "note")},
@@ -64,7 +66,8 @@ MAY_IMPORT = {
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard", "report"},
     "commands": COMPONENTS
-    | {"recipes", "data", "extraction", "evaluation", "protocols", "leaderboard", "report", "running", "testing"},
+    | {"recipes", "data", "extraction", "evaluation", "probing", "protocols", "leaderboard", "report", "running"}
+    | {"testing"},
     "cli": {"errors"},
     "__main__": {"cli"},
 }
@@ -89,7 +92,7 @@ PLUGINS_MAY_IMPORT = {
 TORCH_FREE = ("errors", "files", "text", "options", "order", "overlay", "recipes", "structures", "interfaces")
 TORCH_FREE += ("registry", "temporary", "discovery")
 TORCH_FREE += ("reading", "plain_yaml", "arrays")
-TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols")
+TORCH_FREE += ("plugins", "builtin", "cli", "decoding", "evaluation", "leaderboard", "report", "protocols", "probing")
 TORCH_FREE += ("names", "data.annotations", "data.coverage", "data.notes", "extraction.decode", "extraction.snippets")
 
 

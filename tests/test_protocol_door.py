@@ -16,7 +16,7 @@ from wtal_bench.interfaces import ComponentInfo
 from wtal_bench.plugins import Plugin, Registrar
 from wtal_bench.protocols import Protocol, get_protocol
 
-TINY = get_protocol("synthetic_tiny/v1")
+TINY = get_protocol("synthetic_tiny/v2")
 PROTOCOL = Protocol(
     name="zoo/v1",
     subset="test",

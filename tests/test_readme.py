@@ -37,8 +37,8 @@ def run(line: str) -> None:
 def test_the_two_first_commands_are_what_ci_runs():
     ci = (REPOSITORY / ".ci" / "run").read_text()
     first, second = (lines[0] for lines in BLOCKS[:2])
-    assert first == "pip install -e . && python tools/train.py configs/ecm_synthetic.py"
-    assert "python tools/train.py configs/ecm_synthetic.py" in ci
+    assert first == "pip install -e . && python tools/train.py configs/cola_synthetic.py"
+    assert "python tools/train.py configs/cola_synthetic.py" in ci
     assert second == "pip install -e '.[test]' && python -m pytest -q -n 2"
     assert "python -m pytest -q -n 2" in ci
     assert "pip install --quiet -e '.[dev]'" in ci  # dev is test and ruff
@@ -79,6 +79,16 @@ def test_videos_become_features_as_the_readme_says(tmp_path, monkeypatch):
     )  # the test extra brings it
     run(extract)
     assert (tmp_path / "my_data" / "features" / "features.npy").is_file()
+
+
+def test_trimmed_clips_become_untrimmed_videos(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ucf101_clips").symlink_to(shared_file("data/ucf101_vgg16/clips.csv").parent)
+    compose, probe = block("wtal-bench compose")
+    run(f"{compose} --videos 16 6 8 --no-probes")
+    assert "protocol='composed/ucf101/v1', root='data/composed/ucf101'" in capsys.readouterr().out
+    run(probe)
+    assert "mAP: supervised linear, all" in capsys.readouterr().out
 
 
 def test_evaluate_prints_the_four_averages_the_readme_quotes(capsys):

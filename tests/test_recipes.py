@@ -156,7 +156,7 @@ def test_the_recipe_to_start_from_is_the_one_its_namer_meant_wherever_the_heir_l
     write(here / "ablations" / "ftcl_in_batch_thumos.py", "method = 'not me'\n")  # beside the heir
     write(here / "own.py", "_base_ = 'wtal::ftcl_thumos.py'\n")
     assert parent_of(load_config("own.py")) == "acm_net"
-    plain = dict(method="mine", model={}, train=dict(lr=1, epochs=1), data=dict(protocol="synthetic/v1"))
+    plain = dict(method="mine", model={}, train=dict(lr=1, epochs=1), data=dict(protocol="synthetic/v2"))
     write(here / "lib" / "parent.json", json.dumps(plain))
     write(
         here / "lib" / "child.json",

@@ -10,246 +10,28 @@ that every record keeps.
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import hashlib
 import importlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-import numpy as np
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.class_lists import ACTIVITYNET12, ACTIVITYNET13, THUMOS14
-from wtal_bench.data.locate import ANNOTATIONS, find_annotations
+from wtal_bench.data.locate import find_annotations
 from wtal_bench.discovery import quarantine
 from wtal_bench.errors import DataError, PluginError, WtalError, did_you_mean, listing
 from wtal_bench.evaluation import (
     PRESETS,
-    DetectionTable,
-    EvaluationResult,
-    GroundTruth,
-    Preset,
 )
 from wtal_bench.files import digest, expand
 from wtal_bench.interfaces import ComponentInfo
 from wtal_bench.plugins import protocol_infos
+from wtal_bench.protocol import OWN, Protocol, Split, is_own, split_content
 from wtal_bench.protocol_checks import check_fields
-from wtal_bench.structures import Detections
-
-
-@dataclass(frozen=True)
-class Split:
-    """The videos a subset must hold for its numbers to be comparable.
-
-    Attributes:
-        videos: how many; instances: their annotated instances.
-        sha256: of the sorted ids, joined by newlines.
-        content: of what the annotations say of them (`split_content`); "" where no one file is the protocol's.
-    """
-
-    videos: int
-    instances: int
-    sha256: str
-    content: str = ""
-
-    @property
-    def videos_alone(self) -> dict[str, Any]:
-        """What the protocol's hash covers: which videos, not which file says what happens in them."""
-        return {"videos": self.videos, "instances": self.instances, "sha256": self.sha256}
-
-
-def split_content(annotations: Annotations, subset: str) -> str:
-    """SHA-256 (hex) of what annotations say of a subset: ids, instances, ambiguous spans and tags, in any order."""
-    found = {
-        name: [
-            sorted([annotations.classes[part.label], part.start, part.end] for part in video.segments),
-            sorted(map(list, video.ambiguous)),
-            sorted(annotations.classes[label] for label in annotations.tags(name)),
-        ]
-        for name, video in annotations.videos.items()
-        if video.subset == subset
-    }
-    return digest(found)
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """One versioned way of testing.
-
-    Attributes:
-        name: "dataset/version".
-        dataset, version: its halves.
-        subset, train_subset: names of the subsets scored on and trained on.
-        classes: class names in label order.
-        tious: thresholds, as literals.
-        averages: name -> the thresholds it is the mean over; the last one ranks.
-        main: the evaluator that ranks.
-        variants: evaluators (names in `evaluation.PRESETS`), the main one first.
-        annotation_file: name of the annotation file, None when it is generated.
-        splits: subset -> the videos it must hold.
-        synthetic: whether the videos are generated; such numbers never stand beside real ones.
-        profile, world, generator: what is generated, and by which version of the generator.
-    """
-
-    name: str
-    subset: str
-    train_subset: str
-    classes: tuple[str, ...] = field(repr=False)
-    tious: tuple[float, ...]
-    averages: Mapping[str, tuple[float, ...]]
-    variants: tuple[str, ...]
-    annotation_file: str | None = None
-    splits: Mapping[str, Split] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    profile: str | None = None
-    world: int | None = None
-    generator: int | None = None
-
-    def __reduce__(self) -> tuple:
-        # a protocol is its name: workers get the one their own code defines, with its hash
-        return (own_named, (self.name, self.classes)) if self.own else (get_protocol, (self.name,))
-
-    @property
-    def dataset(self) -> str:
-        """The name without the version."""
-        return self.name.rpartition("/")[0]
-
-    @property
-    def version(self) -> str:
-        """The version, "v1"."""
-        return self.name.rpartition("/")[2]
-
-    @property
-    def main(self) -> str:
-        """The evaluator that ranks."""
-        return self.variants[0]
-
-    @property
-    def own(self) -> bool:
-        """Whether it is somebody's own data set (`own_protocol`), which no leaderboard but their own ranks."""
-        return is_own(self.name)
-
-    @property
-    def headline(self) -> str:
-        """The average that ranks."""
-        return list(self.averages)[-1]
-
-    @property
-    def annotation_names(self) -> tuple[str, ...]:
-        """The names its annotation file may have."""
-        return (ANNOTATIONS, *([self.annotation_file] if self.annotation_file else []))
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the videos are generated."""
-        return self.profile is not None
-
-    @cached_property
-    def presets(self) -> tuple[Preset, ...]:
-        """The evaluators, switches and excluded videos included."""
-        return tuple(PRESETS[name] for name in self.variants)
-
-    @cached_property
-    def hash(self) -> str:
-        """SHA-256 (hex) over the ranking rule; evaluators that do not rank have their own (`Preset.hash`)."""
-        content = {
-            "name": self.name,
-            "subset": self.subset,
-            "train_subset": self.train_subset,
-            "classes": self.classes,
-            "tious": self.tious,
-            "averages": dict(self.averages),
-            "ranked_by": [self.main, self.presets[0].hash, self.headline],
-            "splits": {name: split.videos_alone for name, split in self.splits.items()},
-            "generated": [self.profile, self.world, self.generator],
-        }
-        return digest(content)
-
-    def ground_truth(self, annotations: Annotations) -> GroundTruth:
-        """The annotated instances of the evaluated subset.
-
-        Raises:
-            DataError: the class list is another one, or no video is in the subset.
-        """
-        if tuple(annotations.classes) != self.classes:
-            odd = sorted(set(annotations.classes) ^ set(self.classes))
-            raise DataError(
-                f"{annotations.path or annotations.version}: its class list is not that of {self.name} "
-                f"({len(annotations.classes)} and {len(self.classes)} classes; "
-                f"{'they differ in ' + listing(odd, 6) if odd else 'the same names in another order'}). Labels index "
-                "that list, so the numbers would be of other classes. Give the annotation file of this protocol."
-            )
-        return GroundTruth.from_annotations(annotations, self.subset)
-
-    def contents(self, annotations: Annotations) -> dict[str, str]:
-        """By subset trained or scored on, the hash of what the annotations say of it (`split_content`)."""
-        return {name: split_content(annotations, name) for name in (self.train_subset, self.subset)}
-
-    def split_notes(self, annotations: Annotations) -> list[str]:
-        """Sentences on where the annotations depart from the frozen videos; numbers are then not comparable."""
-        notes = []
-        made = f"synthetic-{self.profile}-world{self.world}-v{self.generator}"
-        if self.synthetic and annotations.version != made:
-            notes.append(
-                f"the annotations are {annotations.version!r}; {self.name} is defined on {made!r}. Numbers on other "
-                "videos are not comparable."
-            )
-        for name, split in self.splits.items():
-            ids = sorted(key for key, video in annotations.videos.items() if video.subset == name)
-            instances = sum(len(annotations.videos[key].segments) for key in ids)
-            if hashlib.sha256("\n".join(ids).encode()).hexdigest() != split.sha256 or instances != split.instances:
-                notes.append(
-                    f"subset {name!r} holds {len(ids)} videos with {instances} instances; {self.name} is defined on "
-                    f"{split.videos} with {split.instances}. Numbers on other videos are not comparable."
-                )
-        return notes
-
-    def evaluate(
-        self, detections: DetectionTable, annotations: Annotations, **options: Any
-    ) -> dict[str, EvaluationResult]:
-        """Score with every evaluator: name -> result, the main one first. `options` as in `evaluation.evaluate`.
-
-        Raises:
-            DataError: as `ground_truth`, or a NaN score or reversed segment among the detections.
-        """
-        truth = self.ground_truth(annotations)
-        return {preset.name: preset.evaluate(detections, truth, self.tious, **options) for preset in self.presets}
-
-    def score(self, videos: Mapping[str, Detections], annotations: Annotations) -> dict[str, Any]:
-        """Score detections (seconds) with every evaluator.
-
-        Returns:
-            {"main": name, "variants": {name: {"hash": of the evaluator, "tious": [...], "mAP": [...], "ap": {class:
-            [...]}, "averages": {name: mean}, "videos": n, "instances": n, "detections": n, "ignored": n}}}; unrounded
-            fractions, None where undefined; `ignored` rows took no part (unknown class, Ambiguous filter, video left
-            out).
-
-        Raises:
-            DataError: as `evaluate`.
-        """
-        results = self.evaluate(DetectionTable.from_videos(videos), annotations)
-        return self.report(results)
-
-    def report(self, results: Mapping[str, EvaluationResult]) -> dict[str, Any]:
-        """What `score` returns, from results at hand."""
-        return {"main": self.main, "variants": {name: self._table(name, result) for name, result in results.items()}}
-
-    def _table(self, name: str, result: EvaluationResult) -> dict[str, Any]:
-        return {
-            "hash": PRESETS[name].hash,
-            "tious": list(self.tious),
-            "mAP": _numbers(result.mAP),
-            "ap": {name: _numbers(row) for name, row in zip(result.classes, result.ap)},
-            "averages": {name: result.average_over(tious) for name, tious in self.averages.items()},
-            "videos": result.counts.videos,
-            "instances": result.counts.instances,
-            "detections": result.counts.detections,
-            "ignored": result.counts.ignored,
-        }
 
 
 def get_protocol(name: str) -> Protocol:
@@ -262,12 +44,15 @@ def get_protocol(name: str) -> Protocol:
         raise WtalError(f"a protocol is a name such as thumos14/v1, got {name!r:.80}.")
     if name in PROTOCOLS:
         return PROTOCOLS[name]
+    if name.startswith(f"{COMPOSED}/"):
+        return _found_composed(name)
     strangers = {info.name: info for info in protocol_infos() if not why_refused(info)}
     if name in strangers:
         return _stranger(strangers[name])
     names = [*PROTOCOLS, *sorted(strangers)]
     own = f" Your own data: {OWN}, with --annotations." if is_own(name) else ""
-    raise WtalError(f"no protocol {name!r}; there are {listing(names)}.{did_you_mean(name, names)}{own}")
+    near = RETIRED.get(name) or did_you_mean(name, names)
+    raise WtalError(f"no protocol {name!r}; there are {listing(names)}.{near}{own}")
 
 
 def why_refused(info: ComponentInfo) -> str:
@@ -307,11 +92,70 @@ def _stranger(info: ComponentInfo) -> Protocol:
     return protocol
 
 
-OWN = "own"
-"""What a config, or `--protocol`, calls the protocol of a data set of one's own."""
+COMPOSED = "composed"
+"""The family of protocols of videos composed of trimmed clips (`wtal-bench compose`): composed/NAME/v1."""
 
 
-OWN_NAME = rf"{OWN}/([a-z0-9.-]{{1,40}}-)?[0-9a-f]{{12}}"
+def composed_protocol(annotations: Annotations) -> Protocol:
+    """The protocol of a composed data set: its classes, all its videos, tIoU 0.1 to 0.7.
+
+    Its name says what was composed, its hash covers clips and recipe, so equal hashes mean equal videos and numbers of
+    other compositions, of drawn or of filmed videos never share a table with them.
+
+    Raises:
+        DataError: the annotations are of no composed data set.
+    """
+    made = re.fullmatch(rf"{COMPOSED}-(.+)-([0-9a-f]{{12}})", annotations.version)
+    if made is None:
+        raise DataError(
+            f"{annotations.path or 'the annotations'}: version {annotations.version!r} is of no composed data set; "
+            "`wtal-bench compose` makes them. For videos of your own use protocol='own'."
+        )
+    subsets = dict.fromkeys(video.subset for video in annotations.videos.values())
+    splits = {}
+    for subset in sorted(subsets):
+        ids = sorted(annotations.subset(subset))
+        instances = sum(len(annotations.videos[name].segments) for name in ids)
+        named = hashlib.sha256("\n".join(ids).encode()).hexdigest()
+        splits[subset] = Split(len(ids), instances, named, split_content(annotations, subset))
+    name = f"{COMPOSED}/{made[1]}/v1"
+    protocol = _composed(name, tuple(annotations.classes), splits, f"{made[2]}:{annotations.sha256}")
+    _KNOWN_COMPOSED[name] = protocol
+    return protocol
+
+
+_KNOWN_COMPOSED: dict[str, Protocol] = {}
+"""Those that were opened in this process, wherever they lie."""
+
+
+def _composed(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], composition: str) -> Protocol:
+    return Protocol(
+        name=name,
+        subset="test",
+        train_subset="train",
+        classes=classes,
+        tious=_SEVEN,
+        averages=_SEVEN_AVERAGES,
+        variants=("activitynet",),
+        splits=MappingProxyType(dict(splits)),
+        composition=composition,
+    )
+
+
+def _found_composed(name: str) -> Protocol:
+    """The protocol of a composed data set that was opened, or lies where data sets are looked for."""
+    if name in _KNOWN_COMPOSED:
+        return _KNOWN_COMPOSED[name]
+    try:
+        protocol = composed_protocol(Annotations.load(find_annotations(name.rpartition("/")[0])))
+    except DataError as error:
+        raise DataError(
+            f"protocol {name} is defined by the videos that `wtal-bench compose --name "
+            f"{name.split('/')[1]}` makes, and they were not found: {error}"
+        ) from error
+    if protocol.name != name:
+        raise DataError(f"the annotations found for protocol {name} are of {protocol.name}; move them to its folder.")
+    return protocol
 
 
 def own_protocol(annotations: Annotations) -> Protocol:
@@ -336,11 +180,6 @@ def own_named(name: str, classes: Iterable[str]) -> Protocol:
         averages=_SEVEN_AVERAGES,
         variants=("activitynet",),
     )
-
-
-def is_own(name: Any) -> bool:
-    """Whether a protocol's name is that of somebody's own data."""
-    return isinstance(name, str) and name.partition("/")[0] == OWN
 
 
 def open_protocol(name: str, path: str | Path | None = None) -> tuple[Protocol, Annotations]:
@@ -411,10 +250,6 @@ def load_annotations(protocol: Protocol, path: str | Path | None = None) -> Anno
     return found if isinstance(found, Annotations) else Annotations.load(found)
 
 
-def _numbers(values: np.ndarray) -> list[float | None]:
-    return [None if np.isnan(value) else value for value in values.tolist()]
-
-
 _SEVEN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _TEN = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _SEVEN_AVERAGES = MappingProxyType({"0.1:0.5": _SEVEN[:5], "0.3:0.7": _SEVEN[2:], "0.1:0.7": _SEVEN})
@@ -433,7 +268,7 @@ def _synthetic(profile: str, name: str, tious: tuple[float, ...], averages: Mapp
         splits=MappingProxyType(dict(zip(("train", "test"), splits))),
         profile=profile,
         world=0,
-        generator=1,
+        generator=2,
     )
 
 
@@ -523,7 +358,7 @@ _ALL = (
     ),
     _synthetic(
         "demo",
-        "synthetic/v1",
+        "synthetic/v2",
         _SEVEN,
         _SEVEN_AVERAGES,
         Split(
@@ -541,7 +376,7 @@ _ALL = (
     ),
     _synthetic(
         "tiny",
-        "synthetic_tiny/v1",
+        "synthetic_tiny/v2",
         _SEVEN,
         _SEVEN_AVERAGES,
         Split(
@@ -559,7 +394,7 @@ _ALL = (
     ),
     _synthetic(
         "full",
-        "synthetic_full/v1",
+        "synthetic_full/v2",
         _SEVEN,
         _SEVEN_AVERAGES,
         Split(
@@ -577,7 +412,7 @@ _ALL = (
     ),
     _synthetic(
         "anet",
-        "synthetic_anet/v1",
+        "synthetic_anet/v2",
         _TEN,
         _TEN_AVERAGES,
         Split(
@@ -595,5 +430,43 @@ _ALL = (
     ),
 )
 
+RETIRED = {
+    f"{name}/v1": f" The generator of {name}/v1 is gone: its actions shared one direction that gave them away (a "
+    f"linear score fitted on some classes found the others as well, which real features do not allow). Use {name}/v2."
+    for name in ("synthetic", "synthetic_tiny", "synthetic_full", "synthetic_anet")
+}
+"""Protocols that were, and why they are no more."""
+
 PROTOCOLS = MappingProxyType({protocol.name: protocol for protocol in _ALL})
 """Every protocol by name."""
+
+
+def _by_name(protocol: Protocol) -> tuple:
+    """How a protocol travels to a worker: as its name, so that it is the one the worker's own code defines."""
+    if protocol.composition is not None:
+        return _composed, (protocol.name, protocol.classes, dict(protocol.splits), protocol.composition)
+    if protocol.own:
+        return own_named, (protocol.name, protocol.classes)
+    return get_protocol, (protocol.name,)
+
+
+copyreg.pickle(Protocol, _by_name)
+
+__all__ = [
+    "COMPOSED",
+    "OWN",
+    "PROTOCOLS",
+    "Protocol",
+    "Split",
+    "composed_protocol",
+    "get_protocol",
+    "is_own",
+    "load_annotations",
+    "locate_annotations",
+    "open_protocol",
+    "own_named",
+    "own_protocol",
+    "read_annotations",
+    "split_content",
+    "why_refused",
+]

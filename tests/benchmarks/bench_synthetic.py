@@ -1,14 +1,10 @@
 #!/usr/bin/env python
-"""How fast are synthetic videos made, and does any plain number give them away?
+"""How fast are synthetic videos made?
 
-Speed: against a plain version of the same drawing, which mixes the prototypes at every instant in full width before
-it averages them into snippets, and runs the slow noise in a loop over snippets. Both draw the same random numbers and
-their features are compared. Whole data sets are written to disk as a user's first run does.
+Against a plain version of the same drawing, which runs the slow noise in a loop over moments. Both draw the same random
+numbers and their features are compared. Whole data sets are written to disk as a user's first run does.
 
-Probes (`--probes`): mAP, mean over tIoU 0.1 to 0.7, of the bounds and of every plain number a snippet as activation
-sequence with true video labels. Every plain number should stay near the slow random bound.
-
-Example: OMP_NUM_THREADS=1 python tests/benchmarks/bench_synthetic.py --profile demo --probes --worlds 3
+Example: OMP_NUM_THREADS=1 python tests/benchmarks/bench_synthetic.py --profile demo
 """
 
 from __future__ import annotations
@@ -18,7 +14,6 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -26,20 +21,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.data.synthetic_probes import probe_scores
-from wtal_bench.data.synthetic import appearance, generate, synthetic_annotations
+from wtal_bench.data.synthetic import clips, generate, synthetic_annotations
 from wtal_bench.data.synthetic.profiles import PROFILES, Profile, draw_features, draw_world
 
-TINY = "--profile tiny --videos 1 --probes --worlds 1"
+TINY = "--profile tiny --videos 1"
 """What the test suite runs, so that this file cannot rot."""
-
-
-class PlainWorld(appearance.World):
-    """Mixes prototypes instant by instant."""
-
-    def _clean(self, weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        snippets = weights.reshape(-1, appearance.SUBSAMPLES, len(rows))
-        return np.stack([np.mean([instant @ rows for instant in snippet], axis=0) for snippet in snippets])
 
 
 def plain_noise(draws: np.ndarray, memory: float) -> np.ndarray:
@@ -53,12 +39,10 @@ def plain_noise(draws: np.ndarray, memory: float) -> np.ndarray:
 
 def compare(profile: Profile, videos: int) -> None:
     """Time both ways of drawing some training videos and compare what they drew."""
-    fast = draw_world(profile, 0)
-    with mock.patch("wtal_bench.data.synthetic.profiles.World", PlainWorld):
-        slow = draw_world(profile, 0)
+    world = draw_world(profile, 0)
     seconds, drawn = {}, {}
-    for name, world, noise in (("ours", fast, appearance._slow_noise), ("plain", slow, plain_noise)):
-        with mock.patch.object(appearance, "_slow_noise", noise):
+    for name, noise in (("ours", clips.slow_noise), ("plain", plain_noise)):
+        with mock.patch.object(clips, "slow_noise", noise):
             started = time.perf_counter()
             drawn[name] = [draw_features(world, profile, 0, "train", index) for index in range(videos)]
             seconds[name] = time.perf_counter() - started
@@ -89,22 +73,11 @@ def whole(profile: Profile, folder: Path) -> None:
     )
 
 
-def probes(profile: Profile, worlds: int, folder: Path) -> None:
-    """Print bounds and probes of the test split of some worlds."""
-    tests = replace(profile, videos={"test": profile.videos["test"]})
-    scores = [probe_scores(generate(tests, world, folder / f"probes{world}")) for world in range(worlds)]
-    print(f"{'mAP in %, world':16}" + "".join(f"{world:7}" for world in range(worlds)))
-    for name in scores[0]:
-        print(f"{name:16}" + "".join(f"{100 * score[name]:7.1f}" for score in scores))
-
-
 def main() -> None:
     """Measure one profile."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=list(PROFILES), default="demo", help="what is made (default: %(default)s)")
     parser.add_argument("--videos", type=int, default=20, help="videos both ways draw (default: %(default)s)")
-    parser.add_argument("--probes", action="store_true", help="also score the shortcut probes")
-    parser.add_argument("--worlds", type=int, default=3, help="worlds to probe (default: %(default)s)")
     parser.add_argument("--folder", help="where the test data lie while it runs (default: a temporary folder)")
     args = parser.parse_args()
     profile = PROFILES[args.profile]
@@ -112,8 +85,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         compare(profile, args.videos)
         whole(profile, Path(folder))
-        if args.probes:
-            probes(profile, args.worlds, Path(folder))
 
 
 if __name__ == "__main__":

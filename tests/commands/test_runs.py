@@ -18,7 +18,7 @@ from wtal_bench.protocols import get_protocol
 from wtal_bench.running.checkpoint import read_checkpoint
 from wtal_bench.running.config import check_config
 
-PROTOCOL = get_protocol("synthetic_tiny/v1")
+PROTOCOL = get_protocol("synthetic_tiny/v2")
 CLASSES = PROTOCOL.classes
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -79,7 +79,7 @@ def test_train_leaves_what_it_says_and_says_what_it_leaves(dataset, here, capsys
     assert resolved == check_config(json.loads(path.read_text()), str(path)).resolved()
     meta = read_checkpoint(here / "run" / "last.pth")["meta"]
     assert meta["config_hash"] == record["config_hash"] == hash_config(record["config"])
-    assert (meta["method"], meta["protocol"], meta["epoch"], meta["iter"]) == ("ecm", "synthetic_tiny/v1", 1, 3)
+    assert (meta["method"], meta["protocol"], meta["epoch"], meta["iter"]) == ("ecm", "synthetic_tiny/v2", 1, 3)
     assert sorted(item.name for item in here.iterdir()) == ["my.json", "run"]
 
 
@@ -373,9 +373,9 @@ def at_half(metrics) -> float:
 def test_sweep_compares_by_the_evaluator_the_rows_name_and_refuses_what_the_protocol_lacks(dataset, here, capsys):
     config_file(here, dataset, epochs=1)
     for metric, words in (
-        ("mAP@0.75", r"synthetic_tiny/v1 has no mAP@0.75: it is scored at tIoU 0.1, 0.2"),
+        ("mAP@0.75", r"synthetic_tiny/v2 has no mAP@0.75: it is scored at tIoU 0.1, 0.2"),
         ("mAP@0.5:0.95", "not at 0.55"),
-        ("mAP", "expected 'average' or a tIoU of synthetic_tiny/v1"),
+        ("mAP", "expected 'average' or a tIoU of synthetic_tiny/v2"),
         ("frame_accuracy", "measures no frame accuracy: set test.frame_accuracy"),
     ):
         (here / "rows.yaml").write_text(ROWS.replace("mAP@0.5", metric))
@@ -386,7 +386,7 @@ def test_sweep_compares_by_the_evaluator_the_rows_name_and_refuses_what_the_prot
     assert not (here / "out").exists()
     (here / "rows.yaml").write_text(ROWS.replace("model.losses.a2c: null", "test.evaluator: thumos_snippet"))
     assert main(["sweep", "rows.yaml", "--work-dir", "out"]) == 2
-    assert "test.evaluator='thumos_snippet': synthetic_tiny/v1 has no such evaluator" in capsys.readouterr().err
+    assert "test.evaluator='thumos_snippet': synthetic_tiny/v2 has no such evaluator" in capsys.readouterr().err
 
 
 def test_sweep_never_sets_a_published_value_beside_another_metric_or_other_data(dataset, here, no_pictures, capsys):

@@ -104,7 +104,7 @@ def test_an_annotation_file_that_a_config_names_has_no_other_name(roots):
 
 
 def test_check_data_checks_a_synthetic_protocol_and_asks_for_something_to_check(capsys):
-    assert main(["check-data", "--protocol", "synthetic_tiny/v1"]) == 0
+    assert main(["check-data", "--protocol", "synthetic_tiny/v2"]) == 0
     assert "checksums: 30 of 30 videos intact" in capsys.readouterr().out
     assert main(["check-data"]) == 2
     assert "give the folder of a feature store, or --protocol" in capsys.readouterr().err

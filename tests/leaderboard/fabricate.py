@@ -19,7 +19,7 @@ from wtal_bench.leaderboard.rescore import bootstrap_block
 from wtal_bench.protocols import get_protocol, load_annotations
 from wtal_bench.structures import Detections
 
-REAL, SYNTHETIC = "thumos14/v1", "synthetic_tiny/v1"
+REAL, SYNTHETIC = "thumos14/v1", "synthetic_tiny/v2"
 VIDEOS, TRAINING = 6, 4
 
 

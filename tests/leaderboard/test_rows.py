@@ -107,7 +107,7 @@ def test_synthetic_and_real_rows_share_no_chapter(world, synthetic, board):
     chapters = build_document(found, []).chapters
     assert [(chapter.synthetic, chapter.protocols) for chapter in chapters] == [
         (False, ("thumos14/v1",)),
-        (True, ("synthetic_tiny/v1",)),
+        (True, ("synthetic_tiny/v2",)),
     ]
 
 

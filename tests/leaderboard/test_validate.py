@@ -152,7 +152,7 @@ def test_features_of_the_other_kind_keep_a_record_off_the_leaderboard(world, syn
     with pytest.raises(RecordError, match="synthetic features in thumos14/v1, a real benchmark"):
         file_measured(tmp_path / "records", stand_in)
     real = synthetic.write(tmp_path / "b", features=dict(made, synthetic=False))
-    with pytest.raises(RecordError, match="real features in synthetic_tiny/v1"):
+    with pytest.raises(RecordError, match="real features in synthetic_tiny/v2"):
         file_measured(tmp_path / "records", real)
     assert not (tmp_path / "records").exists()
     with pytest.raises(RecordError, match="does not belong here: synthetic features"):

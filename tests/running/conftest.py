@@ -11,7 +11,7 @@ import pytest
 from wtal_bench.data.store import StoredVideo, write_store
 from wtal_bench.protocols import get_protocol
 
-PROTOCOL = "synthetic_tiny/v1"
+PROTOCOL = "synthetic_tiny/v2"
 WIDTH = 8
 FPS, STRIDE = 25.0, 16
 

@@ -273,7 +273,7 @@ def test_an_unknown_protocol(run):
 
 def test_a_selection_by_what_the_protocol_does_not_measure(run):
     text = run.refused_before_it_began("train.selection=best_on_test", "train.select_by=0.55")
-    assert "train.select_by=0.55: expected 'average' or a tIoU of synthetic_tiny/v1" in text
+    assert "train.select_by=0.55: expected 'average' or a tIoU of synthetic_tiny/v2" in text
 
 
 def test_a_pair_loss_without_pairs_and_a_batch_that_is_dropped(run):

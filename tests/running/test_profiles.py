@@ -282,7 +282,7 @@ def test_epochs_are_scored_from_the_first_one_asked_for_and_no_other(dataset, tm
         (
             "test",
             {"evaluator": "thumos_snippets"},
-            "test.evaluator='thumos_snippets': synthetic_tiny/v1 has",
+            "test.evaluator='thumos_snippets': synthetic_tiny/v2 has",
         ),
         ("train", {"selection": "best_on_test", "select_by": "mAP0.5"}, "train.select_by='mAP0.5': expected 'average'"),
         ("train", {"selection": "best_on_test", "select_by": "frame_accuracy"}, "train.select_by='frame_accuracy'"),

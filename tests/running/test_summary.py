@@ -41,7 +41,7 @@ def test_without_a_published_value_of_these_data_there_is_none(tmp_path):
     made = record(tmp_path, "fac_net", "thumos_snippet")
     assert published_beside({**made, "variant": "raw_cas"}) is None
     assert published_beside({**made, "method": "my_idea"}) is None
-    assert published_beside({**made, "protocol": {"name": "synthetic/v1", "hash": ""}}) is None
+    assert published_beside({**made, "protocol": {"name": "synthetic/v2", "hash": ""}}) is None
     assert published_beside({**made, "protocol": {"name": "own/1234", "hash": ""}}) is None
     name, _ = published_beside({**made, "config": {}})  # of before configs named one
     assert name == made["metrics"]["main"]

@@ -18,7 +18,7 @@ from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError, WtalError, did_you_mean, listing
 from wtal_bench.files import expand
 from wtal_bench.names import composed
-from wtal_bench.protocols import OWN, Protocol, get_protocol, own_protocol
+from wtal_bench.protocols import COMPOSED, OWN, Protocol, composed_protocol, get_protocol, own_protocol
 from wtal_bench.reading import MIB, is_file, read_text
 from wtal_bench.running.settings import Data
 
@@ -164,6 +164,7 @@ def open_data(data: Data, device: str, where: str) -> Opened:
         features, annotation_file = _find(data, protocol, where)
     store = FeatureStore.open(features, {"map": None, "ram": "ram", "gpu": "cuda"}[data.resident])
     annotations = Annotations.load(annotation_file)
+    _check_made(store, protocol, where)
     if protocol is None:
         protocol = own_protocol(annotations)
     else:
@@ -192,10 +193,34 @@ def protocol_of(data: Data, where: str) -> Protocol:
 
 def _named(data: Data, where: str) -> Protocol | None:
     """The protocol of that name; None is one's own."""
+    if data.protocol == OWN:
+        return None
     try:
-        return None if data.protocol == OWN else get_protocol(data.protocol)
+        if data.protocol.startswith(f"{COMPOSED}/") and data.root is not None:
+            return _composed(data)
+        return get_protocol(data.protocol)
     except WtalError as error:
         raise ConfigError(f"{where}: data.protocol: {error} A data set of your own: protocol='own'.") from error
+
+
+def _composed(data: Data) -> Protocol:
+    """The protocol of the composed data set in `data.root`, which must be the one that is named."""
+    root = expand(data.root)
+    protocol = composed_protocol(Annotations.load(find_annotations(data.protocol, (data.annotations,), folder=root)))
+    if protocol.name != data.protocol:
+        raise ConfigError(f"{root} holds {protocol.name}, not {data.protocol}.")
+    return protocol
+
+
+def _check_made(store: FeatureStore, protocol: Protocol | None, where: str) -> None:
+    """Composed features belong to composed protocols, and those to nothing else."""
+    made = store.manifest.get("composed") is True
+    if protocol is not None and made != (protocol.composition is not None):
+        raise DataError(
+            f"{where}: the features in {store.folder} are {'composed of trimmed clips' if made else 'not composed'}, "
+            f"protocol {protocol.name} is of {'other' if made else 'composed'} videos. Name the protocol that "
+            "`wtal-bench compose` printed for composed features, and no other."
+        )
 
 
 def _tags(data: Data, protocol: Protocol, annotations: Annotations, where: str) -> str:
@@ -246,7 +271,7 @@ def _synthetic_folder(data: Data, protocol: Protocol | None, where: str) -> Path
     if protocol is None or not protocol.synthetic:
         raise ConfigError(
             f"{where}: data.synthetic with protocol {data.protocol}: synthetic videos are scored by a synthetic "
-            "protocol alone, e.g. synthetic/v1."
+            "protocol alone, e.g. synthetic/v2."
         )
     try:
         return ensure_synthetic(data.synthetic.get("profile", "demo"), data.synthetic.get("world", 0))
@@ -277,4 +302,4 @@ def _stand_in_config(where: str) -> str:
     """The synthetic config of the same method, if there is one."""
     path = Path(where)
     synthetic = path.with_name(f"{path.stem.rpartition('_')[0]}_synthetic{path.suffix}")
-    return str(synthetic) if synthetic.is_file() else "configs/ecm_synthetic.py"
+    return str(synthetic) if synthetic.is_file() else "configs/cola_synthetic.py"

@@ -9,16 +9,19 @@ videos, 2 x 64), `full` (20 classes, 512 videos, 2 x 1024, size and time lines o
 videos, 2 x 64, time lines of ActivityNet 1.3). Every profile has train, val and test videos; tune on val or on
 another world, never on the test split that is reported.
 
+Clips are drawn with the statistics of real CNN features and cut into untrimmed videos as `wtal-bench compose` cuts real
+clips; README.md of this folder has real composed videos, the first generator and this one side by side.
+
 Every video depends on (profile, world, split, index) alone. Time lines come from random streams of their own, so the
 annotations are made in a moment, without features, wherever a stored result is scored again.
 
-What this benchmark claims: time lines with the statistics of real annotations, the same numbers everywhere, speed,
-room above every baseline, and that the plain shortcuts that were probed (`probes`) do not work.
+What this benchmark claims: time lines with the statistics of real annotations, features as hard to tell apart as real
+ones were measured to be, the same numbers everywhere, speed, room above every baseline, and that the plain shortcuts
+that are probed (`wtal-bench probe`) do not work.
 
-What it does not claim: any ranking of published methods, or transfer to real features. It is an end-to-end regression
-benchmark. Its results stand in tables of their own, marked with profile, world and generator version; report at least
-five training seeds and three worlds. No method may take the number of instances from a video's length, although the
-two correlate here as they do in real videos.
+What it does not claim: the ranking of methods on real videos. Its results stand in tables of their own, marked with
+profile, world and generator version; report at least five training seeds and three worlds. No method may take the
+number of instances from a video's length, although the two correlate here as they do in real videos.
 """
 
 from wtal_bench.data.synthetic.build import ensure_synthetic, generate

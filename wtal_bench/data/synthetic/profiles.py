@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations
-from wtal_bench.data.synthetic.appearance import STREAMS, Look, World
-from wtal_bench.data.synthetic.timeline import THUMOS14_TIMING, LongActions, RepeatedActions, TimeLine
+from wtal_bench.data.composed.scenes import Cut, film
+from wtal_bench.data.composed.timeline import THUMOS14_TIMING, LongActions, RepeatedActions, TimeLine
+from wtal_bench.data.synthetic.clips import STREAMS, DrawnClips, Look
 from wtal_bench.errors import DataError, did_you_mean, listing
 
 GENERATOR = "wtal_bench.data.synthetic"
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised with every change of a single generated number: results of two versions are not results on the same data."""
 
 FPS = 25.0
@@ -26,6 +27,9 @@ STRIDE = 16
 SNIPPET_SECONDS = STRIDE / FPS
 SPLITS = MappingProxyType({"train": 0, "test": 1, "val": 2})
 """Split -> its part of the random streams' keys; `val` is for tuning, so that nobody needs the test split for it."""
+
+CUT = Cut(spread_back=0.5)
+"""How drawn clips are cut into videos: as real ones are, but for what a peak or norm would give away."""
 
 # Every purpose has random streams of its own: time lines can be drawn without features and never change with them.
 _WORLD, _LOOKS, _DEAL, _TIME, STAND_IN = range(5)
@@ -41,7 +45,8 @@ class Profile:
         videos: split -> number of videos. It changes no video, only how many there are.
         dim: columns of one stream.
         max_snippets: longest video.
-        look: how features are drawn.
+        look: how clips are drawn.
+        cut: how videos are made of them.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Profile:
     dim: int
     max_snippets: int
     look: Look = field(default_factory=Look)
+    cut: Cut = CUT
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -161,9 +167,9 @@ def generator_for(world: int, purpose: int, *key: int) -> np.random.Generator:
     return np.random.default_rng([world, purpose, *key])
 
 
-def draw_world(profile: Profile, world: int) -> World:
-    """Draw the prototypes of a world."""
-    return World(
+def draw_world(profile: Profile, world: int) -> DrawnClips:
+    """Draw what the classes of a world look like."""
+    return DrawnClips(
         generator_for(world, _WORLD, _salt(profile)),
         profile.look,
         profile.timing.num_classes,
@@ -182,10 +188,11 @@ def draw_time_line(profile: Profile, world: int, split: str, index: int) -> Time
     return profile.timing.draw(rng, int(deal[place]), profile.max_snippets, SNIPPET_SECONDS)
 
 
-def draw_features(world: World, profile: Profile, seed: int, split: str, index: int) -> np.ndarray:
+def draw_features(world: DrawnClips, profile: Profile, seed: int, split: str, index: int) -> np.ndarray:
     """Draw one video's [T, 2 dim] float64 features in the world `draw_world` gave for `seed`."""
     line = draw_time_line(profile, seed, split, index)
-    return world.render(generator_for(seed, _LOOKS, _salt(profile), SPLITS[split], index), line, SNIPPET_SECONDS)
+    rng = generator_for(seed, _LOOKS, _salt(profile), SPLITS[split], index)
+    return film(rng, profile.cut, world, line, SNIPPET_SECONDS)
 
 
 def _salt(profile: Profile) -> int:

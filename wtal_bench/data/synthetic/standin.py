@@ -14,13 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from wtal_bench.data.annotations import Annotations, VideoAnnotation, beside
+from wtal_bench.data.composed.scenes import film
+from wtal_bench.data.composed.timeline import TimeLine
+from wtal_bench.data.folders import make_folder
 from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.data.progress import track
 from wtal_bench.data.store import StoredVideo
-from wtal_bench.data.synthetic.appearance import Look, World
 from wtal_bench.data.synthetic.build import write_dataset_features
-from wtal_bench.data.synthetic.folders import make_folder
+from wtal_bench.data.synthetic.clips import DrawnClips, Look
 from wtal_bench.data.synthetic.profiles import (
+    CUT,
     FPS,
     GENERATOR,
     GENERATOR_VERSION,
@@ -30,7 +33,6 @@ from wtal_bench.data.synthetic.profiles import (
     generator_for,
     streams,
 )
-from wtal_bench.data.synthetic.timeline import TimeLine
 from wtal_bench.errors import DataError
 from wtal_bench.files import atomic_write, write_json
 from wtal_bench.reading import decode_json, read_bytes
@@ -162,7 +164,7 @@ def _write_tag_lists(folder: Path, chosen: list[str], annotations: Annotations) 
 def _videos(
     annotations: Annotations, chosen: list[str], dim: int, world: int, fps: float | None
 ) -> Iterator[StoredVideo]:
-    prototypes = World(generator_for(world, STAND_IN), Look(), len(annotations.classes), dim, alike(annotations))
+    clips = DrawnClips(generator_for(world, STAND_IN), Look(), len(annotations.classes), dim, alike(annotations))
     for name in chosen:
         video = annotations.videos[name]
         digest = hashlib.sha256(name.encode()).digest()
@@ -175,7 +177,7 @@ def _videos(
                 f"{rate:g} frames a second; stand-ins have at most {LONGEST}. Is its duration right?"
             )
         line = _time_line(rng, video, annotations.tags(name), len(annotations.classes), max(1, frames // STRIDE))
-        yield StoredVideo(name, prototypes.render(rng, line, STRIDE / rate), video.duration, rate, frames)
+        yield StoredVideo(name, film(rng, CUT, clips, line, STRIDE / rate), video.duration, rate, frames)
 
 
 def _time_line(

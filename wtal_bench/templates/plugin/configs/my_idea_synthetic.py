@@ -14,6 +14,6 @@ model = dict(
         thresholds=dict(linspace=(0.1, 0.9, 9)),
         contrast=dict(outer=0.25, video_score=0.2),
         nms=dict(iou=0.5)))
-data = dict(protocol='synthetic/v1', synthetic=dict(profile='demo', world=0), resident='ram')
+data = dict(protocol='synthetic/v2', synthetic=dict(profile='demo', world=0), resident='ram')
 train = dict(sampling='uniform', length=200, batch_size=16, epochs=30, lr=1e-3, weight_decay=5e-4)
 test = dict(sampling='uniform', length=200)

@@ -1,0 +1,361 @@
+"""Composed videos show what their annotations say, keep scenes of test out of training, and never pass for others."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers import shared_file
+from wtal_bench.cli import main
+from wtal_bench.data.annotations import Annotations
+from wtal_bench.data.check import check_data
+from wtal_bench.data.composed.build import compose
+from wtal_bench.data.composed.clips import ClipLibrary, ClipSet, split_groups
+from wtal_bench.data.composed.recipe import Recipe, class_list, timing_for
+from wtal_bench.data.composed.scenes import Cut, film
+from wtal_bench.data.composed.timeline import TimeLine
+from wtal_bench.data.store import FeatureStore
+from wtal_bench.errors import DataError, WtalError
+from wtal_bench.protocols import composed_protocol, get_protocol
+
+ACTIONS, BACKGROUNDS = ("dive", "jump", "throw"), ("stand", "walk")
+GROUPS = 6
+
+
+def clip_folder(folder: Path, *, subset: bool = True, per_clip: bool = False) -> Path:
+    """Clips whose columns say what they are: one a class, then one a (class, group), then a moment's number."""
+    folder.mkdir()
+    names = [*ACTIONS, *BACKGROUNDS]
+    rows, clips = ["clip,class,group,subset" if subset else "clip,class,group"], []
+    for c, label in enumerate(names):
+        for group in range(GROUPS):
+            for take in range(2):
+                part = np.zeros((8, len(names) * (1 + GROUPS) + 1), dtype=np.float32)
+                part[:, c] = 1
+                part[:, len(names) + c * GROUPS + group] = 1
+                part[:, -1] = np.arange(8)
+                split = "test" if group < 2 else "train"
+                rows.append(f"{label}_{group}_{take},{label},{group}" + (f",{split}" if subset else ""))
+                clips.append(part)
+    (folder / "clips.csv").write_text("\n".join(rows) + "\n")
+    if per_clip:
+        for stream in ("rgb", "flow"):
+            (folder / stream).mkdir()
+            for row, part in zip(rows[1:], clips):
+                np.save(folder / stream / f"{row.split(',')[0]}.npy", part)
+    else:
+        np.save(folder / "rgb.npy", np.stack(clips))
+        np.save(folder / "flow.npy", np.stack(clips))
+    return folder
+
+
+@pytest.fixture
+def clips(tmp_path) -> Path:
+    return clip_folder(tmp_path / "clips")
+
+
+def recipe(**changes) -> Recipe:
+    rows, backgrounds = class_list([*ACTIONS, *BACKGROUNDS], None, BACKGROUNDS)
+    plain = Recipe(
+        name="mine",
+        actions=tuple(rows),
+        backgrounds=backgrounds,
+        timing=timing_for("thumos14", rows),
+        videos=(6, 3, 6),
+        max_snippets=120,
+    )
+    return replace(plain, **changes)
+
+
+def made(clips: Path, folder: Path, **changes) -> tuple[FeatureStore, Annotations]:
+    compose(ClipSet(clips), recipe(**changes), folder)
+    return FeatureStore.open(folder / "features"), Annotations.load(folder / "annotations.json")
+
+
+RAW = Cut(same_scene=0.0, standardize=False, fade_seconds=0.01)
+
+
+def test_an_action_is_seen_exactly_where_it_is_annotated(clips, tmp_path):
+    store, notes = made(clips, tmp_path / "data", cut=RAW)
+    assert check_data(store, notes).errors == []
+    for name, video in notes.videos.items():
+        features, meta = store.video(name).astype(np.float64), store.meta(name)
+        now = (np.arange(4 * meta.num_snippets) + 0.5) * meta.snippet_seconds / 4
+        shown = np.full(len(now), -1)
+        for segment in video.segments:
+            shown[(now >= segment.start) & (now < segment.end)] = segment.label
+        truth = np.stack([(shown == label).reshape(-1, 4).mean(axis=1) for label in range(3)], axis=1)
+        np.testing.assert_allclose(features[:, :3], truth, atol=0.26)  # the first and last moment are still fading
+        inside = truth.max(axis=1) == 1
+        np.testing.assert_allclose(features[inside][:, 3:5], 0, atol=0.26)
+
+
+def test_no_scene_of_one_subset_is_seen_in_another(clips, tmp_path):
+    store, notes = made(clips, tmp_path / "data", cut=replace(RAW, same_scene=0.5), videos=(30, 30, 30))
+    seen = {
+        subset: np.max([store.video(name)[:, 5:-1].max(axis=0) for name in notes.subset(subset)], axis=0)[:30] > 0.01
+        for subset in ("train", "val", "test")
+    }
+    assert not (seen["train"] & seen["test"]).any()
+    assert not (seen["train"] & seen["val"]).any()
+    assert not (seen["val"] & seen["test"]).any()
+    np.testing.assert_array_equal(seen["test"], np.tile([True, True, False, False, False, False], 5))
+    np.testing.assert_array_equal(seen["val"], np.tile([False] * 5 + [True], 5))
+
+
+def test_the_same_recipe_gives_the_same_bits_and_another_seed_others(clips, tmp_path):
+    def content(folder: Path) -> dict[str, bytes]:
+        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+    for name, changes in (("a", {}), ("b", {}), ("c", {"seed": 1})):
+        made(clips, tmp_path / name, **changes)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+    assert content(tmp_path / "a")["annotations.json"] != content(tmp_path / "c")["annotations.json"]
+
+
+def test_a_video_does_not_depend_on_how_many_there_are(clips, tmp_path):
+    few, _ = made(clips, tmp_path / "few", videos=(2, 1, 2))
+    many, _ = made(clips, tmp_path / "many", videos=(5, 2, 4))
+    for name in few.ids:
+        np.testing.assert_array_equal(few.video(name), many.video(name))
+
+
+def test_arrays_of_all_clips_and_files_of_each_are_one(tmp_path):
+    first, _ = made(clip_folder(tmp_path / "array"), tmp_path / "a")
+    second, _ = made(clip_folder(tmp_path / "files", per_clip=True), tmp_path / "b")
+    assert first.streams == second.streams == {"rgb": (0, 36), "flow": (36, 72)}
+    assert first.manifest_hash == second.manifest_hash
+
+
+def test_without_official_subsets_groups_are_dealt_over_all_three(tmp_path):
+    found = split_groups(ClipSet(clip_folder(tmp_path / "clips", subset=False)).clips)
+    for label in (*ACTIONS, *BACKGROUNDS):
+        dealt = [set(found[split][label]) for split in ("train", "val", "test")]
+        assert [len(part) for part in dealt] == [4, 1, 1]
+        assert len(set.union(*dealt)) == GROUPS
+
+
+def test_a_clip_is_played_there_and_back_at_its_pace(clips):
+    read = ClipSet(clips)
+    groups = split_groups(read.clips)["train"]
+    survey = read.survey(read.clips, read.clips, ("flow",))
+    library = ClipLibrary(read, survey.columns, groups, ACTIONS, BACKGROUNDS, {}, 0.5)
+    rng = np.random.default_rng(0)
+    at = library.clip(rng, library.scene(rng, 0), 200, 0.125)[0][:, -1]
+    steps = np.diff(at)
+    straight = steps[1:] * steps[:-1] > 0
+    np.testing.assert_allclose(np.abs(steps[1:][straight]), 0.25, atol=0.13)
+    assert np.median(np.abs(steps)) == pytest.approx(0.25)
+    assert 0 <= at.min() < 0.5
+    assert 6.5 < at.max() <= 7
+
+
+def test_columns_come_to_one_scale_whatever_theirs(clips):
+    read = ClipSet(clips)
+    survey = read.survey(read.clips, read.clips, ())
+    library = ClipLibrary(read, survey.columns, split_groups(read.clips)["train"], ACTIONS, BACKGROUNDS, {}, 0.3)
+    line = TimeLine.sorted(0, np.array([3.0]), np.array([9.0]), np.array([0]), 60)
+    features = film(np.random.default_rng(0), Cut(), library, line, 0.64)
+    assert features.shape == (60, 72)
+    assert (features >= 0).all()
+    assert 0.1 < features.mean() < 0.6
+
+
+def test_a_near_class_is_seen_in_the_scene_of_its_action_alone(clips, tmp_path):
+    cut = replace(RAW, same_scene=1.0, near_share=1.0)
+    store, notes = made(clips, tmp_path / "data", cut=cut, near={"dive": "walk"}, two_classes=0.0)
+    for name in notes.videos:
+        walks = store.video(name)[:, 4].max() > 0.1
+        assert walks == (notes.tags(name) == (0,))
+
+
+def test_long_actions_and_rows_of_ones_own_are_timings_too(clips, tmp_path):
+    rows = ["name,count_mu,count_sd,length_mu,length_between,length_within,gap_mu"]
+    rows += [f"{name},0.0,0.0,1.6,0.0,0.0,1.0" for name in ACTIONS]
+    (tmp_path / "rows.csv").write_text("\n".join(rows))
+    actions = dict.fromkeys(ACTIONS)
+    own = timing_for(str(tmp_path / "rows.csv"), actions)
+    _, notes = made(clips, tmp_path / "own", timing=own)
+    assert {len(video.segments) for video in notes.videos.values()} == {1}
+    lengths = [segment.end - segment.start for video in notes.videos.values() for segment in video.segments]
+    np.testing.assert_allclose(lengths, np.exp(1.6), atol=0.02)
+    _, notes = made(clips, tmp_path / "long", timing=timing_for("activitynet", actions), max_snippets=400)
+    assert np.mean([len(video.segments) for video in notes.videos.values()]) < 4
+
+
+def test_the_manifest_says_composed_and_the_protocol_is_one_of_its_own(clips, tmp_path):
+    store, notes = made(clips, tmp_path / "data")
+    assert store.manifest["composed"] is True
+    assert store.synthetic is False
+    protocol = composed_protocol(notes)
+    assert protocol.name == "composed/mine/v1"
+    assert protocol.classes == ACTIONS
+    assert not protocol.split_notes(notes)
+    other = composed_protocol(made(clips, tmp_path / "other", seed=1)[1])
+    wider = composed_protocol(made(clips, tmp_path / "wider", cut=Cut(same_scene=0.5))[1])
+    assert len({protocol.hash, other.hash, wider.hash}) == 3
+    assert pickle.loads(pickle.dumps(protocol)).hash == protocol.hash
+    assert get_protocol("composed/mine/v1").hash == wider.hash  # the one that was opened last
+
+
+def test_a_composed_protocol_is_found_where_data_sets_lie(clips, tmp_path, monkeypatch):
+    _, notes = made(clips, tmp_path / "composed" / "mine")
+    monkeypatch.setenv("WTAL_DATA", str(tmp_path))
+    monkeypatch.setattr("wtal_bench.protocols._KNOWN_COMPOSED", {})
+    assert get_protocol("composed/mine/v1").hash == composed_protocol(notes).hash
+    with pytest.raises(WtalError, match="wtal-bench compose --name other"):
+        get_protocol("composed/other/v1")
+
+
+def replace_csv(clips: Path, old: str, new: str) -> None:
+    path = clips / "clips.csv"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def unequal_width(clips: Path) -> None:
+    for stream in ("rgb", "flow"):
+        array = np.load(clips / f"{stream}.npy")
+        (clips / f"{stream}.npy").unlink()
+        (clips / stream).mkdir()
+        names = [line.split(",")[0] for line in (clips / "clips.csv").read_text().splitlines()[1:]]
+        for at, (name, part) in enumerate(zip(names, array)):
+            np.save(clips / stream / f"{name}.npy", part[:, : 30 if at == 7 and stream == "flow" else None])
+
+
+def one_group(clips: Path) -> None:
+    for group in range(1, GROUPS):
+        replace_csv(clips, f",jump,{group},train", ",jump,0,test")
+        replace_csv(clips, f",jump,{group},test", ",jump,0,test")
+
+
+def not_finite(clips: Path) -> None:
+    array = np.load(clips / "rgb.npy")
+    array[3, 2, 1] = np.nan
+    np.save(clips / "rgb.npy", array)
+
+
+BROKEN = [
+    (lambda clips: (clips / "clips.csv").unlink(), r"clips\.csv.*columns clip, class, group"),
+    (
+        lambda clips: replace_csv(clips, "clip,class,group", "clip,clas,group"),
+        r"'class' is missing.*Did you mean 'clas'",
+    ),
+    (lambda clips: replace_csv(clips, "dive_0_1", "dive_0_0"), "lines 2 and 3"),
+    (lambda clips: replace_csv(clips, ",jump,", ",,"), "no class"),
+    (lambda clips: replace_csv(clips, ",5,train", ",5,trian"), "Did you mean 'train'"),
+    (
+        lambda clips: replace_csv(clips, "dive_0_1,dive,0,test", "dive_0_1,dive,0,train"),
+        "would be trained on and tested",
+    ),
+    (one_group, r"class 'jump' has 1 group \(0\)"),
+    (unequal_width, "clips of unequal width: flow"),
+    (not_finite, r"clip 'dive_1_1'.*feature \[2, 1\] is nan"),
+    (lambda clips: np.save(clips / "rgb.npy", np.zeros((4, 3))), r"shape \[clips, moments, columns\]"),
+    (lambda clips: np.save(clips / "rgb.npy", np.zeros((4, 3, 36))), r"has 4 clips; clips.csv, line 6 names row 4"),
+    (lambda clips: [(clips / f"{name}.npy").unlink() for name in ("rgb", "flow")], "no features beside clips.csv"),
+    (lambda clips: (clips / "rgb.npy").write_bytes(b"junk"), "cannot read"),
+]
+
+
+@pytest.mark.parametrize(("damage", "text"), BROKEN)
+def test_clips_that_cannot_be_used_are_explained(clips, tmp_path, damage, text):
+    damage(clips)
+    with pytest.raises(DataError, match=text):
+        compose(ClipSet(clips), recipe(), tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+    assert not list(tmp_path.glob(".data*"))
+
+
+def test_more_classes_than_clips_is_a_column_of_names(tmp_path):
+    (tmp_path / "clips.csv").write_text("clip,class,group\n" + "\n".join(f"v{n},name{n},{n}" for n in range(9)))
+    with pytest.raises(DataError, match="9 clips have 9 classes"):
+        ClipSet(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "say which classes are background"),
+        (["--background", "stnad"], "Did you mean 'stand'"),
+        (["--background", "stand", "--actions", "stand"], "cannot be both"),
+        (["--background", *ACTIONS, *BACKGROUNDS], "no class is left for the actions"),
+        (["--background", "stand", "--actions", "dive=Divin"], "Did you mean 'Diving'"),
+        (["--background", "stand", "--timing", "thumos"], "Did you mean 'thumos14'"),
+        (["--background", "stand", "--timing", "none.csv"], "cannot read timing none.csv"),
+        (["--background", "stand", "--max-snippets", "10", "--actions", "dive=CleanAndJerk"], "cannot fit"),
+        (["--background", "stand", "--step", "0"], "clip_step"),
+        (["--background", "stand", "--videos", "0", "1", "1"], "at least 1"),
+        (["--background", "stand", "--same-scene", "1.5"], "is a share"),
+        (["--background", "stand", "--speed", "2", "1"], "least to its greatest"),
+        (["--background", "stand", "--name", "My Clips"], "composed/NAME/v1"),
+        (["--background", "stand", "--near", "dive"], "ACTION=CLASS"),
+        (["--background", "stand", "--near", "dvie=stand"], "Did you mean 'dive'"),
+        (["--background", "stand", "--dim", "7"], "36 columns, which 7 equal runs"),
+        (["--background", "stand", "--streams", "rgb", "flow=flwo"], "Did you mean 'flow'"),
+        (["--background", "stand", "--motion", "flwo"], "no such stream"),
+    ],
+)
+def test_the_verb_refuses_what_cannot_be(clips, tmp_path, monkeypatch, arguments, text, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["compose", str(clips), "--step", "0.3", *arguments]) == 2
+    assert text in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_too_few_timing_rows_are_counted(tmp_path):
+    (tmp_path / "rows.csv").write_text(
+        "name,count_mu,count_sd,length_mu,length_between,length_within,gap_mu\na,0,0,1,0,0,1\n"
+    )
+    with pytest.raises(DataError, match="1 timing rows, 1 of them not taken, for 3 classes"):
+        timing_for(str(tmp_path / "rows.csv"), dict.fromkeys(ACTIONS))
+    assert len(timing_for(str(tmp_path / "rows.csv"), dict.fromkeys(ACTIONS, "a")).timing) == 3
+    (tmp_path / "bad.csv").write_text("name,count_mu\na,0\n")
+    with pytest.raises(DataError, match="line 2: needs the columns name, count_mu"):
+        timing_for(str(tmp_path / "bad.csv"), dict.fromkeys(ACTIONS))
+
+
+def test_the_verb_composes_probes_and_trains(clips, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--videos", "8", "4", "6", "--max-snippets", "100", "--name", "mine", "--dim", "12"]
+    assert main(["compose", str(clips), "--step", "0.3", "--background", *BACKGROUNDS, *small]) == 0
+    printed = capsys.readouterr().out
+    assert "COMPOSED" in printed
+    assert "mAP: oracle" in printed
+    assert json.loads(Path("data/composed/mine/probes.json").read_text())["bounds"]["oracle"] > 0.8
+    (tmp_path / "config.py").write_text(
+        "_base_ = ['wtal::ecm_synthetic.py']\n"
+        "data = dict(protocol='composed/mine/v1', root='data/composed/mine', synthetic=None)\n"
+        "model = dict(backbone=dict(in_channels=24, channels=8), heads=dict(pre=dict(channels=8, num_classes=3),\n"
+        "    weights=dict(num_classes=3)), postprocessor=dict(num_classes=3))\n"
+        "train = dict(length=20, epochs=1)\n"
+    )
+    assert main(["train", "config.py", "--work-dir", "run"]) == 0
+    record = next(Path("run").rglob("record/*.json"))
+    found = json.loads(record.read_text())
+    notes = Annotations.load("data/composed/mine/annotations.json")
+    assert found["protocol"] == {"name": "composed/mine/v1", "hash": composed_protocol(notes).hash}
+    assert found["features"]["synthetic"] is False
+    for protocol in ("own", "synthetic_tiny/v2"):
+        code = main(
+            ["train", "config.py", "--work-dir", f"no{protocol[:3]}", "--cfg-options", f"data.protocol={protocol}"]
+        )
+        assert code == (0 if protocol == "own" else 2)
+
+
+def test_real_clips_compose_into_videos_of_known_hardness(tmp_path):
+    folder = shared_file("data/ucf101_vgg16/clips.csv").parent
+    small = ["--videos", "40", "10", "40", "--dim", "64", "--streams", "rgb", "flow=difference", "--step", "0.28"]
+    actions = ["BaseballPitch", "Billiards", "BasketballDunk", "Archery=GolfSwing", "BenchPress=CleanAndJerk"]
+    near = ["--near", "BasketballDunk=Basketball"]
+    arguments = ["--actions", *actions, *near, *small, "--out", str(tmp_path / "data"), "--name", "ucf101"]
+    assert main(["compose", str(folder), *arguments]) == 0
+    found = json.loads((tmp_path / "data" / "probes.json").read_text())
+    assert found["bounds"]["oracle"] > 0.95
+    assert found["bounds"]["random"] < 0.12
+    assert 0.25 < found["linear"]["all"] < 0.8
+    assert found["statistics"]["rgb"]["cosine, same class"] > found["statistics"]["rgb"]["cosine, other class"] + 0.05

@@ -1,0 +1,160 @@
+"""`wtal-bench compose`: untrimmed videos made of features of trimmed clips."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from wtal_bench.data.composed.build import compose
+from wtal_bench.data.composed.clips import ClipSet
+from wtal_bench.data.composed.recipe import TIMINGS, Recipe, class_list, timing_for
+from wtal_bench.data.composed.scenes import Cut
+from wtal_bench.data.locate import ANNOTATIONS, FEATURES
+from wtal_bench.data.store import FeatureStore
+from wtal_bench.errors import DataError
+from wtal_bench.files import write_json
+from wtal_bench.probing import probe, table
+
+SUMMARY = "make untrimmed videos of features of trimmed clips (UCF101, Kinetics, HMDB)"
+PROBES = "probes.json"
+EXAMPLE = """wtal-bench compose ucf101_clips --timing thumos14 --background Basketball Biking BandMarching --step 0.28
+  wtal-bench compose kinetics_clips --timing activitynet --actions archery "belly dance" --step 0.64 --name kinetics"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    cut = Cut()
+    parser.add_argument(
+        "clips",
+        metavar="CLIPS",
+        help="folder with clips.csv (clip,class,group[,subset][,row]) and, for each stream, STREAM.npy of all clips "
+        "[clips, moments, columns] or a folder STREAM/ with one CLIP.npy [moments, columns] a clip",
+    )
+    parser.add_argument(
+        "--name", default="clips", help="of the data set; its protocol is composed/NAME/v1 (default: %(default)s)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="folder to write (default: data/composed/NAME)")
+    parser.add_argument(
+        "--timing",
+        default="thumos14",
+        help=f"time lines: {' or '.join(TIMINGS)}, or a .csv of timing rows (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--actions", nargs="+", metavar="CLASS[=ROW]", help="action classes, with their row of the timing"
+    )
+    parser.add_argument("--background", nargs="+", metavar="CLASS", help="classes shown between them, never annotated")
+    parser.add_argument(
+        "--near",
+        nargs="+",
+        default=[],
+        metavar="ACTION=CLASS",
+        help="background class that is shown in an action's scene, too",
+    )
+    parser.add_argument("--step", type=float, required=True, help="seconds between two moments of a clip")
+    parser.add_argument(
+        "--streams", nargs="+", metavar="NAME[=FILE]", help="streams in column order (default: all there)"
+    )
+    parser.add_argument(
+        "--motion", nargs="*", default=["flow"], metavar="NAME", help="streams that show movement (default: flow)"
+    )
+    parser.add_argument(
+        "--dim", type=int, help="columns of a stream: means over runs of neighbouring ones (default: all)"
+    )
+    parser.add_argument(
+        "--videos",
+        nargs=3,
+        type=int,
+        default=[200, 60, 200],
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="(default: 200 60 200)",
+    )
+    parser.add_argument("--max-snippets", type=int, default=400, help="longest video (default: %(default)s)")
+    parser.add_argument(
+        "--same-scene",
+        type=float,
+        default=cut.same_scene,
+        help="share of background in the scene of an action (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--two-classes", type=float, default=0.18, help="share of videos with two classes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--speed",
+        nargs=2,
+        type=float,
+        default=list(cut.speed),
+        metavar=("LOW", "HIGH"),
+        help="of a clip (default: 0.8 1.25)",
+    )
+    parser.add_argument(
+        "--fade",
+        type=float,
+        default=cut.fade_seconds,
+        help="seconds over which an action appears (default: %(default)s)",
+    )
+    parser.add_argument("--raw-columns", action="store_true", help="leave the columns as they are, whatever their mean")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument("--no-probes", action="store_true", help="do not measure how hard the videos are")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compose, probe, and say where it lies and how to train on it."""
+    clips = ClipSet(args.clips, _named(args.streams) if args.streams else None, dim=_dim(args.dim))
+    motion = tuple(args.motion)
+    strays = [name for name in motion if name not in clips.streams]
+    if strays and motion != ("flow",):
+        raise DataError(f"--motion {strays[0]}: there is no such stream; there are {', '.join(clips.streams)}.")
+    folder = Path(args.out) if args.out else Path("data") / "composed" / args.name
+    compose(clips, recipe(args, clips), folder, motion=motion)
+    store = FeatureStore.open(folder / FEATURES)
+    print(
+        f"{folder}: {FEATURES}/ with {len(store)} videos, {int(store.lengths.sum())} snippets x {store.width} columns "
+        f"(COMPOSED, {store.manifest_hash[:12]}), and {ANNOTATIONS}"
+    )
+    if not args.no_probes:
+        report = probe(folder)
+        write_json(folder / PROBES, report.as_dict())
+        print(table({args.name: report}))
+    print(f"Train on it with data = dict(protocol='composed/{args.name}/v1', root='{folder}', synthetic=None).")
+    return 0
+
+
+def recipe(args: argparse.Namespace, clips: ClipSet) -> Recipe:
+    """What the arguments say is to be made of the clips."""
+    rows, backgrounds = class_list(clips.classes, args.actions, args.background)
+    return Recipe(
+        name=args.name,
+        actions=tuple(rows),
+        backgrounds=backgrounds,
+        timing=timing_for(args.timing, rows),
+        near=_pairs(args.near),
+        videos=tuple(args.videos),
+        two_classes=args.two_classes,
+        max_snippets=args.max_snippets,
+        clip_step=args.step,
+        seed=args.seed,
+        cut=Cut(
+            same_scene=args.same_scene,
+            speed=tuple(args.speed),
+            fade_seconds=args.fade,
+            standardize=not args.raw_columns,
+        ),
+    )
+
+
+def _dim(dim: int | None) -> int | None:
+    if dim is not None and dim < 1:
+        raise DataError(f"--dim must be at least 1, got {dim}.")
+    return dim
+
+
+def _named(texts: list[str]) -> dict[str, str]:
+    pairs = dict(text.partition("=")[::2] for text in texts)
+    return {name: file or name for name, file in pairs.items()}
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    bad = next((text for text in texts if "=" not in text), None)
+    if bad is not None:
+        raise DataError(f"--near {bad}: write ACTION=CLASS.")
+    return dict(text.partition("=")[::2] for text in texts)

@@ -1,0 +1,156 @@
+"""Composing a data set: features, annotations and a manifest that says so, in one folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wtal_bench.data.composed.clips import SPLITS, Clip, ClipLibrary, ClipSet, Survey, clips_of, split_groups
+from wtal_bench.data.composed.recipe import COMPOSER_VERSION, Recipe
+from wtal_bench.data.composed.scenes import film
+from wtal_bench.data.composed.timeline import TimeLine
+from wtal_bench.data.folders import make_folder
+from wtal_bench.data.locate import ANNOTATIONS, FEATURES
+from wtal_bench.data.progress import track
+from wtal_bench.data.store import StoredVideo, write_store
+from wtal_bench.files import digest, write_json
+
+COMPOSER = "wtal_bench.data.composed"
+CLAIMS = {
+    "claimed": [
+        "features of real clips, with exact boundaries",
+        "the same numbers from the same clips, recipe and composer version",
+        "no scene of a test video was seen in training",
+    ],
+    "not_claimed": ["any result on untrimmed videos as people film them: cuts, time lines and scenes are composed"],
+}
+# Every purpose has random streams of its own: which class, when, and how it looks.
+_DEAL, _TIME, _FILM = range(3)
+
+Groups = dict[str, dict[str, dict[str, list[Clip]]]]
+
+
+def compose(clips: ClipSet, recipe: Recipe, folder: str | Path, *, motion: tuple[str, ...] = ("flow",)) -> Path:
+    """Compose untrimmed videos: `features/` (a feature store) and `annotations.json` in one folder.
+
+    Every video depends on (clips, recipe, subset, index) alone, not on how many there are. A folder that is complete is
+    used as it is; one that is damaged is made again.
+
+    Args:
+        clips: features of trimmed clips.
+        recipe: what is made of them.
+        folder: where to write.
+        motion: streams that show what moves; a scene's own movement is blended into them.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: clips that cannot be read or split, a folder that holds something else, a full disk; nothing
+            half-written.
+    """
+    groups = _split(clips, recipe)
+    used = [clip for split in SPLITS for clip in clips_of(groups[split])]
+    survey = clips.survey(list(clips_of(groups["train"])), used, motion)
+    generator = {
+        "name": COMPOSER,
+        "version": COMPOSER_VERSION,
+        "recipe": recipe.as_dict(),
+        "dim": clips.dim,
+        "motion": [name for name in clips.streams if name in motion],
+        "clips_sha256": survey.sha256,
+    }
+    generator["composition"] = digest(generator)
+
+    def write(target: Path) -> None:
+        write_json(target / ANNOTATIONS, annotations_dict(recipe, generator["composition"]))
+        videos = track(_videos(clips, survey, groups, recipe), sum(recipe.videos), f"composing {recipe.name}")
+        write_store(target / FEATURES, videos, manifest=_manifest(target, recipe, survey, generator), dtype="float16")
+
+    return make_folder(Path(folder), generator, write)
+
+
+def annotations_dict(recipe: Recipe, composition: str) -> dict[str, Any]:
+    """Return the content of the annotation file; its version names recipe and clips."""
+    videos = {}
+    for split, index in _keys(recipe):
+        line = _time_line(recipe, split, index)
+        rows = zip(line.label.tolist(), line.start.tolist(), line.end.tolist())
+        videos[_id(recipe, split, index)] = {
+            "subset": split,
+            "duration": _duration(recipe, line),
+            "fps": recipe.fps,
+            "frames": line.snippets * recipe.stride,
+            "segments": [{"label": recipe.actions[label], "start": start, "end": end} for label, start, end in rows],
+        }
+    return {
+        "version": f"composed-{recipe.name}-{composition[:12]}",
+        "classes": list(recipe.actions),
+        "videos": dict(sorted(videos.items())),
+    }
+
+
+def _manifest(target: Path, recipe: Recipe, survey: Survey, generator: dict[str, Any]) -> dict[str, Any]:
+    ends = np.cumsum([stream.width for stream in survey.columns]).tolist()
+    return {
+        "name": f"composed-{recipe.name}",
+        "extractor": f"composed by {COMPOSER} of trimmed clips; no untrimmed video was seen",
+        "fps": recipe.fps,
+        "stride": recipe.stride,
+        "window": recipe.stride,
+        "streams": {stream.name: [end - stream.width, end] for stream, end in zip(survey.columns, ends)},
+        "synthetic": False,
+        "composed": True,
+        "generator": generator,
+        "claims": CLAIMS,
+        "annotations_sha256": hashlib.sha256((target / ANNOTATIONS).read_bytes()).hexdigest(),
+    }
+
+
+def _split(clips: ClipSet, recipe: Recipe) -> Groups:
+    names = {*recipe.actions, *recipe.backgrounds}
+    return split_groups([clip for clip in clips.clips if clip.label in names])
+
+
+def _videos(clips: ClipSet, survey: Survey, groups: Groups, recipe: Recipe) -> Iterator[StoredVideo]:
+    libraries = {
+        split: ClipLibrary(
+            clips, survey.columns, groups[split], recipe.actions, recipe.backgrounds, recipe.near, recipe.clip_step
+        )
+        for split in SPLITS
+    }
+    for split, index in _keys(recipe):
+        line = _time_line(recipe, split, index)
+        rng = _random(recipe, _FILM, split, index)
+        features = film(rng, recipe.cut, libraries[split], line, recipe.snippet_seconds)
+        frames = line.snippets * recipe.stride
+        yield StoredVideo(_id(recipe, split, index), features, _duration(recipe, line), recipe.fps, frames)
+
+
+def _keys(recipe: Recipe) -> Iterator[tuple[str, int]]:
+    for split, count in zip(SPLITS, recipe.videos):
+        for index in range(count):
+            yield split, index
+
+
+def _time_line(recipe: Recipe, split: str, index: int) -> TimeLine:
+    # dealt in shuffled blocks of all classes: balanced, and a video's number tells nothing of its class
+    block, place = divmod(index, len(recipe.actions))
+    deal = _random(recipe, _DEAL, split, block).permutation(len(recipe.actions))
+    return recipe.time_line(_random(recipe, _TIME, split, index), int(deal[place]))
+
+
+def _random(recipe: Recipe, purpose: int, split: str, index: int) -> np.random.Generator:
+    return np.random.default_rng([recipe.seed, purpose, SPLITS.index(split), index])
+
+
+def _id(recipe: Recipe, split: str, index: int) -> str:
+    return f"{recipe.name}_{split}_{index:05d}"
+
+
+def _duration(recipe: Recipe, line: TimeLine) -> float:
+    return round(line.snippets * recipe.snippet_seconds, 2)
