@@ -58,13 +58,24 @@ MAY_IMPORT = {
     "protocols": VOCABULARY | {"data", "evaluation", "plugins", "discovery", "protocol", "protocol_checks"},
     "probing": VOCABULARY | {"data", "decoding", "evaluation"},
     "report": VOCABULARY
-    | {"evaluation", "protocols", "leaderboard"}
+    | {"evaluation", "protocol", "protocols", "leaderboard"}
     | {f"data.{name}" for name in ("annotations", "coverage", "locate", "note")},
     "leaderboard": VOCABULARY
-    | {"evaluation", "protocols"}
+    | {"evaluation", "protocol", "protocols"}
     | {f"data.{name}" for name in ("annotations", "coverage", "detection_notes", "note", "notes", "progress")},
     "running": COMPONENTS
-    | {"recipes", "overlay", "data", "modeling", "decoding", "evaluation", "protocols", "leaderboard", "report"},
+    | {
+        "recipes",
+        "overlay",
+        "data",
+        "modeling",
+        "decoding",
+        "evaluation",
+        "protocol",
+        "protocols",
+        "leaderboard",
+        "report",
+    },
     "commands": COMPONENTS
     | {"recipes", "data", "extraction", "evaluation", "probing", "protocols", "leaderboard", "report", "running"}
     | {"testing"},

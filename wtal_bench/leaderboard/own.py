@@ -15,7 +15,8 @@ from typing import Any
 from wtal_bench.data.annotations import Annotations, beside, lists_beside
 from wtal_bench.errors import DataError, WtalError
 from wtal_bench.files import expand, parse_json, write_text
-from wtal_bench.protocols import OWN_NAME, Protocol, get_protocol, is_own, own_named, own_protocol
+from wtal_bench.protocol import OWN_NAME, Protocol, is_own
+from wtal_bench.protocols import get_protocol, own_named, own_protocol
 
 KEPT = "annotations"
 """The folder of a leaderboard that holds the annotations of its rows."""
