@@ -11,8 +11,8 @@ This module imports no torch. Backbones and heads are written `class Mine(nn.Mod
 The contract of every component: **adding padding, or other videos, to the batch changes nothing** for a video.
 Mask every reduction over time; `wtal_bench.modeling.blocks` holds mask-aware maths. Reading a value (`item()`, `if` on
 a tensor, indexing with a mask) makes the host wait for the GPU: `Batch.packing` and `Batch.tags` hold what it knows.
-The contract suite in `wtal_bench.testing` checks it, along with the declared fields. A constructor checks its settings
-with `wtal_bench.options`, which says what is wrong in the words of the harness.
+The contract suite in `wtal_bench.testing` checks the contract, along with the declared fields. A constructor checks its
+settings with `wtal_bench.options`, which says what is wrong in the words of the harness.
 """
 
 from __future__ import annotations
