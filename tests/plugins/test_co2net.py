@@ -135,7 +135,11 @@ def test_videos_shorter_than_divisor_and_pool_and_empty_ones_give_numbers(exampl
     [
         ("backbone", dict(type="co2net.Consensus", in_channels=7, channels=6, hidden=3), "in_channels=7 is split"),
         ("backbone", dict(type="co2net.Consensus", in_channels=8, channels=6, hidden=3, pool=4), "pool=4: give an odd"),
-        ("head", dict(type="co2net.Classifier", channels=6, num_classes=3, pool=True), "pool=True: give an odd"),
+        (
+            "head",
+            dict(type="co2net.Classifier", channels=6, num_classes=3, pool=True),
+            "pool: expected int, None, got True",
+        ),
     ],
 )
 def test_impossible_settings_are_refused_when_the_model_is_built(kind, spec, words):

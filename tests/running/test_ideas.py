@@ -254,7 +254,7 @@ def test_a_part_the_host_has_under_another_name_is_not_added_twice(here):
 
 def test_an_idea_returns_sections_of_a_config(here):
     write(here / "ideas" / "odd.py", "def idea(host):\n    return dict(data=dict(root='x'))\n")
-    assert "returns a dict with keys among model, train, test" in refused("acm_net_synthetic+odd")
+    assert "returns a dict of dicts with keys among model, train, test" in refused("acm_net_synthetic+odd")
 
 
 # ---- derived fields ----

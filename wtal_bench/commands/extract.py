@@ -9,7 +9,6 @@ from pathlib import Path
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Extractor
-from wtal_bench.options import number_in
 from wtal_bench.plugins import registry
 
 SUMMARY = "extract features of videos (mp4, mkv, avi, ...) into a feature store"
@@ -32,24 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--extractor-options", nargs="+", default=[], metavar="KEY=VALUE", help="e.g. pictures=4 or weights=FOLDER"
     )
-    parser.add_argument(
-        "--fps",
-        type=number_in("[0.01, 1000]"),
-        default=25.0,
-        help="frames a second to decode at (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--stride",
-        type=number_in("[1, 100000]", whole=True),
-        default=16,
-        help="frames between two snippets (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--batch",
-        type=number_in("[1, 100000]", whole=True),
-        default=32,
-        help="snippets computed at once (default: %(default)s)",
-    )
+    parser.add_argument("--fps", type=float, default=25.0, help="frames a second to decode at (default: %(default)s)")
+    parser.add_argument("--stride", type=int, default=16, help="frames between two snippets (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=32, help="snippets computed at once (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="default: %(default)s")
     parser.add_argument("--name", help="name of the feature set (default: the name of the --out folder)")

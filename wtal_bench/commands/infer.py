@@ -25,16 +25,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--fps",
-        type=number_in("[0.001, 1000000]"),
+        type=float,
         required=True,
         help="frames a second of the video the features came from",
     )
-    parser.add_argument(
-        "--stride", type=number_in("[0.001, 1000000]"), required=True, help="frames between two snippets"
-    )
-    parser.add_argument(
-        "--duration", type=number_in("(0, 10000000]"), help="seconds (one file; default: snippets * stride / fps)"
-    )
+    parser.add_argument("--stride", type=float, required=True, help="frames between two snippets")
+    parser.add_argument("--duration", type=float, help="seconds (one file; default: snippets * stride / fps)")
     parser.add_argument("--out", default="detections.json", help="detections file to write (default: %(default)s)")
     parser.add_argument(
         "--min-score",

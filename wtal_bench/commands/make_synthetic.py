@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", help=f"{sizes}; default: demo")
     parser.add_argument(
         "--world",
-        type=number_in("[0, 9223372036854775807]", whole=True),
+        type=int,
         default=0,
         help="seed of everything random (default: %(default)s)",
     )

@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=number_in("[0, 4294967296)", whole=True),
+        type=int,
         default=0,
         help="tsne: of the draw and the layout (default: %(default)s)",
     )

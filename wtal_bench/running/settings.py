@@ -60,7 +60,7 @@ class Train:
         drop_last: whether a last, smaller batch is left out.
     """
 
-    lr: float = setting(span="(0, 1e6]")
+    lr: float = setting(span="(0, 1e30]")
     sampling: Any = "whole"
     length: int | None = setting(None, span="[1, 1e6]")
     batch_size: int = setting(16, span="[1, 1e6]")

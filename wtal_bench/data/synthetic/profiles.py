@@ -143,7 +143,9 @@ def check_world(world: int) -> int:
         DataError: it is no whole number of at least 0.
     """
     if isinstance(world, bool) or not isinstance(world, int | np.integer) or not 0 <= world < 2**63:
-        raise DataError(f"the world of synthetic data must be a whole number from 0 to 2**63 - 1, got {world!r:.80}.")
+        raise DataError(
+            f"the world of synthetic data must be a whole number of at least 0, below 2**63, got {world!r:.80}."
+        )
     return int(world)
 
 
