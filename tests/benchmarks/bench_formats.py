@@ -20,6 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+TINY = "--videos 12 --width 8 --shard 0.01 --gathers 2"
+"""What the test suite runs, so that this file cannot rot."""
+
 Read = Callable[[int], np.ndarray]
 
 

@@ -25,7 +25,6 @@ from wtal_bench.data.store import FeatureStore
 from wtal_bench.data.synthetic import (
     GENERATOR_VERSION,
     PROFILES,
-    cache_folder,
     ensure_synthetic,
     generate,
     synthetic_annotations,
@@ -34,6 +33,7 @@ from wtal_bench.data.synthetic.build import stored_videos
 from wtal_bench.data.synthetic.clips import DrawnClips, Look, slow_noise
 from wtal_bench.data.synthetic.profiles import draw_features, draw_time_line, draw_world
 from wtal_bench.errors import DataError
+from wtal_bench.files import cache_folder
 
 SMALL = replace(PROFILES["tiny"], videos={"train": 3, "val": 2, "test": 2})
 

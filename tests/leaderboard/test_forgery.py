@@ -291,7 +291,7 @@ def test_the_same_detections_in_disguise_are_one_submission(synthetic, board, tm
     record["metrics"] = synthetic.protocol.score(found, synthetic.annotations)
     path = write_record(tmp_path / "run", record, found, synthetic.protocol.classes)
     content = gzip.decompress((path.parent / read_record(path)["detections"]["file"]).read_bytes())
-    content = content.replace(b'"version": "synthetic_tiny/v1"', json.dumps({"version": version}).encode()[1:-1])
+    content = content.replace(b'"version": "synthetic_tiny/v2"', json.dumps({"version": version}).encode()[1:-1])
     stored = gzip.compress(content, compresslevel=1, mtime=7)
     name = hashlib.sha256(stored).hexdigest()
     (path.parent / f"{name}.json.gz").write_bytes(stored)
@@ -414,7 +414,7 @@ def test_a_file_without_one_known_row_is_not_filed(synthetic, board, tmp_path, c
         path = tmp_path / f"{kind}.json"
         ids = names if kind == "classes" else [f"v_{name}.mp4" for name in names]
         path.write_text(json.dumps({"version": "", "videos": dict.fromkeys(ids, found)}))
-        terms = ["--protocol", "synthetic_tiny/v1", "--method", "x", "--folder", str(board)]
+        terms = ["--protocol", "synthetic_tiny/v2", "--method", "x", "--folder", str(board)]
         assert main(["leaderboard", "add", str(path), *terms]) == 2
         assert "none of its rows is of a known class in a video" in capsys.readouterr().err
     assert list((board / "records").rglob("*.json*")) == []

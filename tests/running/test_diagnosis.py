@@ -9,7 +9,7 @@ from wtal_bench.protocols import get_protocol
 from wtal_bench.running.diagnosis import Examiner, area_under_curve
 from wtal_bench.structures import Detections, VideoMeta
 
-PROTOCOL = get_protocol("synthetic_tiny/v1")
+PROTOCOL = get_protocol("synthetic_tiny/v2")
 SECONDS = 16 / 25
 
 
