@@ -252,7 +252,9 @@ def build(kind: type[T], spec: T | Mapping[str, Any] | None, where: str, **defau
     for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
         if field.name in arguments:
             check_setting(field, arguments[field.name], f"{where}.{field.name}")
-    return kind(**arguments)
+    made = kind(**arguments)
+    check_values(kind, arguments, where, containers=True)
+    return made
 
 
 def build_one_of(kinds: Mapping[str, type[T]], spec: Mapping[str, Any], where: str, default: str | None = None) -> T:
@@ -301,15 +303,39 @@ def check_arguments(
     missing = [name for name, p in known.items() if p.default is p.empty and name not in arguments]
     if missing:
         raise ConfigError(f"{where}: {shown} needs {listing(missing)}, which the config does not give.")
-    hints = _hints_of(cls) if typed else {}
+    if typed:
+        check_values(cls, arguments, where, containers=False)
+
+
+def check_values(cls: type, arguments: Mapping[str, Any], where: str, *, containers: bool) -> None:
+    """Hold a constructor's arguments to its type hints, and numbers to what their names usually take (`USUAL`).
+
+    Args:
+        cls, arguments, where: as in `check_arguments`.
+        containers: look at lists and dicts instead of numbers, texts and truth values. A constructor that takes them
+            apart words what is wrong with them better, so this is for after it took them.
+
+    Raises:
+        ConfigError: the text names the argument, the types and the value.
+    """
+    hints = _hints_of(cls)
     for name, value in arguments.items():
-        if name in hints:
+        if name in hints and containers == _has_containers(hints[name]):
             check_type(value, hints[name], f"{where}.{name}")
-        if typed and isinstance(value, Real) and BEYOND < abs(value) < float("inf"):
+        if not isinstance(value, Real) or containers:
+            continue
+        if BEYOND < abs(value) < float("inf"):
             raise ConfigError(f"{where}.{name}={value!r:.80} is beyond what a model computes with (float32).")
         usual = USUAL.get(name, USUAL.get(name.rpartition("_")[2]))
-        if typed and usual is not None and isinstance(value, Real):
+        if usual is not None:
             within(f"{where}.{name}", value, usual)
+
+
+def _has_containers(hint: Any) -> bool:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(map(_has_containers, parts))
+    return (origin or hint) not in (int, float, str, bool, None, type(None), Literal)
 
 
 def _hints_of(maker: Any) -> dict[str, Any]:

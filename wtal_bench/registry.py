@@ -16,7 +16,7 @@ from typing import Any
 from wtal_bench.discovery import quarantine
 from wtal_bench.errors import ConfigError, PluginError, did_you_mean, listing
 from wtal_bench.interfaces import Backbone, ComponentInfo, Extractor, Head, Hook, Layout, Loss, PostProcessor, View
-from wtal_bench.options import check_arguments
+from wtal_bench.options import check_arguments, check_values
 
 KINDS: dict[str, type] = {
     "backbone": Backbone,
@@ -115,13 +115,15 @@ class Registry:
             raise PluginError(f"{where}.type: {error}") from error
         check_arguments(cls, arguments, where, shown=f"{self.kind} {config['type']!r}", typed=True)
         try:
-            return cls(**arguments)
+            made = cls(**arguments)
         except (ConfigError, PluginError) as error:
             text = str(error)
             raise type(error)(text if text.startswith(where) else f"{where} ({config['type']}): {text}") from error
         except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError, AttributeError) as error:
             # an argument of the wrong kind or size may surface anywhere in a constructor
             raise ConfigError(f"{where} ({config['type']}): {error}") from error
+        check_values(cls, arguments, where, containers=True)
+        return made
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Registry]:
