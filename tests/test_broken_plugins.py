@@ -25,7 +25,7 @@ def hook(*lines: str, head: str = HEAD) -> str:
     return f"{head}@hookimpl\ndef wtal_register(registrar):\n{body}\n"
 
 
-GOOD = 'registrar.layout("NAME.Fine", "wtal_bench.data.importers.layouts:NpyFolders")'
+GOOD = 'registrar.layout("NAME.Fine", "wtal_bench.data.importers.layouts:Recognised")'
 AT_DISCOVERY: dict[str, tuple[str, str]] = {
     "does_not_parse": ("def (:", "SyntaxError"),
     "holds_nul": ("x = 1\0", "source code string cannot contain null bytes"),

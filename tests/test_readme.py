@@ -119,15 +119,6 @@ def test_the_host_with_ideas_of_the_readme_is_one_config(capsys):
         assert json.loads(capsys.readouterr().out)["ideas"]
 
 
-def test_one_run_a_side_says_of_two_seeds_what_the_readme_says(tmp_path, capsys):
-    records = sorted((REPOSITORY / "leaderboard" / "records" / "synthetic_v1" / "ftcl").glob("ftcl-s[01]-*.json"))
-    assert main(["compare", *map(str, records), "--json", str(tmp_path / "out.json"), "--top", "1"]) == 0
-    assert "(p < 0.001)" in capsys.readouterr().out
-    (difference,) = re.findall(r"FTCL's seed 0 beats its own seed 1 by (\S+) points here, p < 0.001", TEXT)
-    found = json.loads((tmp_path / "out.json").read_text())["averages"]["0.1:0.7"]["difference"]
-    assert f"{100 * found:.1f}" == difference
-
-
 def test_the_runs_that_the_readme_compares_can_be_made():
     first, second, compare = block("wtal-bench train ecm_synthetic --seeds")
     for line in (first, second):

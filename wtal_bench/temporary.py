@@ -85,13 +85,13 @@ def swap(new: Path, target: Path) -> None:
 
 def restore(target: Path) -> bool:
     """Bring back a folder whose swap was killed half-way; return whether `target` is there now."""
-    if target.exists():
+    if os.path.exists(target):  # False, too, for a name no file can have
         return True
     for old in _beside(target, _OLD):
         with contextlib.suppress(OSError), _dead(old) as dead:
             if dead:
                 os.rename(old, target)
-    return target.exists()
+    return os.path.exists(target)
 
 
 def _make(target: Path, folder: bool) -> tuple[Path, int | None]:

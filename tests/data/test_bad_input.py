@@ -24,7 +24,7 @@ def refused(capsys, *arguments) -> str:
 @pytest.mark.parametrize(
     ("array", "text"),
     [
-        (None, "holds no *.npy file"),
+        (None, "holds no feature file"),
         (np.full((7, 5), np.nan, np.float32), "v0.npy): feature [0, 0] is nan"),
         (np.ones((7, 4), np.float32), "add up to 5"),
         (np.ones((0, 5), np.float32), "v0.npy): has no snippet"),

@@ -153,7 +153,7 @@ def test_columns_of_different_lengths_are_refused():
         ({"drop": ">=="}, "nms.drop"),
         ({"offset": -1}, "at least 0"),
         ({"kind": "gaussian", "sigma": 0.0}, "positive"),
-        ({"iou": "0.5"}, "number"),
+        ({"iou": "0.5"}, "expected float, int"),
     ],
 )
 def test_unknown_settings_are_refused_with_the_nearest(setting, text):

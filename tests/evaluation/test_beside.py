@@ -8,12 +8,12 @@ import json
 import numpy as np
 import pytest
 
+from wtal_bench import reading
 from wtal_bench.errors import DataError
 from wtal_bench.evaluation import (
     Beside,
     ToldSnippets,
     classification_map,
-    detection_files,
     frame_accuracy,
     read_detections,
     snippet_labels,
@@ -94,8 +94,8 @@ def test_what_is_not_as_a_run_writes_it_is_told(raw, tmp_path, key, value, compl
 
 
 def test_a_file_that_unpacks_to_more_than_any_detections_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(detection_files, "LARGEST", 2**21)
+    monkeypatch.setattr(reading, "PLAIN", 2**21)
     path = tmp_path / "bomb.json.gz"
     path.write_bytes(gzip.compress(b" " * 2**20, mtime=0) * 3)
-    with pytest.raises(DataError, match="unpacks to more than 2 MB"):
+    with pytest.raises(DataError, match="unpacks to more than 3 MiB"):
         read_detections(path, CLASSES)

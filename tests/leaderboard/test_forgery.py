@@ -218,7 +218,7 @@ def test_perfect_numbers_on_annotations_nobody_has_are_refused(synthetic, board,
     for splits in ({"train": "1" * 64, "test": "1" * 64}, {"other": "1" * 64}):
         path = synthetic.file(board / "records", annotations={"sha256": "1" * 64, "splits": splits})
         assert main(["leaderboard", "--check", "--verify", "--folder", str(board)]) == 2
-        assert "are not those of synthetic_tiny/v1" in capsys.readouterr().err
+        assert "are not those of synthetic_tiny/v2" in capsys.readouterr().err
         path.unlink()
 
 
@@ -230,7 +230,7 @@ def test_annotations_with_the_same_videos_and_counts_but_other_times_are_not_the
     record["metrics"] = synthetic.protocol.score(videos, moved)
     record["annotations"] = {"sha256": moved.sha256, "splits": synthetic.protocol.contents(moved)}
     path = write_record(tmp_path / "run", record, videos, synthetic.protocol.classes)
-    with pytest.raises(WtalError, match="are not those of synthetic_tiny/v1"):
+    with pytest.raises(WtalError, match="are not those of synthetic_tiny/v2"):
         file_measured(board / "records", path, moved.path)
 
 
@@ -371,7 +371,7 @@ def test_a_lone_surrogate_is_told(synthetic, tmp_path, capsys, board):
     text = path.read_text().replace('"width": 8', '"width": "\\ud800"')
     path.write_text(text)
     assert main(["leaderboard", "add", str(path), "--folder", str(board)]) == 2
-    assert "config.model.width holds half a character" in capsys.readouterr().err
+    assert "holds bytes that are no text here" in capsys.readouterr().err
 
 
 def test_deep_nesting_is_told(synthetic, tmp_path, capsys, board):

@@ -61,7 +61,7 @@ def test_the_documented_command_draws(tmp_path, capsys):
     assert "Did you mean 'Jump'" in capsys.readouterr().err
     given[3] = str(tmp_path / "absent.json")
     assert main(given) == 2
-    assert "absent.json cannot be read" in capsys.readouterr().err
+    assert "absent.json: there is no such file" in capsys.readouterr().err
 
 
 def test_nothing_to_draw_is_said():

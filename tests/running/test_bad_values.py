@@ -159,7 +159,7 @@ def test_every_class_count_is_the_protocols(tmp_path, key):
     tree = tiny_config(tmp_path)
     check_class_counts(check_config(tree, "my.py"), 5, PROTOCOL)
     tree["model"] = model_with(key, 4)
-    said = rf"my\.py: model\.{key}=4, but synthetic_tiny/v1 has 5 classes: set num_classes=5"
+    said = rf"my\.py: model\.{key}=4, but synthetic_tiny/v2 has 5 classes: set num_classes=5"
     with pytest.raises(ConfigError, match=said):
         check_class_counts(check_config(tree, "my.py"), 5, PROTOCOL)
 

@@ -53,7 +53,7 @@ def test_the_command_line_does_so_too(dataset, tests_alone, tmp_path, capsys):
     path.write_text(json.dumps(tiny_config(tests_alone)))
     assert main(["test", str(path), str(tmp_path / "run" / "last.pth")]) == 0
     assert "mAP (%) at tIoU" in capsys.readouterr().out
-    assert {item.name for item in (tmp_path / "run" / "test").iterdir()} == {"record"}
+    assert {item.name for item in (tmp_path / "run" / "test").iterdir()} == {"config.json", "record"}
 
 
 def test_training_there_is_still_refused(tests_alone, tmp_path):

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     stride = None if args.stride == "resized" else _positive("--stride", args.stride, int)
     source = _source(args, annotations)
     for note in source.notes:
-        print(note)
+        print(note, file=sys.stderr)
     result = import_features(
         source,
         args.out,

@@ -77,7 +77,9 @@ def _classes(annotations: Annotations, coverage: Sequence[Coverage]) -> list[Not
     notes = []
     for split in coverage:
         if split.split == TRAIN:
-            shown = {label for video in split.ids for label in annotations.tags(video)}
+            # a checkpoint may have been trained on videos that these annotations do not name
+            there = [video for video in split.ids if video in annotations.videos]
+            shown = {label for video in there for label in annotations.tags(video)}
             lack = "have no training video and cannot be learned"
         elif split.split == TEST:
             entries = [annotations.videos[video] for video in split.ids]

@@ -233,7 +233,7 @@ def test_the_command_says_what_it_recognised(tmp_path, capsys):
             write(tmp_path / "in" / f"{video}_{stream}.npy", rows(video, stream))
     given = ["--out", str(tmp_path / "s"), "--extractor", "x", "--fps", "25", "--stride", "16"]
     assert main(["import-features", str(tmp_path / "in"), *given]) == 0
-    assert "recognised 6 videos x 2 streams (rgb, flow)" in capsys.readouterr().out
+    assert "recognised 6 videos x 2 streams (rgb, flow)" in capsys.readouterr().err
     assert FeatureStore.open(tmp_path / "s").streams == {"rgb": (0, 4), "flow": (4, 8)}
     assert main(["import-features", str(tmp_path / "in"), *given, "--overwrite", "--pattern", "{stream}.npy"]) == 2
     assert "must hold {id} once" in capsys.readouterr().err
