@@ -64,18 +64,8 @@ MAY_IMPORT = {
     | {"evaluation", "protocol", "protocols"}
     | {f"data.{name}" for name in ("annotations", "coverage", "detection_notes", "note", "notes", "progress")},
     "running": COMPONENTS
-    | {
-        "recipes",
-        "overlay",
-        "data",
-        "modeling",
-        "decoding",
-        "evaluation",
-        "protocol",
-        "protocols",
-        "leaderboard",
-        "report",
-    },
+    | {"recipes", "overlay", "data", "extraction", "modeling", "decoding", "evaluation", "protocol", "protocols"}
+    | {"leaderboard", "report"},
     "commands": COMPONENTS
     | {"recipes", "data", "extraction", "evaluation", "probing", "protocols", "leaderboard", "report", "running"}
     | {"testing"},

@@ -29,6 +29,7 @@ from wtal_bench.recipes import shipped_recipes
 from wtal_bench.running.checkpoint import write_checkpoint
 from wtal_bench.running.config import load_config
 from wtal_bench.running.infer import detect
+from wtal_bench.running.inputs import Rates
 
 TINY = "--snippets 60 --data synthetic --only ecm_synthetic"
 """What the test suite runs, so that this file cannot rot."""
@@ -94,7 +95,7 @@ def _measure(name: str, args: argparse.Namespace, folder: Path) -> dict:
     held, clock = _resident("VmRSS"), _Clock()
     decode = Model.decode
     Model.decode = lambda self, *arguments: clock.around(decode, self, *arguments)
-    _, found = detect(config, weights, [file], fps=FPS, stride=STRIDE)
+    found = detect(config, weights, [str(file)], rates=Rates(FPS, STRIDE)).videos
     count = sum(len(detections) for detections in found.values())
     sampled = "whole" if config.test.sampling == "whole" else f"to {config.test.length}"
     peak = _resident("VmHWM") - held

@@ -290,8 +290,8 @@ def test_infer_leaves_out_low_scores_and_takes_several_files(trained, video, her
         (None, "there is no such file"),
         (b"not numpy", "is no .npy file"),
         (np.array([{"a": 1}], dtype=object), "is an array of Python objects"),
-        (np.ones((4, WIDTH), np.int64), "must hold a float array [T, D]"),
-        (np.ones(4), "must hold a float array [T, D]"),
+        (np.ones((4, WIDTH), np.int64), "holds int64 numbers, features are floats"),
+        (np.ones(4), "holds an array of shape (4,)"),
         (np.ones((0, WIDTH)), "T >= 1"),
         (np.full((4, WIDTH), np.nan), "snippet 0 holds NaN"),
         (np.ones((4, WIDTH + 1)), "the model cannot take features of shape (4, 9)"),
@@ -316,7 +316,7 @@ def test_infer_refuses_what_would_be_ambiguous(trained, video, here, capsys):
     (here / "more").mkdir()
     (here / "more" / video.name).write_bytes(video.read_bytes())
     assert infer(trained, str(video), str(here / "more" / video.name)) == 2
-    assert "have the same name" in capsys.readouterr().err
+    assert "is found twice" in capsys.readouterr().err
     for words, expected in ((["--fps", "0"], "--fps must lie in"), (["--duration", "-1"], "--duration must lie in")):
         common = ["infer", str(trained / "my.json"), str(trained / "run" / "last.pth"), str(video)]
         assert main([*common, "--fps", "25", "--stride", "16", *words]) == 2

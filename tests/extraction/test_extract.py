@@ -228,10 +228,8 @@ def test_from_mp4_to_localised_actions_with_tags_alone(tmp_path, monkeypatch, ca
     record = json.loads(next(Path("run/record").glob("*.json")).read_text())
     measured = record["metrics"]["variants"]["activitynet"]
     assert measured["mAP"][measured["tious"].index(0.5)] > 0.5, "moving shapes are learnt from tags alone"
-    store = FeatureStore.open("own/features")
-    np.save("clip_19.npy", store.video("clip_19"))
-    where = "--fps 8 --stride 8 --out found.json --plot plots"
-    assert run(f"infer my_config.py run/last.pth clip_19.npy {where}") == 0
+    where = "--extractor-options window=8 --out found.json --plot plots"
+    assert run(f"infer my_config.py run/last.pth videos/clip_19.mp4 {where}") == 0
     best = max(json.loads(Path("found.json").read_text())["videos"]["clip_19"], key=lambda row: row["score"])
     _, name, _, _, start, end = rows[19]
     assert best["label"] == name

@@ -1,4 +1,4 @@
-"""The verb `infer`: detections for features of videos nobody annotated."""
+"""The verb `infer`: detections for videos nobody annotated."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from wtal_bench.options import number_in
 from wtal_bench.recipes import describe
 
-SUMMARY = "Detect actions in feature files of your own videos: no annotations, no launcher, CPU is enough."
-EXAMPLE = "python tools/infer.py configs/ecm_thumos.py last.pth my_video.npy --fps 25 --stride 16 --out detections.json"
+SUMMARY = "Detect actions in videos, or features, of your own: no annotations, no launcher, CPU is enough."
+EXAMPLE = """python tools/infer.py configs/ecm_thumos.py last.pth my_video.npy --fps 25 --stride 16 --out found.json
+  wtal-bench infer my_config.py my_run/last.pth new_video.mp4 --out new_video.vtt --plot pictures"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,51 +21,65 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "features",
         nargs="+",
-        help=".npy files [T,D], one a video (its name is the video's id); memory "
-        "grows with T, ten hours take 1 to 3 GiB (the README has a table by method)",
+        help="feature files or folders as `import-features` takes them, a feature store, or videos (mp4, mkv, ...; the "
+        "extra 'video'); a file's name is the video's id; memory grows with T, ten hours take 1 to 3 GiB (the README "
+        "has a table by method)",
     )
+    parser.add_argument("--fps", type=float, help="frames a second the features were made at (default: as in training)")
+    parser.add_argument("--stride", type=float, help="frames between two snippets (default: as in training)")
+    parser.add_argument("--duration", type=float, help="seconds (one video; default: snippets * stride / fps)")
+    parser.add_argument("--pattern", default="", help="how names of feature files are made: '{id}_{stream}.npy', ...")
+    parser.add_argument("--keys", nargs="+", default=[], help="arrays of a file to join, in column order")
+    parser.add_argument("--crop", default="mean", help="of ten crops: mean (default) or the number of one")
+    parser.add_argument("--transposed", action="store_true", default=None, help="[D,T] files (told by several)")
+    parser.add_argument("--extractor", default="EfficientNetLite0", metavar="NAME", help="for videos: see `extract`")
+    parser.add_argument("--extractor-options", nargs="+", default=[], metavar="KEY=VALUE", help="e.g. window=8")
     parser.add_argument(
-        "--fps",
-        type=float,
-        required=True,
-        help="frames a second of the video the features came from",
+        "--out",
+        default="detections.json",
+        help=".json, .json.gz, .activitynet.json, .csv or .vtt (subtitles) to write (default: %(default)s)",
     )
-    parser.add_argument("--stride", type=float, required=True, help="frames between two snippets")
-    parser.add_argument("--duration", type=float, help="seconds (one file; default: snippets * stride / fps)")
-    parser.add_argument("--out", default="detections.json", help="detections file to write (default: %(default)s)")
     parser.add_argument(
         "--min-score",
         type=number_in("(-inf, inf)"),
         default=float("-inf"),
-        help="leave out detections below this score",
+        help="leave out detections below this score, of the pictures too",
     )
-    parser.add_argument("--plot", help="folder for one picture a video: class curves and detections")
+    parser.add_argument("--plot", help="folder for one picture a video: curves, detections, attention")
+    parser.add_argument("--plot-format", default="png", help="png (default), pdf or svg")
 
 
 def run(args: argparse.Namespace) -> int:
     """Load, detect, write."""
+    from wtal_bench.commands.extract import build_extractor
+    from wtal_bench.data.importers.files import Options
     from wtal_bench.data.notes import printed
-    from wtal_bench.evaluation import write_detections
+    from wtal_bench.report.figures import check_format
     from wtal_bench.running.config import load_config
+    from wtal_bench.running.exports import check_suffix, export
     from wtal_bench.running.infer import detect
+    from wtal_bench.running.inputs import Rates
 
+    check_suffix(args.out)
+    kind = check_format(args.plot_format, "--plot-format")
+    crop = int(args.crop) if args.crop.isdecimal() else args.crop
     config = load_config(args.config)
     print(f"config {describe(config.path)}")
     classes, found, notes = detect(
         config,
         Path(args.checkpoint),
-        [Path(path) for path in args.features],
-        fps=args.fps,
-        stride=args.stride,
-        duration=args.duration,
-        plot=None if args.plot is None else Path(args.plot),
+        args.features,
+        rates=Rates(args.fps, args.stride, args.duration),
+        options=Options(args.pattern, tuple(args.keys), args.transposed, crop),
+        extractor=lambda: build_extractor(args.extractor, args.extractor_options),
+        plot=None if args.plot is None else lambda name: Path(args.plot) / f"{name}.{kind}",
+        min_score=args.min_score,
     )
     print("\n".join(printed(notes)), file=sys.stderr)
-    kept = {video: rows.take(rows.score >= args.min_score) for video, rows in found.items()}
-    write_detections(args.out, kept, classes, f"{config.method} {Path(args.checkpoint).name}")
-    for video, rows in kept.items():
+    for video, rows in found.items():
         print(f"{video}: {len(rows)} detections")
         for at in rows.score.argsort()[::-1][:5]:
             print(f"  {rows.start[at]:8.2f} - {rows.end[at]:8.2f} s  {classes[rows.label[at]]}  {rows.score[at]:.4f}")
-    print(f"written {args.out}")
+    for path in export(args.out, found, classes, f"{config.method} {Path(args.checkpoint).name}"):
+        print(f"written {path}")
     return 0

@@ -98,10 +98,10 @@ def import_features(
 
     def videos() -> Iterator[StoredVideo]:
         for raw in track((source.read(at) for at in wanted), len(wanted), "importing features"):
-            even = _even(raw)
-            if even is not raw:
+            cut_to = even(raw)
+            if cut_to is not raw:
                 cut.append(composed(raw.id))
-            yield _stored(replace(even, id=composed(raw.id)), fps, stride, annotations)
+            yield _stored(replace(cut_to, id=composed(raw.id)), fps, stride, annotations)
 
     store = write_store(folder, videos(), manifest=manifest, dtype=dtype, overwrite=overwrite)
     known = () if annotations is None else annotations.videos
@@ -134,7 +134,7 @@ def _columns(first: RawVideo, names: tuple[str, ...], streams: Mapping[str, int]
     return {key: [end - width, end] for (key, width), end in zip(widths.items(), ends)}
 
 
-def _even(raw: RawVideo) -> RawVideo:
+def even(raw: RawVideo) -> RawVideo:
     """The video with its streams cut to the shortest, or itself where they are equally long."""
     lengths = [len(part) for part in raw.parts]
     if max(lengths) == min(lengths):

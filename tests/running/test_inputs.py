@@ -1,0 +1,149 @@
+"""What `infer` takes, and what it writes: any layout, a store, video files; JSON, a submission, CSV, subtitles."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.running.conftest import FPS, STRIDE, WIDTH, tiny_config
+from wtal_bench.cli import main
+from wtal_bench.data.store import FeatureStore
+from wtal_bench.errors import ConfigError
+from wtal_bench.evaluation import read_detections
+from wtal_bench.interfaces import Extractor
+from wtal_bench.protocols import get_protocol
+from wtal_bench.running.exports import export
+from wtal_bench.running.inputs import Rates, open_inputs
+from wtal_bench.structures import Detections
+
+CLASSES = get_protocol("synthetic_tiny/v2").classes
+ROWS = [(0, 1.5, 3661.25, 0.5), (1, 0.0, 2.0, 0.25)]
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "my.json").write_text(json.dumps(tiny_config(dataset, epochs=1)))
+    assert main(["train", str(folder / "my.json"), "--work-dir", str(folder / "run")]) == 0
+    return folder
+
+
+def infer(trained, out, *arguments) -> int:
+    words = [trained / "my.json", trained / "run" / "last.pth", *arguments, "--out", out]
+    return main(["infer", *map(str, words)])
+
+
+def found(path) -> dict:
+    return read_detections(path, CLASSES).videos
+
+
+def test_features_of_any_layout_and_a_store_give_the_same_detections(trained, dataset, tmp_path):
+    store = FeatureStore.open(dataset / "features")
+    names = [name for name in store.ids if name.startswith("test")][:3]
+    for name in names:
+        features = store.video(name)
+        for stream, part in (("rgb", features[:, : WIDTH // 2]), ("flow", features[:, WIDTH // 2 :])):
+            (tmp_path / "two").mkdir(exist_ok=True)
+            np.save(tmp_path / "two" / f"{name}_{stream}.npy", part)
+        (tmp_path / "one").mkdir(exist_ok=True)
+        np.savez(tmp_path / "one" / f"{name}.npz", features=features)
+    assert infer(trained, tmp_path / "a.json", tmp_path / "two") == 0, "rate and stride are those of training"
+    assert infer(trained, tmp_path / "b.json", tmp_path / "one", "--fps", FPS, "--stride", STRIDE) == 0
+    assert infer(trained, tmp_path / "c.json", dataset / "features") == 0
+    first, second, third = (found(tmp_path / f"{name}.json") for name in "abc")
+    assert set(first) == set(second) == set(names) < set(third)
+    for name in names:
+        np.testing.assert_array_equal(first[name].rows(), second[name].rows())
+        np.testing.assert_allclose(first[name].rows(), third[name].rows(), atol=1e-6)
+
+
+def test_scores_below_the_bound_are_left_out_of_file_and_picture(trained, dataset, tmp_path):
+    np.save(tmp_path / "v.npy", FeatureStore.open(dataset / "features").video("test_000"))
+    assert infer(trained, tmp_path / "all.json", tmp_path / "v.npy") == 0
+    scores = found(tmp_path / "all.json")["v"].score
+    bound = float(np.median(scores))
+    plot = ["--plot", tmp_path / "plots", "--plot-format", "pdf"]
+    assert infer(trained, tmp_path / "some.json", tmp_path / "v.npy", "--min-score", bound, *plot) == 0
+    assert len(found(tmp_path / "some.json")["v"]) == (scores >= bound).sum()
+    assert (tmp_path / "plots" / "v.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out", "found.txt"], "detections are written as"),
+        (["--plot", "p", "--plot-format", "jpg"], "pictures are png, pdf, svg"),
+        (["--duration", "0"], "--duration must lie in"),
+        (["--fps", "nan"], "--fps must lie in"),
+        (["--pattern", "x.npy"], "must hold {id} once"),
+    ],
+)
+def test_wrong_words_are_sentences(trained, dataset, tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    np.save("v.npy", FeatureStore.open(dataset / "features").video("test_000"))
+    arguments = ["infer", str(trained / "my.json"), str(trained / "run" / "last.pth"), "v.npy", *words]
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["v.npy"]
+
+
+def test_rates_nobody_says_are_asked_for(dataset, tmp_path):
+    np.save(tmp_path / "v.npy", np.ones((5, 3), np.float32))
+    with pytest.raises(ConfigError, match="say --stride: neither the files nor"):
+        open_inputs([str(tmp_path)], Rates(fps=25), {})
+    with pytest.raises(ConfigError, match="a feature store knows its rate"):
+        open_inputs([str(dataset / "features")], Rates(fps=25), {})
+    (item,) = open_inputs([str(tmp_path)], Rates(duration=9.0), {"fps": 25.0, "stride": 16})
+    assert item.load()[1].duration == 9.0
+
+
+class Means(Extractor):
+    """[S,N,H,W,3] -> [S,3]: mean colours."""
+
+    size, width, window, offsets, words = 32, 3, 4, (0,), "mean colours"
+
+    def __call__(self, frames):
+        return frames.double().mean(dim=(1, 2, 3))
+
+
+def test_videos_are_extracted_as_the_training_features_were(tmp_path):
+    videos = pytest.importorskip("tests.extraction.videos")
+    path = videos.write_video(tmp_path / "clip.mp4", videos.greys(40))
+    trained = {"fps": 25.0, "stride": 4, "extractor": "mean colours"}
+    (item,) = open_inputs([str(path)], Rates(), trained, extractor=Means)
+    features, meta = item.load()
+    assert (features.shape, meta.id, meta.duration, meta.stride) == ((10, 3), "clip", pytest.approx(1.6), 4.0)
+    with pytest.raises(ConfigError, match="trained on features of 'I3D', --extractor makes those of 'mean colours'"):
+        open_inputs([str(path)], Rates(), {**trained, "extractor": "I3D"}, extractor=Means)
+    with pytest.raises(ConfigError, match="need an extractor"):
+        open_inputs([str(path)], Rates(), trained)
+
+
+def test_a_submission_holds_what_our_own_file_holds(tmp_path):
+    videos = {"a": Detections.from_rows(ROWS), "b": Detections.empty()}
+    export(str(tmp_path / "x.json"), videos, CLASSES, "v")
+    export(str(tmp_path / "x.activitynet.json"), videos, CLASSES, "v")
+    ours, theirs = found(tmp_path / "x.json"), found(tmp_path / "x.activitynet.json")
+    for name in videos:
+        np.testing.assert_array_equal(ours[name].rows(), theirs[name].rows())
+
+
+def test_a_table_and_subtitles_say_the_same(tmp_path):
+    videos = {"=cmd": Detections.from_rows(ROWS), "b": Detections.empty()}
+    classes = ("Plié <i> & --> so", *CLASSES[1:])
+    export(str(tmp_path / "x.csv"), videos, classes, "v")
+    table = list(csv.DictReader((tmp_path / "x.csv").open(encoding="utf-8")))
+    assert [(row["start"], row["end"], row["score"]) for row in table] == [
+        ("1.500", "3661.250", "0.5"),
+        ("0.000", "2.000", "0.25"),
+    ]
+    assert table[0]["video"] == "'=cmd", "no spreadsheet takes a name for a formula"
+    written = export(str(tmp_path / "x.vtt"), videos, classes, "v")
+    assert [path.name for path in written] == ["x_=cmd.vtt", "x_b.vtt"]
+    text = written[0].read_text(encoding="utf-8")
+    assert text.startswith("WEBVTT\n\n00:00:00.000 --> 00:00:02.000\n")
+    assert "00:00:01.500 --> 01:01:01.250\nPlié &lt;i&gt; &amp; --&gt; so (0.50)" in text
