@@ -257,3 +257,8 @@ def test_positions_are_pooled_with_their_passes_and_dropped_where_one_has_none()
     assert len(pooled.snippets) == len(pooled) == 7
     passes["b"]["time"] = "stride"
     assert PooledDecoder(passes=passes, shared={**shared, "time": "snippet"})(outputs(), meta()).snippets is None
+
+
+def test_a_decoder_whose_curves_nothing_would_call_is_refused():
+    with pytest.raises(TypeError, match="Mine overrides `curves`.*override that"):
+        type("Mine", (ThresholdDecoder,), {"curves": lambda self, outputs, meta: None})

@@ -239,6 +239,12 @@ class ThresholdDecoder(PostProcessor):
             kept = kept[:0]
         return kept
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Refuse a decoder whose own `curves` nothing would call."""
+        super().__init_subclass__(**keywords)
+        if "curves" in vars(cls):
+            raise TypeError(f"{cls.__name__} overrides `curves`; `candidates` reads `fine_curves`: override that.")
+
     def curves(self, outputs: VideoOutputs, meta: VideoMeta) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """`fine_curves` as arrays."""
         kept, runs_on, scored_on = self.fine_curves(outputs, meta)
