@@ -260,5 +260,5 @@ def test_positions_are_pooled_with_their_passes_and_dropped_where_one_has_none()
 
 
 def test_a_decoder_whose_curves_nothing_would_call_is_refused():
-    with pytest.raises(TypeError, match="Mine overrides `curves`.*override that"):
+    with pytest.raises(TypeError, match=r"Mine overrides `curves`.*override that"):
         type("Mine", (ThresholdDecoder,), {"curves": lambda self, outputs, meta: None})
