@@ -75,6 +75,11 @@ def test_an_attention_that_ran_to_an_end_is_named(value, code):
     assert codes(report)[0] == code or codes(report)[:2] == ["mirrored", code]
 
 
+def test_a_sparse_attention_that_works_is_no_cause():
+    """Low on most snippets, in order, and the run finds what its curves hold."""
+    assert codes(examine(lambda m, f, c, d: (m, {"attention": f["attention"] / 30, "actionness": c[:, 0]}, c, d))) == []
+
+
 def test_tags_that_fail_are_told_from_curves_that_fail():
     wrong = lambda found: Detections(found.start, found.end, (found.label + 1) % len(PROTOCOL.classes), found.score)  # noqa: E731
     report = examine(lambda m, f, c, d: (m, f, c, wrong(d)), classification=0.3)

@@ -189,12 +189,14 @@ def causes(seen: Mapping[str, Any]) -> list[dict[str, str]]:
     Args:
         seen: what `Examiner.report` gives (but for "causes").
     """
-    found = [*_foreground_causes(seen["foreground"]), *_tag_causes(seen), *_curve_causes(seen)]
+    found = [*_foreground_causes(seen), *_tag_causes(seen), *_curve_causes(seen)]
     return [{"code": code, "text": text} for code, text in found]
 
 
-def _foreground_causes(fields: Mapping[str, Mapping[str, float | None]]) -> Iterable[tuple[str, str]]:
-    for name, values in fields.items():
+def _foreground_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    decoded, own = seen["oracles"].get("as decoded"), seen["oracles"].get("true tags, own curve")
+    poor = decoded is None or own is None or decoded < 0.5 * own
+    for name, values in seen["foreground"].items():
         auc = values["auc"]
         if auc is not None and auc < MIRRORED:
             yield (
@@ -202,15 +204,14 @@ def _foreground_causes(fields: Mapping[str, Mapping[str, float | None]]) -> Iter
                 f"`{name}` is mirrored: inside videos it ranks action below background (AUC {auc:.2f}). Its loss is "
                 "content with either sign, so another seed may turn out right.",
             )
-        for share, code, words in (
-            ("open", "saturated open", "above 0.95"),
-            ("closed", "saturated closed", "below 0.05"),
-        ):
-            if (values[share] or 0) > STUCK:
+        if name.rpartition(".")[2] != FOREGROUND[0]:  # an actionness has any scale
+            continue
+        for share, words in (("open", "above 0.95"), ("closed", "below 0.05")):
+            if (values[share] or 0) > STUCK and (poor or (auc or 0) < BLIND):
                 yield (
-                    code,
-                    f"`{name}` has run to an end: it is {words} on {percent(values[share])} % of the snippets and no "
-                    "longer tells action and background apart. Lower the rate, or the weight of its loss.",
+                    f"saturated {share}",
+                    f"`{name}` has run to an end: it is {words} on {percent(values[share])} % of the snippets (AUC "
+                    f"{auc or 0:.2f}), so what it weighs or thresholds stays out. Lower the rate, or its loss.",
                 )
 
 
