@@ -37,7 +37,7 @@ LEGEND = (
     "deviation over its n seeds. External: detections made elsewhere, scored here. Published: what papers "
     "print; their evaluators, features and video sets differ, so these numbers carry no rank and stand apart.",
     "A table holds one version of one protocol, one set of features and one annotation file. Rows are ranked by the "
-    "last average under the first evaluator.",
+    "first average under the first evaluator.",
     "Not ranked (shaded, below the others): a checkpoint picked on the test set, code nobody else can check out, a row "
     "whose stored detections were not scored again here, videos that a run left out (its table then shows how many it "
     "used of those annotated), and an old record, which does not say what it was made by.",
@@ -124,7 +124,7 @@ class Document:
 def build_document(
     sections: Sequence[Section], published: Sequence[PublishedRow], gains: Sequence[PublishedGain] = ()
 ) -> Document:
-    """Lay out all rows: a chapter a data set (those of the papers first), then the synthetic protocols.
+    """Lay out all rows, a chapter a data set: those with rows of this board first, real ones before generated ones.
 
     Args:
         sections: measured and external rows.
@@ -143,7 +143,7 @@ def build_document(
         _chapter(title, group, [row for row in published if row.dataset == title], gains, notes)
         for title, group in [*real.items(), *synthetic.items()]
     ]
-    chapters = [chapter for chapter in chapters if chapter.parts]
+    chapters = sorted((chapter for chapter in chapters if chapter.parts), key=lambda chapter: not chapter.protocols)
     count = sum(len(row.records) for section in sections for row in all_rows(section))
     return Document(tuple(chapters), tuple(notes.texts), count)
 
@@ -265,12 +265,13 @@ def _overview(section: Section, block: Block, published: list[PublishedRow]) -> 
 def _scores(section: Section, rows: Sequence[Row], evaluator: str, first: Row | None = None) -> Table:
     count, instances = section.counts[evaluator]
     videos = _lacking(rows)
-    heads = [*_NAMES, *videos, *(f"{tiou:g}" for tiou in section.tious), *section.spans]
+    spans = section.spans[::-1]  # what ranks comes first, where no narrow screen cuts it off
+    heads = [*_NAMES, *videos, *spans, *(f"{tiou:g}" for tiou in section.tious)]
     heads += [*(["vs first"] if first else []), *_TERMS]
     lines = []
     for row in rows:
-        cells = [*_names(row), *_covered(row, videos), *map(_score, row.per_tiou(evaluator))]
-        cells += [_score(row.average(evaluator, span)) for span in section.spans]
+        cells = [*_names(row), *_covered(row, videos), *(_score(row.average(evaluator, span)) for span in spans)]
+        cells += map(_score, row.per_tiou(evaluator))
         if first is not None:
             cells.append(_versus(row, first, section, evaluator))
         cells += _terms(row)
@@ -365,7 +366,7 @@ def _published(rows: list[PublishedRow], notes: Footnotes) -> list[Part]:
         "by its own paper's, else the fullest table's. Evaluators, features and video sets differ between papers: no "
         "ranks."
     )
-    tables = [(_printed([row for row in rows if row.headline], notes, variants=False), "Published", False)]
+    tables = [(_printed([row for row in rows if row.headline], notes, variants=False), "Published", True)]
     others = [row for row in rows if not row.headline]
     if others:
         tables.append((_printed(others, notes, variants=True), "Published ablations and re-runs", True))
