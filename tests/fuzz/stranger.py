@@ -11,14 +11,14 @@ from wtal_bench.interfaces import ComponentInfo
 from wtal_bench.protocols import get_protocol
 
 NAME = "fuzz/v1"
-PROTOCOL = dataclasses.replace(get_protocol(TINY), name=NAME, profile=None, world=None, generator=None)
+SOUND = dataclasses.replace(get_protocol(TINY), name=NAME, profile=None, world=None, generator=None)
 INFO = ComponentInfo("protocol", NAME, "tests.fuzz.stranger:PROTOCOL", "fuzz", "1")
-_SOUND = PROTOCOL
+PROTOCOL = SOUND
 
 
 def mutate(rng: random.Random) -> None:
     """Give the protocol one or two other fields."""
     global PROTOCOL
-    fields = [field.name for field in dataclasses.fields(_SOUND) if field.name != "name"]
+    fields = [field.name for field in dataclasses.fields(SOUND) if field.name != "name"]
     changes = {rng.choice(fields): nasty(rng) for _ in range(rng.choice((1, 1, 2)))}
-    PROTOCOL = dataclasses.replace(_SOUND, **changes)
+    PROTOCOL = dataclasses.replace(SOUND, **changes)

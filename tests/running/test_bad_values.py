@@ -314,7 +314,7 @@ def test_a_protocol_of_a_plugin_is_checked_field_by_field(monkeypatch, changes, 
     from wtal_bench import protocols
 
     monkeypatch.setattr(protocols, "protocol_infos", lambda: [stranger.INFO])
-    monkeypatch.setattr(stranger, "PROTOCOL", dataclasses.replace(stranger.PROTOCOL, **changes))
+    monkeypatch.setattr(stranger, "PROTOCOL", dataclasses.replace(stranger.SOUND, **changes))
     protocols._stranger.cache_clear()
     with pytest.raises(PluginError, match=said):
         get_protocol(stranger.NAME)

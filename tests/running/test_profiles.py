@@ -346,6 +346,13 @@ def test_every_stream_keeps_its_own_best_epoch(dataset, tmp_path, monkeypatch):
     values = {"rgb": [0.9, 0.2, 0.3], "flow": [0.1, 0.2, 0.8]}
     settings = dict(epochs=3, selection="best_on_test", select_streams=True, val_interval=1)
     weights = {}
+
+    def selecting() -> dict:
+        """What was scored before an interruption is not scored again only where every epoch left its checkpoint."""
+        tree = streams_config(dataset, **settings)
+        tree["runtime"]["checkpoint_seconds"] = 0
+        return tree
+
     for epochs in (1, 3):
         plain = streams_config(dataset, **{**settings, "epochs": epochs, "selection": "last", "select_streams": False})
         plain["train"]["val_interval"] = None
@@ -368,8 +375,8 @@ def test_every_stream_keeps_its_own_best_epoch(dataset, tmp_path, monkeypatch):
         folder = tmp_path / f"run{stop}"
         if stop is not None:
             with pytest.raises(KeyboardInterrupt):
-                run(streams_config(dataset, **settings), folder)
-        result, _ = run(streams_config(dataset, **settings), folder, resume=stop is not None)
+                run(selecting(), folder)
+        result, _ = run(selecting(), folder, resume=stop is not None)
         state = read_checkpoint(folder / "best.pth")
         best = {name: (part["done"], part["value"]) for name, part in state["meta"]["best"].items()}
         assert best == {"rgb": (1, 0.9), "flow": (3, 0.8)}

@@ -103,18 +103,30 @@ def _check_meta(meta: Any, where: str) -> None:
     """
     if not isinstance(meta, dict):
         raise CheckpointError(f"{where} is a {type(meta).__name__}, not the run's own notes by name.")
-    for key in ("epoch", "iter", "seed"):
+    for key in ("epoch", "iter", "seed", "steps_per_epoch"):
         value = meta.get(key, 0)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
             raise CheckpointError(f"{where}.{key} is {value!r:.80}; needed: a whole number of at least 0.")
     if not isinstance(meta.get("stopped", False), bool):
         raise CheckpointError(f"{where}.stopped is {meta['stopped']!r:.80}; needed: True or False.")
+    if not _is_plain(meta.get("made_from") or {}):
+        raise CheckpointError(f"{where}.made_from is {meta['made_from']!r:.80}; needed: hashes by name.")
+    machines = meta.get("machines") or ()
+    if not isinstance(machines, list | tuple) or not all(map(_is_plain, machines)):
+        raise CheckpointError(f"{where}.machines is {machines!r:.80}; needed: what each machine was, by name.")
     best = meta.get("best")
     if best is None:
         return
     parts = {"": best} if isinstance(best, dict) and "metric" in best else best
     if not isinstance(parts, dict) or not all(_is_score(part) for part in parts.values()):
         raise CheckpointError(f"{where}.best is {best!r:.80}; needed: None, or metric, value and done of the best.")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it holds text and whole numbers by name, as a run writes them."""
+    return isinstance(value, dict) and all(
+        isinstance(key, str) and isinstance(said, str | int | None) for key, said in value.items()
+    )
 
 
 def _is_score(part: Any) -> bool:
