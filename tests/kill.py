@@ -380,7 +380,7 @@ def adding(data: Path, replace: bool) -> Scenario:
         return board("add", str(row), *(["--replace"] if replace else []))
 
     def again() -> list[list[str]]:
-        # a row that is filed already is refused: then only the tables may be missing. One in a hidden folder is not filed
+        # a row that is filed already is refused: then only the tables may be missing; hidden folders do not count
         (row,) = Path("second").glob("*.json")
         found = Path("board/records").rglob(row.name)
         filed = not all(any(part.startswith(".") for part in path.parts) for path in found)

@@ -20,8 +20,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
-from wtal_bench.errors import CheckpointError, listing
+from wtal_bench.errors import CheckpointError, ConfigError, listing
 from wtal_bench.files import atomic_write
+from wtal_bench.options import check_type
 from wtal_bench.reading import GIB, open_file
 
 FORMAT = 1
@@ -109,11 +110,10 @@ def _check_meta(meta: Any, where: str) -> None:
             raise CheckpointError(f"{where}.{key} is {value!r:.80}; needed: a whole number of at least 0.")
     if not isinstance(meta.get("stopped", False), bool):
         raise CheckpointError(f"{where}.stopped is {meta['stopped']!r:.80}; needed: True or False.")
-    if not _is_plain(meta.get("made_from") or {}):
-        raise CheckpointError(f"{where}.made_from is {meta['made_from']!r:.80}; needed: hashes by name.")
-    machines = meta.get("machines") or ()
-    if not isinstance(machines, list | tuple) or not all(map(_is_plain, machines)):
-        raise CheckpointError(f"{where}.machines is {machines!r:.80}; needed: what each machine was, by name.")
+    for key, form in _NOTES.items():
+        _check_form(meta.get(key), form, f"{where}.{key}")
+    for key in _FACTS.keys() & (meta.get("features") or {}).keys():
+        _check_form(meta["features"][key], _FACTS[key], f"{where}.features.{key}")
     best = meta.get("best")
     if best is None:
         return
@@ -122,11 +122,30 @@ def _check_meta(meta: Any, where: str) -> None:
         raise CheckpointError(f"{where}.best is {best!r:.80}; needed: None, or metric, value and done of the best.")
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether it holds text and whole numbers by name, as a run writes them."""
-    return isinstance(value, dict) and all(
-        isinstance(key, str) and isinstance(said, str | int | None) for key, said in value.items()
-    )
+_NOTES = {
+    "made_from": dict[str, str] | None,
+    "machines": list[dict[str, str | int | None]] | None,
+    "features": dict[str, Any] | None,
+}
+"""What the notes of a run are, by key, where it made any."""
+_FACTS = {
+    "name": str | None,
+    "extractor": str | None,
+    "fps": float | None,
+    "stride": float | None,
+    "window": float | None,
+    "width": int | None,
+    "streams": list[str] | None,
+    "snippets_a_second": float | None,
+}
+"""What is known of the features it was trained on (`data.feature_notes.feature_facts`)."""
+
+
+def _check_form(value: Any, form: Any, where: str) -> None:
+    try:
+        check_type(value, form, where)
+    except ConfigError as error:
+        raise CheckpointError(f"{error} The file was not written by a run, or was changed since.") from None
 
 
 def _is_score(part: Any) -> bool:
