@@ -55,7 +55,8 @@ MAY_IMPORT = {
     "testing": COMPONENTS | {"modeling", "data", "running"},
     "protocol_checks": VOCABULARY,
     "protocol": VOCABULARY | {"data", "evaluation"},
-    "protocols": VOCABULARY | {"data", "evaluation", "plugins", "discovery", "protocol", "protocol_checks"},
+    "held_out": VOCABULARY | {"data", "protocol"},
+    "protocols": VOCABULARY | {"data", "evaluation", "plugins", "discovery", "protocol", "protocol_checks", "held_out"},
     "probing": VOCABULARY | {"data", "decoding", "evaluation"},
     "report": VOCABULARY
     | {"evaluation", "protocol", "protocols", "leaderboard"}
@@ -66,9 +67,10 @@ MAY_IMPORT = {
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "extraction", "modeling", "decoding", "evaluation", "protocol", "protocols"}
     | {"leaderboard", "report"},
+    "sweeps": COMPONENTS | {"recipes", "protocols", "held_out", "evaluation", "leaderboard", "running"},
     "commands": COMPONENTS
     | {"recipes", "data", "extraction", "evaluation", "probing", "protocols", "leaderboard", "report", "running"}
-    | {"testing"},
+    | {"testing", "sweeps"},
     "cli": {"errors"},
     "__main__": {"cli"},
 }

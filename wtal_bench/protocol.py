@@ -31,12 +31,15 @@ OWN = "own"
 """What a config, or `--protocol`, calls the protocol of a data set of one's own."""
 
 
-OWN_NAME = rf"{OWN}/([a-z0-9.-]{{1,40}}-)?[0-9a-f]{{12}}"
+OWN_NAME = rf"{OWN}/([a-z0-9.-]{{1,40}}-)?[0-9a-f]{{12}}(@[a-z0-9_.-]{{1,40}})?"
+
+HELD = "@"
+"""Between a protocol's name and the videos that settings are chosen by: "thumos14/v1@holdout" (`held_out`)."""
 
 
 def is_own(name: Any) -> bool:
     """Whether a protocol's name is that of somebody's own data."""
-    return isinstance(name, str) and name.partition("/")[0] == OWN
+    return isinstance(name, str) and name.partition("/")[0].partition(HELD)[0] == OWN
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,11 @@ class Protocol:
     def version(self) -> str:
         """The version, "v1"."""
         return self.name.rpartition("/")[2]
+
+    @property
+    def held_out(self) -> str:
+        """The videos that settings are chosen by, "holdout", which rank nothing; "" for a protocol that ranks."""
+        return self.name.partition(HELD)[2]
 
     @property
     def main(self) -> str:

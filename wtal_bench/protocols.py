@@ -28,9 +28,10 @@ from wtal_bench.evaluation import (
     PRESETS,
 )
 from wtal_bench.files import digest, expand
+from wtal_bench.held_out import held_annotations, held_out, taken_apart
 from wtal_bench.interfaces import ComponentInfo
 from wtal_bench.plugins import protocol_infos
-from wtal_bench.protocol import OWN, Protocol, Split, is_own, split_content
+from wtal_bench.protocol import HELD, OWN, Protocol, Split, is_own, split_content
 from wtal_bench.protocol_checks import check_fields
 
 
@@ -44,6 +45,9 @@ def get_protocol(name: str) -> Protocol:
         raise WtalError(f"a protocol is a name such as thumos14/v1, got {name!r:.80}.")
     if name in PROTOCOLS:
         return PROTOCOLS[name]
+    base, part = taken_apart(name)
+    if part and not is_own(name):
+        return held_out(get_protocol(base), part)
     if name.startswith(f"{COMPOSED}/"):
         return _found_composed(name)
     strangers = {info.name: info for info in protocol_infos() if not why_refused(info)}
@@ -129,8 +133,9 @@ _KNOWN_COMPOSED: dict[str, Protocol] = {}
 
 
 def _composed(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], composition: str) -> Protocol:
-    return Protocol(
-        name=name,
+    base, part = taken_apart(name)
+    protocol = Protocol(
+        name=base,
         subset="test",
         train_subset="train",
         classes=classes,
@@ -140,6 +145,7 @@ def _composed(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], 
         splits=MappingProxyType(dict(splits)),
         composition=composition,
     )
+    return held_out(protocol, part) if part else protocol
 
 
 def _found_composed(name: str) -> Protocol:
@@ -158,21 +164,27 @@ def _found_composed(name: str) -> Protocol:
     return protocol
 
 
-def own_protocol(annotations: Annotations) -> Protocol:
+def own_protocol(annotations: Annotations, like: str = OWN) -> Protocol:
     """The protocol of a data set of one's own: its classes, train and test subsets, tIoU 0.1 to 0.7.
 
     It is named after the annotations' version and hash ("own/mine-1-47911843f9d2"), so rows of other annotations never
     share a table with it; its numbers are for their owner, on a leaderboard of their own.
+
+    Args:
+        annotations: what it is made of.
+        like: what was asked for; the hold-out part of "own@holdout" is taken over.
     """
     version = re.sub(r"[^a-z0-9.]+", "-", annotations.version.lower()).strip("-.")[:40]
     sha256 = (annotations.sha256 or digest(annotations.version))[:12]
-    return own_named(f"{OWN}/{version}-{sha256}" if version else f"{OWN}/{sha256}", annotations.classes)
+    name = f"{OWN}/{version}-{sha256}" if version else f"{OWN}/{sha256}"
+    return own_named("".join((name, *like.partition(HELD)[1:])), annotations.classes)
 
 
 def own_named(name: str, classes: Iterable[str]) -> Protocol:
     """One's own protocol of that name and those classes, as a record keeps them."""
-    return Protocol(
-        name=name,
+    base, part = taken_apart(name)
+    protocol = Protocol(
+        name=base,
         subset="test",
         train_subset="train",
         classes=tuple(classes),
@@ -180,6 +192,7 @@ def own_named(name: str, classes: Iterable[str]) -> Protocol:
         averages=_SEVEN_AVERAGES,
         variants=("activitynet",),
     )
+    return held_out(protocol, part) if part else protocol
 
 
 def open_protocol(name: str, path: str | Path | None = None) -> tuple[Protocol, Annotations]:
@@ -200,10 +213,10 @@ def open_protocol(name: str, path: str | Path | None = None) -> tuple[Protocol, 
             f"--protocol {name}: the annotation file of your own data says what is scored; name it with --annotations."
         )
     annotations = read_annotations(path)
-    protocol = own_protocol(annotations)
-    if name not in (OWN, protocol.name):
+    protocol = own_protocol(annotations, name)
+    if taken_apart(name)[0] not in (OWN, taken_apart(protocol.name)[0]):
         raise DataError(f"{annotations.path} makes protocol {protocol.name}, asked for was {name}: other annotations.")
-    return protocol, annotations
+    return protocol, held_annotations(protocol, annotations)
 
 
 def read_annotations(path: str | Path) -> Annotations:
@@ -241,13 +254,14 @@ def locate_annotations(protocol: Protocol, path: str | Path | None = None) -> Pa
 
 
 def load_annotations(protocol: Protocol, path: str | Path | None = None) -> Annotations:
-    """`locate_annotations`, read.
+    """`locate_annotations`, read, and divided as the protocol does.
 
     Raises:
         DataError: not found, or not readable.
     """
     found = locate_annotations(protocol, path)
-    return found if isinstance(found, Annotations) else Annotations.load(found)
+    annotations = found if isinstance(found, Annotations) else Annotations.load(found)
+    return held_annotations(protocol, annotations)
 
 
 _SEVEN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -460,6 +474,8 @@ __all__ = [
     "Split",
     "composed_protocol",
     "get_protocol",
+    "held_annotations",
+    "held_out",
     "is_own",
     "load_annotations",
     "locate_annotations",
@@ -468,5 +484,6 @@ __all__ = [
     "own_protocol",
     "read_annotations",
     "split_content",
+    "taken_apart",
     "why_refused",
 ]

@@ -15,6 +15,7 @@ import numpy as np
 from wtal_bench.data.annotations import SEGMENTS, Annotations
 from wtal_bench.data.sampling import Sampling
 from wtal_bench.data.store import FeatureStore
+from wtal_bench.data.stratify import stratified
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
 from wtal_bench.names import alike_hint
 from wtal_bench.structures import VideoMeta
@@ -181,7 +182,8 @@ class VideoSet:
             raise ConfigError(f"holdout seed must be 0 or above, got {seed!r}.")
         if len(self) < 2:
             raise ConfigError(f"a set of {len(self)} videos cannot be split; hold nothing out.")
-        held = _stratified(self.labels > 0, min(len(self) - 1, max(1, round(fraction * len(self)))), seed)
+        order = np.random.default_rng([seed, 0x484F4C44]).permutation(len(self))
+        held = stratified(self.labels > 0, min(len(self) - 1, max(1, round(fraction * len(self)))), order)
         return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
 
 
@@ -218,33 +220,3 @@ def _meta(store: FeatureStore, annotations: Annotations, video: str) -> VideoMet
     # Frame counts of the annotations count the original video's frames: of use only if features were made at its rate.
     frames = meta.num_frames or (known.frames if known.fps == meta.fps else None)
     return replace(meta, id=video, duration=known.duration, num_frames=frames)
-
-
-def _stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Pick about `size` of N videos; labels [N,C] bool. Classes without a pick come first, the rarest of them first."""
-    order = np.random.default_rng([seed, 0x484F4C44]).permutation(len(labels))
-    shuffled = labels[order]
-    left = shuffled.sum(axis=0)
-    wanted = np.where(left > 1, np.maximum(1, np.round(left * (size / len(labels)))), 0)
-    given = np.zeros_like(wanted)
-    rarity = left.argsort(kind="stable").argsort(kind="stable") / (len(left) + 1)
-    held = np.zeros(len(labels), dtype=bool)
-    while held.sum() < size:
-        # a video may go if each of its classes keeps another one
-        free = ~held & ~(shuffled & (left <= 1)).any(axis=1)
-        reachable = (shuffled & free[:, None]).any(axis=0)
-        if not free.any():
-            break
-        uncovered = (given == 0) & (wanted > 0)
-        need = (wanted - given) / (wanted + 1) + uncovered * (2 - rarity)
-        picks = free & shuffled[:, np.where(reachable, need, -np.inf).argmax()] if reachable.any() else free
-        # among those, the one that overshoots the other classes least
-        cost = np.where(picks, (shuffled * (given >= wanted)).sum(axis=1), np.inf)
-        pick = int(cost.argmin())
-        held[pick] = True
-        left, given = left - shuffled[pick], given + shuffled[pick]
-    if not held.any():
-        held[0] = True
-    out = np.zeros(len(labels), dtype=bool)
-    out[order[held]] = True
-    return out

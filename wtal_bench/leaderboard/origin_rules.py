@@ -14,7 +14,7 @@ from typing import Any
 
 from wtal_bench.errors import listing
 from wtal_bench.leaderboard.plain import is_commit, is_count, is_sha256, is_version, short
-from wtal_bench.protocols import OWN, is_own
+from wtal_bench.protocol import HELD, OWN, is_own
 
 HARNESS, CORE = "wtal-bench", "core"
 """The distribution every measured record names, and the plugin of what is built in."""
@@ -160,7 +160,7 @@ def config_problems(record: Mapping[str, Any]) -> Iterator[str]:
     }
     mine = {key: record[key] for key in ("method", "variant", "selection")}
     name = record["protocol"].get("name")
-    mine["protocol.name"] = OWN if is_own(name) else name
+    mine["protocol.name"] = "".join((OWN, *name.partition(HELD)[1:])) if is_own(name) else name
     for key, value in says.items():
         if value != mine[key]:
             yield f"{key} is {short(mine[key])}, its own config says {short(value)}: one of the two was edited"

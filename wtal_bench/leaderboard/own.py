@@ -63,7 +63,7 @@ def own_annotations(near: Path, protocol: Protocol) -> Path:
     for path in _places(near):
         looked.append(str(path))
         with contextlib.suppress(WtalError):
-            if path.is_file() and own_protocol(Annotations.load(path)).name == protocol.name:
+            if path.is_file() and own_protocol(Annotations.load(path), protocol.name).name == protocol.name:
                 return path
     where = f" Looked at {', '.join(looked)}." if looked else ""
     raise DataError(

@@ -39,7 +39,7 @@ from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.record import SHOWN, StoredRecord
 from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.leaderboard.validate import OLD_SCHEMA
-from wtal_bench.protocols import Protocol, load_annotations, own_protocol, read_annotations
+from wtal_bench.protocols import Protocol, held_annotations, load_annotations, own_protocol, read_annotations
 from wtal_bench.structures import Detections
 
 _LOG = logging.getLogger("wtal_bench")
@@ -112,8 +112,9 @@ def finder(annotations: Iterable[str | Path] = ()) -> FindTruth:
     def candidates(protocol: Protocol, near: Path) -> tuple[Truth | str, ...]:
         key = (protocol.name, near)
         if key not in known:
-            fitting = (item for item in given if not protocol.own or own_protocol(item).name == protocol.name)
-            known[key] = (*(Truth(item, protocol) for item in fitting), _found_truth(protocol, near))
+            fitting = (i for i in given if not protocol.own or own_protocol(i, protocol.name).name == protocol.name)
+            parts = (held_annotations(protocol, item) for item in fitting)
+            known[key] = (*(Truth(item, protocol) for item in parts), _found_truth(protocol, near))
         return known[key]
 
     def find(stored: StoredRecord) -> Truth | str:

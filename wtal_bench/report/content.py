@@ -33,7 +33,15 @@ from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
 from wtal_bench.leaderboard.record import check_own, load_record, newest_record, protocol_of, read_record
 from wtal_bench.leaderboard.validate import harness_commit
-from wtal_bench.protocols import Protocol, get_protocol, is_own, load_annotations, own_protocol, read_annotations
+from wtal_bench.protocols import (
+    Protocol,
+    get_protocol,
+    held_annotations,
+    is_own,
+    load_annotations,
+    own_protocol,
+    read_annotations,
+)
 from wtal_bench.reading import read_bytes
 
 SHOWN = 60
@@ -124,7 +132,8 @@ def _protocol(record: Mapping[str, Any], path: Path, given: Path | None) -> tupl
         if given is None and "classes" in record["protocol"]:
             place = own_annotations(path.parent, recorded_protocol(record["protocol"]))
         annotations = read_annotations(place or Path(ANNOTATIONS))
-        protocol = own_protocol(annotations)
+        protocol = own_protocol(annotations, name)
+        annotations = held_annotations(protocol, annotations)
     else:
         protocol = get_protocol(name)
         annotations = load_annotations(protocol, place)
@@ -193,7 +202,7 @@ def _scores(result: EvaluationResult, protocol: Protocol) -> dict[str, Any]:
 
 def _printed(record: Mapping[str, Any], protocol: Protocol) -> dict[str, Any] | None:
     """The paper's own row, by tIoU or average; None for variants, generated data and one's own."""
-    if protocol.own or protocol.synthetic or record.get("variant"):
+    if protocol.own or protocol.synthetic or protocol.held_out or record.get("variant"):
         return None
     file = published_file(Path("leaderboard"))
     row = published_for(read_published(file), record["method"], protocol.dataset) if file.is_file() else None

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ from wtal_bench.running.ideas import as_tree, settled
 from wtal_bench.running.profiles import with_profile
 from wtal_bench.running.settings import RunConfig
 
-FILE_KEYS = ("base", "method", "data", "rows", "parts", "note")
-"""Keys of a file; `parts` is a place for anchors that rows share."""
+FILE_KEYS = ("base", "method", "data", "rows", "search", "parts", "note")
+"""Keys of a file; `parts` is a place for anchors that rows share, `search` that of `wtal_bench.sweeps.search`."""
 PUBLISHED_KEYS = ("metric", "value", "host")
 ROW_KEYS: dict[str, Any] = {
     "name": str,
@@ -82,8 +82,15 @@ class Row:
     note: str = ""
     against: str | None = None
 
-    def config(self, base: str | None = None, profile: str | None = None) -> RunConfig:
+    def config(
+        self, base: str | None = None, profile: str | None = None, over: Mapping[str, Any] | None = None
+    ) -> RunConfig:
         """The checked config of this row, on its own base or on one the command line names, in one of its profiles.
+
+        Args:
+            base: the config it is applied to instead of its own.
+            profile: of the base.
+            over: dotted key -> value, set after the row's own options (`--cfg-options`).
 
         Raises:
             ConfigError: no such profile, a config that is not there, an option that leads nowhere, or a reference to
@@ -93,6 +100,7 @@ class Row:
         tree = with_profile(settled(layers), profile, layers.where)
         original = copy.deepcopy(tree)
         options = [(key, _resolved(value, original, self.where)) for key, value in self.options.items()]
+        options += list((over or {}).items())
         if layers.ideas:
             tree = with_profile(settled(layers, as_tree(options)), profile, layers.where)
         for key, value in options:
@@ -103,9 +111,11 @@ class Row:
             tree["variant"] = self.name
         return check_config(tree, layers.where)
 
-    def rival(self, profile: str | None = None) -> RunConfig | None:
-        """The checked config of what its gain is measured against, in the same profile, or None."""
-        return None if self.against is None else load_config(self.against, named_by=self.file, profile=profile)
+    def rival(self, profile: str | None = None, options: Sequence[str] = ()) -> RunConfig | None:
+        """The checked config of what its gain is measured against, with the same profile and options, or None."""
+        if self.against is None:
+            return None
+        return load_config(self.against, options, named_by=self.file, profile=profile)
 
     def _layers(self, base: str | None) -> Layers:
         if base is None:
@@ -127,16 +137,7 @@ def load_rows(path: str | Path, data: str | None = None) -> list[Row]:
     Raises:
         ConfigError: missing file, unknown keys, doubled names, `data` for a file that has no place for it.
     """
-    path = find(path)
-    tree = read_yaml(path, kind=ConfigError)
-    top = tree if isinstance(tree, Mapping) else {"rows": tree}
-    for key, value in top.items():
-        if key not in FILE_KEYS:
-            raise ConfigError(
-                f"{path}: unknown key {key!r:.80}.{did_you_mean(key, FILE_KEYS)} Known: {listing(FILE_KEYS)}."
-            )
-        if key not in ("rows", "parts"):
-            check_type(value, str | None, f"{path}: {key}")
+    path, top = read_top(path)
     given, default, own = top.get("rows"), top.get("base"), top.get("data")
     if not (isinstance(given, list) and given and all(isinstance(entry, Mapping) for entry in given)):
         raise ConfigError(
@@ -158,9 +159,9 @@ def load_rows(path: str | Path, data: str | None = None) -> list[Row]:
         for key, value in entry.items():
             check_type(value, ROW_KEYS[key], f"{where}: {key}")
         options = entry.get("options") or {}
-        _check_options(options, f"{where}: options")
+        check_options(options, f"{where}: options")
         _check_published(entry.get("published"), f"{where}: published")
-        named = {key: _on_data(entry.get(key), data or own) for key in ("base", "against")}
+        named = {key: on_data(entry.get(key), data or own) for key in ("base", "against")}
         named["base"] = named["base"] or default
         texts = {key: entry.get(key) or "" for key in ("paper_row", "note")}
         rows.append(Row(**{**entry, **texts, **named, "options": options, "file": path, "where": where}))
@@ -171,7 +172,27 @@ def load_rows(path: str | Path, data: str | None = None) -> list[Row]:
     return rows
 
 
-def _check_options(options: Mapping[str, Any], where: str) -> None:
+def read_top(path: str | Path) -> tuple[Path, Mapping[str, Any]]:
+    """Find an ablation file and read its keys: where it lies, and what they hold.
+
+    Raises:
+        ConfigError: missing file, or unknown keys.
+    """
+    path = find(path)
+    tree = read_yaml(path, kind=ConfigError)
+    top = tree if isinstance(tree, Mapping) else {"rows": tree}
+    for key, value in top.items():
+        if key not in FILE_KEYS:
+            raise ConfigError(
+                f"{path}: unknown key {key!r:.80}.{did_you_mean(key, FILE_KEYS)} Known: {listing(FILE_KEYS)}."
+            )
+        if key not in ("rows", "parts", "search"):
+            check_type(value, str | None, f"{path}: {key}")
+    return path, top
+
+
+def check_options(options: Mapping[str, Any], where: str) -> None:
+    """Refuse keys that are no dotted keys."""
     for key in options:
         if not all(key.split(".")) or key.count(".") > MAX_DEPTH:
             raise ConfigError(f"{where}: {key!r:.80} is no dotted key, such as train.lr.")
@@ -195,7 +216,8 @@ def _check_published(published: Mapping[str, Any] | None, where: str) -> None:
             within(f"{where}.{key}", value, "[0, 100]")
 
 
-def _on_data(name: str | None, data: str | None) -> str | None:
+def on_data(name: str | None, data: str | None) -> str | None:
+    """A config's name with the data set in the place the file has for it."""
     return name if name is None or data is None else name.replace(DATA, str(data))
 
 

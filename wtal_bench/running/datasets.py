@@ -18,7 +18,17 @@ from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError, WtalError, did_you_mean, listing
 from wtal_bench.files import expand
 from wtal_bench.names import composed
-from wtal_bench.protocols import COMPOSED, OWN, Protocol, composed_protocol, get_protocol, own_protocol
+from wtal_bench.protocols import (
+    COMPOSED,
+    OWN,
+    Protocol,
+    composed_protocol,
+    get_protocol,
+    held_annotations,
+    held_out,
+    own_protocol,
+    taken_apart,
+)
 from wtal_bench.reading import MIB, is_file, read_text
 from wtal_bench.running.settings import Data
 
@@ -166,8 +176,10 @@ def open_data(data: Data, device: str, where: str) -> Opened:
     annotations = Annotations.load(annotation_file)
     _check_made(store, protocol, where)
     if protocol is None:
-        protocol = own_protocol(annotations)
+        protocol = own_protocol(annotations, data.protocol)
+        annotations = held_annotations(protocol, annotations)
     else:
+        annotations = held_annotations(protocol, annotations)
         protocol.ground_truth(annotations)  # refuses another class list before anything trains on it
     return Opened(
         protocol, store, annotations, _tags(data, protocol, annotations, where), _only(data, annotations, where)
@@ -186,29 +198,31 @@ def protocol_of(data: Data, where: str) -> Protocol:
     if data.root is None:
         raise ConfigError(f"{where}: data.protocol='own' needs data.root, the folder of your data set.")
     try:
-        return own_protocol(Annotations.load(find_annotations(OWN, (data.annotations,), folder=data.root)))
+        found = Annotations.load(find_annotations(OWN, (data.annotations,), folder=data.root))
+        return own_protocol(found, data.protocol)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
 
 
 def _named(data: Data, where: str) -> Protocol | None:
     """The protocol of that name; None is one's own."""
-    if data.protocol == OWN:
+    base, part = taken_apart(data.protocol)
+    if base == OWN:
         return None
     try:
-        if data.protocol.startswith(f"{COMPOSED}/") and data.root is not None:
-            return _composed(data)
+        if base.startswith(f"{COMPOSED}/") and data.root is not None:
+            return held_out(_composed(data, base), part) if part else _composed(data, base)
         return get_protocol(data.protocol)
     except WtalError as error:
         raise ConfigError(f"{where}: data.protocol: {error} A data set of your own: protocol='own'.") from error
 
 
-def _composed(data: Data) -> Protocol:
-    """The protocol of the composed data set in `data.root`, which must be the one that is named."""
+def _composed(data: Data, name: str) -> Protocol:
+    """The protocol of the composed data set in `data.root`, which must be the one of that name."""
     root = expand(data.root)
     protocol = composed_protocol(Annotations.load(find_annotations(data.protocol, (data.annotations,), folder=root)))
-    if protocol.name != data.protocol:
-        raise ConfigError(f"{root} holds {protocol.name}, not {data.protocol}.")
+    if protocol.name != name:
+        raise ConfigError(f"{root} holds {protocol.name}, not {name}.")
     return protocol
 
 
@@ -273,8 +287,14 @@ def _synthetic_folder(data: Data, protocol: Protocol | None, where: str) -> Path
             f"{where}: data.synthetic with protocol {data.protocol}: synthetic videos are scored by a synthetic "
             "protocol alone, e.g. synthetic/v2."
         )
+    world = data.synthetic.get("world", 0)
+    if protocol.held_out and world != protocol.world:
+        raise ConfigError(
+            f"{where}: data.protocol {protocol.name} is of world {protocol.world}, data.synthetic.world is {world}: "
+            "set it to the same."
+        )
     try:
-        return ensure_synthetic(data.synthetic.get("profile", "demo"), data.synthetic.get("world", 0))
+        return ensure_synthetic(data.synthetic.get("profile", "demo"), world)
     except DataError as error:
         raise DataError(f"{where}: data.synthetic: {error}") from error
 

@@ -22,7 +22,7 @@ from wtal_bench.errors import DataError
 from wtal_bench.files import expand
 from wtal_bench.interfaces import Batch, Extractor, VideoMeta
 from wtal_bench.modeling.build import build_model
-from wtal_bench.protocols import OWN, get_protocol
+from wtal_bench.protocols import OWN, get_protocol, taken_apart
 from wtal_bench.report.curves import draw_video
 from wtal_bench.running.checkpoint import load_weights, meta_of, read_checkpoint, weights_of
 from wtal_bench.running.device import pick_device
@@ -115,7 +115,7 @@ def detect(
 
 def class_names(config: RunConfig) -> tuple[str, ...]:
     """The protocol's class names; of a data set of one's own, those of its annotation file."""
-    if config.data.protocol != OWN:
+    if taken_apart(config.data.protocol)[0] != OWN:
         return get_protocol(config.data.protocol).classes
     return Annotations.load(expand(config.data.root or ".") / config.data.annotations).classes
 

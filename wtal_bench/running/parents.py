@@ -11,6 +11,7 @@ from wtal_bench.errors import ConfigError, listing
 from wtal_bench.files import expand
 from wtal_bench.leaderboard.record import newest_record
 from wtal_bench.leaderboard.validate import HONEST
+from wtal_bench.protocols import taken_apart
 from wtal_bench.running.checkpoint import read_checkpoint, weights_of
 from wtal_bench.running.config import load_config
 from wtal_bench.running.datasets import Opened, open_data
@@ -82,6 +83,9 @@ def parent_config(config: RunConfig) -> RunConfig:
     profile = None if own else config.profile
     parent = load_config(source["config"], options, named_by=Path(config.path), profile=profile)
     parent.runtime = config.runtime
+    base, part = taken_apart(config.data.protocol)
+    if part and parent.data.protocol == base:  # on the same held-out videos, which it must not have seen either
+        parent.data = config.data
     return parent
 
 

@@ -112,7 +112,7 @@ def execute(run: Planned, out: Callable[[str], None] = print) -> Result | None:
     first = int(os.environ.get("RANK", 0)) == 0
     if run.state == DONE and run.resume and not run.changed:
         out(f"{run.folder} is done: read, not trained again")
-        return _read(run.folder) if first else None
+        return read_result(run.folder) if first else None
     work_dir = WorkDir(run.folder, resume=run.resume, share=not first)
     try:
         if run.start is not None:
@@ -203,7 +203,8 @@ def _since_begun(config: RunConfig, folder: Path, checkpoint: Path, opened: Open
     return found
 
 
-def _read(folder: Path) -> Result:
+def read_result(folder: Path) -> Result:
+    """What a finished run left in its folder."""
     path = folder / "record" / f"{parent_record(folder)}.json"
     return Result(path, json.loads(path.read_text(encoding="utf-8")), folder)
 

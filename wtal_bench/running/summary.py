@@ -12,7 +12,7 @@ from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
 from wtal_bench.leaderboard.rows import Score, span_order
 from wtal_bench.leaderboard.validate import HONEST
-from wtal_bench.protocols import get_protocol, is_own
+from wtal_bench.protocols import get_protocol, is_own, taken_apart
 from wtal_bench.running.run import Result
 from wtal_bench.text import percent, signed, spread
 
@@ -34,7 +34,9 @@ def summary(result: Result) -> str:
     }
     lines += [f"{name:11} {path}" for name, path in places.items() if path.is_file()]
     lines.append(f"a page      wtal-bench report {shlex.quote(str(result.work_dir))}")
-    if scored:
+    if taken_apart(record["protocol"]["name"])[1]:
+        lines.append("these are held-out videos: settings are chosen by them, no row is filed of them")
+    elif scored:
         board = " --folder my_leaderboard" if own else ""
         lines.append(f"file it     wtal-bench leaderboard add {shlex.quote(str(result.record_path))}{board}")
     return "\n".join(lines)
@@ -147,10 +149,10 @@ def table(metrics: dict[str, Any], printed: tuple[str, dict[str, str]] | None = 
 def published_beside(record: dict[str, Any]) -> tuple[str, dict[str, str]] | None:
     """The evaluator a method's published values were made with, and those values as printed, by column of the table.
 
-    None for a variant, generated data, or a method whose paper prints no number on these data.
+    None for a variant, generated data, held-out videos, or a method whose paper prints no number on these data.
     """
     name = record["protocol"]["name"]
-    if is_own(name) or record["variant"] or get_protocol(name).synthetic:
+    if is_own(name) or record["variant"] or get_protocol(name).synthetic or taken_apart(name)[1]:
         return None
     metrics, file = record["metrics"], published_file(find_folder())
     row = published_for(read_published(file), record["method"], get_protocol(name).dataset) if file.is_file() else None
