@@ -192,6 +192,8 @@ class FeatureSource:
         read: returns the `RawVideo` at a position.
         tags: lists of video-level tags that came with the features: name -> video id -> class names.
         notes: what was recognised of the files, and how else they could be understood.
+        stamp: returns the bytes and the times of change of the files of the video at a position, before it is read;
+            None where a file holds many videos.
     """
 
     ids: tuple[str, ...]
@@ -199,3 +201,4 @@ class FeatureSource:
     read: Callable[[int], RawVideo]
     tags: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    stamp: Callable[[int], tuple[int, ...]] | None = None

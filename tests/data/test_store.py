@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import hashlib
 import json
 import os
 import pickle
@@ -15,7 +16,6 @@ import numpy as np
 import pytest
 
 from tests.data.stores import LENGTHS, MANIFEST, features, stored, toy_store
-from wtal_bench.data import store as store_module
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 from wtal_bench.errors import DataError
 
@@ -269,7 +269,7 @@ def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match=r"No space left on device.*nothing was left half-written"):
         toy_store(tmp_path / "s")
     assert nothing_left(tmp_path / "s")
@@ -349,7 +349,7 @@ def test_an_index_that_does_not_add_up_is_refused_even_with_the_right_hash(tmp_p
                           ("fps", [25.0])):  # fmt: skip
         content = json.dumps({**index, column: value})
         (folder / "index.json").write_text(content)
-        digest = store_module.hashlib.sha256(content.encode()).hexdigest()
+        digest = hashlib.sha256(content.encode()).hexdigest()
         (folder / "manifest.json").write_text(json.dumps({**manifest, "index_sha256": digest}))
         with pytest.raises(DataError, match="damaged"):
             FeatureStore.open(folder)
@@ -358,8 +358,8 @@ def test_an_index_that_does_not_add_up_is_refused_even_with_the_right_hash(tmp_p
 def test_a_store_of_a_later_format_is_refused(tmp_path):
     toy_store(tmp_path / "s")
     path = tmp_path / "s" / "manifest.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(DataError, match="has store format 2, this version reads 1"):
+    path.write_text(path.read_text().replace('"format": 1', '"format": 3'))
+    with pytest.raises(DataError, match="has store format 3, this version reads 1 and 2"):
         FeatureStore.open(tmp_path / "s")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from wtal_bench.data.annotations import Annotations
@@ -18,7 +19,8 @@ from wtal_bench.protocols import Protocol, get_protocol, load_annotations
 SUMMARY = "check a feature store against its annotations"
 EXAMPLE = """\
 wtal-bench check-data --protocol thumos14/v1
-  wtal-bench check-data data/mine/features --annotations data/mine/annotations.json"""
+  wtal-bench check-data data/mine/features --annotations data/mine/annotations.json
+  wtal-bench check-data data/archive/features --shard 7 --repair s3://lab/archive/features"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="subset that must have features; may be repeated (default: the protocol's, else all)",
     )
+    parser.add_argument(
+        "--shard",
+        type=number_in("[0, inf)", whole=True),
+        action="append",
+        help="check the features of this shard alone; may be repeated (default: all)",
+    )
+    parser.add_argument(
+        "--repair",
+        metavar="COPY",
+        help="take what is damaged from this other copy of the features, a folder or an address",
+    )
     parser.add_argument("--no-checksums", action="store_true", help="do not read the features, look at the index only")
     parser.add_argument(
         "--examples",
@@ -49,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report; return 1 when it holds errors, else 0."""
     protocol = get_protocol(args.protocol) if args.protocol else None
-    store = FeatureStore.open(args.features or _features(protocol))
+    store = _opened(args, protocol)
     if protocol is not None:
         annotations = load_annotations(protocol, args.annotations)
         protocol.ground_truth(annotations)  # refuses another class list
@@ -62,9 +75,32 @@ def run(args: argparse.Namespace) -> int:
         subsets=args.subset or ((protocol.train_subset, protocol.subset) if protocol else ()),
         checksums=not args.no_checksums,
         examples=args.examples,
+        shards=args.shard,
     )
     print(json.dumps(report.as_dict(), indent=1) if args.json else report.text())
     return 1 if report.errors else 0
+
+
+def _opened(args: argparse.Namespace, protocol: Protocol | None) -> FeatureStore:
+    """The store; mended first where that was asked for, and opened though damaged where some shards are looked at."""
+    place = args.features or _features(protocol)
+    if args.repair is None:
+        store = FeatureStore.open(place, damaged=args.shard is not None)
+    else:
+        from wtal_bench.data.store.repair import repair
+
+        done = repair(FeatureStore.open(place, damaged=True), FeatureStore.open(args.repair), args.shard)
+        out = sys.stderr if args.json else sys.stdout
+        for shard in done:
+            taken = f"{len(shard.taken)} of {shard.videos} videos taken from {args.repair}"
+            print(f"mended shard {shard.shard}: {taken}", file=out)
+        if not done:
+            print("nothing to mend", file=out)
+        store = FeatureStore.open(place, damaged=args.shard is not None)
+    wrong = [shard for shard in args.shard or () if shard >= len(store.shards)]
+    if wrong:
+        raise ConfigError(f"{store.folder}: has the shards 0 .. {len(store.shards) - 1}, not {wrong[0]}.")
+    return store
 
 
 def _features(protocol: Protocol | None) -> Path:

@@ -72,6 +72,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--dtype", choices=("float32", "float16"), default="float32", help="stored precision (default: %(default)s)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a store that is there")
+    parser.add_argument(
+        "--shard-size",
+        type=number_in("[0.001, 64]"),
+        metavar="GB",
+        help="write files of this size, that are kept when the import is killed (default: one file up to 4 GB, else 1)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=number_in("[1, 256]", whole=True),
+        default=1,
+        help="processes that write shards at once (default: %(default)s); the same command on another machine that "
+        "sees the folder helps, too",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
         window=args.window,
         dtype=args.dtype,
         overwrite=args.overwrite,
+        shard_size=None if args.shard_size is None else int(args.shard_size * 1e9),
+        jobs=args.jobs,
     )
     store = result.store
     print(f"{store.folder}: {len(store)} videos, {store.lengths.sum()} snippets, manifest hash {store.manifest_hash}")

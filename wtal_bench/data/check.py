@@ -58,6 +58,7 @@ def check_data(
     subsets: Sequence[str] = (),
     checksums: bool = True,
     examples: int = 5,
+    shards: Sequence[int] | None = None,
 ) -> DataReport:
     """Compare features and annotations.
 
@@ -72,6 +73,7 @@ def check_data(
         subsets: subsets that must have features; empty = all, where one without any feature is only warned of.
         checksums: read all features; without it only their index is looked at.
         examples: how many videos each line names.
+        shards: read the features of these shards alone; None reads all.
 
     Raises:
         DataError: a subset the annotations do not have.
@@ -89,13 +91,14 @@ def check_data(
         report.notes += _data_notes(store, annotations, rule, subsets, examples, report)
         report.notes += _oddities(annotations, subsets, examples)
     if checksums:
-        rows = track(range(len(store)), len(store), "checking features")
-        problems = [problem for row in rows if (problem := store.check_video(row))]
+        rows = range(len(store)) if shards is None else [row for shard in shards for row in store.shards.videos(shard)]
+        tracked = track(rows, len(rows), "checking features")
+        problems = [problem for row in tracked if (problem := store.check_video(row))]
         report.notes += [Note("damaged", problem, "error") for problem in problems[:examples]]
         if len(problems) > examples:
             more = f"{len(problems) - examples} more videos with damaged features"
             report.notes.append(Note("damaged", more, "error"))
-        report.facts.append(f"checksums: {len(store) - len(problems)} of {len(store)} videos intact")
+        report.facts.append(f"checksums: {len(rows) - len(problems)} of {len(rows)} videos intact")
     else:
         report.facts.append("checksums: not looked at")
     return report

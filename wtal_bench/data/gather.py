@@ -59,8 +59,9 @@ def gather(
     if dtype not in _DTYPES:
         raise ConfigError(f"a batch is float32 or float64, not {dtype!r}.")
     kind = _DTYPES[dtype]
-    bank = store.bank
-    device = bank.device if device is None else torch.device(device)
+    if device is None:
+        device = torch.device("cpu") if store.on_host else store.bank.device
+    device = torch.device(device)
     meta = [store.meta(row) for row in rows] if meta is None else list(meta)
     positions = _draw(build_sampling(sampling), store, rows, seed, epoch)
     columns = store.columns(streams)
@@ -68,10 +69,10 @@ def gather(
     snippet_index = np.zeros((len(rows), lengths.max()))
     mask = np.arange(lengths.max()) < lengths[:, None]
     snippet_index[mask] = np.concatenate(positions)
-    if store.resident in (None, "ram"):
-        features = _gather_host(store, bank, rows, positions, columns, kind, pin=device.type == "cuda")
+    if store.on_host:
+        features = _gather_host(store, rows, positions, columns, kind, pin=device.type == "cuda")
     else:
-        features = _gather_resident(store, bank, rows, snippet_index, mask, columns, kind)
+        features = _gather_resident(store, store.bank, rows, snippet_index, mask, columns, kind)
 
     def moved(value: Any, kind: torch.dtype | None = None) -> Tensor:
         return send(torch.as_tensor(value, dtype=kind), device)
@@ -120,7 +121,6 @@ def _sampled(known: VideoMeta, drawn: np.ndarray) -> VideoMeta:
 
 def _gather_host(
     store: FeatureStore,
-    bank: Tensor,
     rows: list[int],
     positions: list[np.ndarray],
     columns: list[tuple[int, int]],
@@ -131,12 +131,13 @@ def _gather_host(
     longest = max(len(drawn) for drawn in positions)
     width = sum(end - first for first, end in columns)
     features = _room((len(rows), longest, width), kind, pin)
+    store.prepare(rows)
     for place, row, drawn in zip(features, rows, positions):
-        first, end = store.span(row)
+        video = store.tensor(row)
         place[len(drawn) :] = 0
         at = 0
         for low, high in columns:
-            _copy_rows(place[: len(drawn), at : at + high - low], bank[first:end, low:high], drawn)
+            _copy_rows(place[: len(drawn), at : at + high - low], video[:, low:high], drawn)
             at += high - low
     return features
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from wtal_bench.data.store.remote import is_remote
 from wtal_bench.errors import DataError, listing
 from wtal_bench.files import expand
 from wtal_bench.temporary import restore
@@ -27,18 +28,20 @@ def data_roots() -> list[Path]:
 
 def find_features(
     dataset: str, name: str = FEATURES, *, folder: str | Path | None = None, synthetic_config: str | None = None
-) -> Path:
+) -> Path | str:
     """Return the folder of a data set's feature store.
 
     Args:
         dataset: the data set, e.g. "thumos14".
-        name: the store's folder in that of the data set.
+        name: the store's folder in that of the data set, or an address (`s3://...`), which is returned.
         folder: the data set's folder, if it is known; no other is looked at then.
         synthetic_config: a config that runs without any download, for the message.
 
     Raises:
         DataError: there is none; the text says where it was looked for and how to get it.
     """
+    if is_remote(name):
+        return name
     folders = [root / dataset for root in data_roots()] if folder is None else [expand(folder)]
     places = [place / name for place in folders]
     return _first(

@@ -299,7 +299,7 @@ def _synthetic_folder(data: Data, protocol: Protocol | None, where: str) -> Path
         raise DataError(f"{where}: data.synthetic: {error}") from error
 
 
-def _find(data: Data, protocol: Protocol | None, where: str) -> tuple[Path, Path]:
+def _find(data: Data, protocol: Protocol | None, where: str) -> tuple[Path | str, Path]:
     """The feature store and the annotation file; never falls back to anything else."""
     if protocol is None and data.root is None:
         raise ConfigError(f"{where}: data.protocol='own' needs data.root, the folder of your data set.")

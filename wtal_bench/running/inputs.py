@@ -12,6 +12,7 @@ import numpy as np
 from wtal_bench.data.importers.features import even
 from wtal_bench.data.importers.files import Options, feature_files
 from wtal_bench.data.store import FeatureStore
+from wtal_bench.data.store.remote import is_remote
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.extraction.decode import SUFFIXES, find_videos
 from wtal_bench.interfaces import Extractor, VideoMeta
@@ -59,7 +60,7 @@ def open_inputs(
     """Find the videos in files and folders; features are read, or extracted, one by one.
 
     Args:
-        sources: feature files or folders of them, a feature store's folder, or video files and folders of them.
+        sources: feature files or folders of them, a feature store's folder or address, or video files and folders.
         rates: what the user says of time.
         trained: what the checkpoint keeps of its training features ({} for an old one).
         options: what the user says of feature files.
@@ -69,8 +70,8 @@ def open_inputs(
         DataError, ConfigError: nothing there, two videos of one name, or nobody says the rate.
     """
     paths = [Path(source) for source in sources]
-    if len(paths) == 1 and (paths[0] / "manifest.json").is_file():
-        found = _stored(FeatureStore.open(paths[0]), rates)
+    if len(paths) == 1 and (is_remote(sources[0]) or (paths[0] / "manifest.json").is_file()):
+        found = _stored(FeatureStore.open(sources[0]), rates)
     elif any(_is_video(path) for path in paths):
         found = _videos(find_videos(paths), rates, trained, extractor)
     else:

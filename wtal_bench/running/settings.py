@@ -116,7 +116,7 @@ class Data:
     Attributes:
         protocol: e.g. "thumos14/v1"; fixes split, classes, tIoU grid and evaluators.
         root: folder of the data set; None looks in $WTAL_DATA/<dataset> and data/<dataset> (see `data.locate`).
-        features: the feature store's folder, relative to `root`.
+        features: the feature store's folder, relative to `root`, or its address: `s3://`, `gs://`, `https://`.
         annotations: the annotation file, relative to `root`; the default may also have its protocol's name for it.
         synthetic: None, or dict(profile="demo", world=0): generate (once, cached) instead of reading `root`.
         resident: "map" (memory-mapped), "ram" or "gpu": where the features live while training.

@@ -265,3 +265,35 @@ def test_kinds_are_not_mixed_in_silence(tmp_path):
     with pytest.raises(DataError, match=r"several kinds, \.npy, \.npz"):
         read(tmp_path)
     assert read(tmp_path, pattern="{id}.npy")[0].ids == ("a",)
+
+
+def test_a_large_import_is_sharded_by_processes_and_equal_to_one_file(tmp_path, capsys):
+    for video in IDS:
+        for stream in ("rgb", "flow"):
+            write(
+                tmp_path / "in" / f"{video}_{stream}.npy",
+                rows(video, stream, less=int((video, stream) == (IDS[2], "flow"))),
+            )
+    given = [
+        "import-features",
+        str(tmp_path / "in"),
+        "--extractor",
+        "x",
+        "--fps",
+        "25",
+        "--stride",
+        "16",
+        "--name",
+        "n",
+    ]
+    assert main([*given, "--out", str(tmp_path / "one")]) == 0
+    one = capsys.readouterr()
+    source = feature_files([str(tmp_path / "in")], Options())
+    result = import_features(source, tmp_path / "s", **{**SETTINGS, "name": "n"}, shard_size=600, jobs=2)
+    assert len(result.store.shards) >= 3
+    assert result.cut == (IDS[2],)
+    assert "cut to the shorter: clip_02" in one.err
+    for video in IDS:
+        np.testing.assert_array_equal(result.store.video(video), FeatureStore.open(tmp_path / "one").video(video))
+    assert main([*given, "--out", str(tmp_path / "c"), "--shard-size", "0.001", "--jobs", "2"]) == 0
+    assert FeatureStore.open(tmp_path / "c").manifest["format"] == 2

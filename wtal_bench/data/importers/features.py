@@ -11,9 +11,10 @@ import numpy as np
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.progress import track
-from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
+from wtal_bench.data.store import FeatureStore, StoredVideo, plan_shards, write_shards, write_store
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
 from wtal_bench.names import composed
+from wtal_bench.reading import GIB
 from wtal_bench.structures import FeatureSource, RawVideo
 
 
@@ -34,6 +35,9 @@ class ImportResult:
     cut: tuple[str, ...] = ()
 
 
+LARGEST_FILE, SHARD = 4 * GIB, GIB
+"""Bytes of features from which a store is written in shards, and those of a shard, unless the import says otherwise."""
+
 UNEVEN = 2
 """Snippets by which the streams of a video may differ: optical flow has one frame less, and extractors round."""
 
@@ -51,8 +55,13 @@ def import_features(
     window: int | None = None,
     dtype: str = "float32",
     overwrite: bool = False,
+    shard_size: int | None = None,
+    jobs: int = 1,
 ) -> ImportResult:
-    """Write the videos of a source into a feature store.
+    """Write the videos of a source into a feature store: in one file, or, past a few GB, in shards.
+
+    A sharded store is written by `jobs` processes and by every other process that is told the same, on this machine or
+    another that sees the folder; after a kill it is finished from where it was.
 
     Args:
         source: see `folders` and `wtalc`.
@@ -66,6 +75,8 @@ def import_features(
         window: frames a snippet sees.
         dtype: "float32" or "float16".
         overwrite: replace a store that is there.
+        shard_size: bytes of a shard; None writes one file up to `LARGEST_FILE` and shards of `SHARD` past it.
+        jobs: processes that write shards at once.
 
     Raises:
         DataError: features that cannot be, or no video in common with the annotations.
@@ -94,16 +105,25 @@ def import_features(
         "synthetic": False,
     }
 
-    cut: list[str] = []
+    def read(at: int) -> StoredVideo:
+        raw = source.read(at)
+        return _stored(raw, even(raw), fps, stride, annotations)
 
-    def videos() -> Iterator[StoredVideo]:
-        for raw in track((source.read(at) for at in wanted), len(wanted), "importing features"):
-            cut_to = even(raw)
-            if cut_to is not raw:
-                cut.append(composed(raw.id))
-            yield _stored(replace(cut_to, id=composed(raw.id)), fps, stride, annotations)
+    settings = {"manifest": manifest, "dtype": dtype, "overwrite": overwrite}
+    sizes, stamps = _sizes(source, wanted, first, dtype)
+    if shard_size is None and sum(sizes) <= LARGEST_FILE:
+        cut: list[str] = []
 
-    store = write_store(folder, videos(), manifest=manifest, dtype=dtype, overwrite=overwrite)
+        def videos() -> Iterator[StoredVideo]:
+            for video in track(map(read, wanted), len(wanted), "importing features"):
+                cut.extend([video.id] if video.cut else [])
+                yield video
+
+        store = write_store(folder, videos(), **settings)
+    else:
+        names = [ids[at] for at in wanted]
+        plan = plan_shards(names, sizes, shard_size or SHARD, {**manifest, "dtype": dtype}, stamps)
+        store, cut = write_shards(folder, plan, lambda at: read(wanted[at]), jobs=jobs, **settings)
     known = () if annotations is None else annotations.videos
     return ImportResult(
         store,
@@ -147,13 +167,27 @@ def even(raw: RawVideo) -> RawVideo:
     return replace(raw, parts=tuple(part[: min(lengths)] for part in raw.parts))
 
 
-def _stored(raw: RawVideo, fps: float | None, stride: int | None, annotations: Annotations | None) -> StoredVideo:
-    known = annotations.videos[raw.id] if annotations is not None else None
+def _sizes(
+    source: FeatureSource, wanted: Sequence[int], first: RawVideo, dtype: str
+) -> tuple[list[int], list[tuple[int, ...]]]:
+    """Bytes that every video will have, about, and what changes when its files do."""
+    stored = sum(part.size for part in first.parts) * np.dtype(dtype).itemsize
+    if source.stamp is None:
+        return [stored] * len(wanted), []
+    stamps = [source.stamp(at) for at in wanted]
+    # files may be compressed, or of another precision: the first tells by how much
+    return [max(1, stamp[0] * stored // max(1, stamps[0][0])) for stamp in stamps], stamps
+
+
+def _stored(
+    raw: RawVideo, cut: RawVideo, fps: float | None, stride: int | None, annotations: Annotations | None
+) -> StoredVideo:
+    video = composed(raw.id)
+    known = annotations.videos[video] if annotations is not None else None
     fps = fps if fps is not None else known.fps
     if fps is None:
-        raise DataError(f"video {raw.id!r}: the annotations give no fps; say with --fps how the videos were decoded.")
+        raise DataError(f"video {video!r}: the annotations give no fps; say with --fps how the videos were decoded.")
     duration = known.duration if known is not None else raw.duration
     if duration is None:
-        duration = len(raw.parts[0]) * stride / fps
-    features = raw.parts[0] if len(raw.parts) == 1 else np.concatenate(raw.parts, axis=1)
-    return StoredVideo(raw.id, features, duration, fps, source=raw.source)
+        duration = len(cut.parts[0]) * stride / fps
+    return StoredVideo(video, cut.parts, duration, fps, source=raw.source, cut=cut is not raw)

@@ -114,7 +114,11 @@ def _source(reading: Reading, others: Sequence[Reading], options: Options) -> Fe
             places.append(str(path))
         return RawVideo(order[at], tuple(parts), " + ".join(places))
 
-    return FeatureSource(tuple(order), tuple(names), read, notes=tuple(notes))
+    def stamp(at: int) -> tuple[int, ...]:
+        found = [reading.files[ids[order[at]]][stream].stat() for stream in reading.streams]
+        return (sum(file.st_size for file in found), *(file.st_mtime_ns for file in found))
+
+    return FeatureSource(tuple(order), tuple(names), read, notes=tuple(notes), stamp=stamp)
 
 
 def _form(reading: Reading, stream: str, keys: Sequence[str], options: Options) -> tuple[Form, list[str]]:

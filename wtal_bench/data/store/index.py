@@ -16,7 +16,7 @@ SMALLEST, LARGEST = 1e-3, 1e7
 COLUMNS = ("ids", "lengths", "offsets", "durations", "fps", "frames", "sha256")
 
 
-def check_index(index: Any, videos: int, rows: int, path: Path) -> None:
+def check_index(index: Any, videos: int, rows: int, path: Path | str) -> None:
     """Refuse an index that no import wrote.
 
     Args:
@@ -82,7 +82,7 @@ def _whole(values: list[int | None]) -> np.ndarray:
         return np.array([0 if value is None else max(-1, min(value, 2**62)) for value in values], dtype=np.int64)
 
 
-def _check_ids(ids: list[Any], path: Path) -> None:
+def _check_ids(ids: list[Any], path: Path | str) -> None:
     if set(map(type, ids)) == {str} and all(map(str.isprintable, ids)) and all(ids) and "/" not in "".join(ids):
         if len(set(ids)) == len(ids):
             return
@@ -93,5 +93,5 @@ def _check_ids(ids: list[Any], path: Path) -> None:
     raise _damaged(path, f"holds the id {bad!r:.80}; an id is a printable name without '/'")
 
 
-def _damaged(path: Path, what: str) -> DataError:
+def _damaged(path: Path | str, what: str) -> DataError:
     return DataError(f"{path}: {what}. The store is damaged: copy it again or import the features anew.")
