@@ -31,7 +31,8 @@ class ClassWiseOnHost(nn.Module, Head):
             `class_weights`); "host_logits": the host's `cas` as it is; "own": delta cos(embedding, new centres), which
             reaches the host through the embedding alone.
         fg_init: W_f starts as "neg_bg": minus the background row (of the host's `class_weights`, taken when the branch
-            first runs, or of the new centres) where there is one; else, and as "random": Xavier-uniform.
+            first runs, or of the new centres) where there is one; else, and as "random": Xavier-uniform. New centres
+            may start as FAC-Net's own do, "actions" too.
         fg_tie: also give `ca_logits` [B,K] of the CA branch made of W_f and the class rows, Eq. (8)-(11), for a second
             `VideoCrossEntropy` (weight 0.1 in FAC-Net): there W_f takes its foreground meaning from.
         temperatures, delta, video_scale_multiplier: as in FAC-Net.
@@ -57,7 +58,8 @@ class ClassWiseOnHost(nn.Module, Head):
         super().__init__()
         self.cas_source = choose("cas_source", cas_source, CAS_SOURCES)
         self.columns, self.delta, self.scale = num_classes + background, delta, delta * video_scale_multiplier
-        follows_host = choose("fg_init", fg_init, FG_INITS) == "neg_bg" and background and cas_source != "own"
+        known = FG_INITS if cas_source == "own" else FG_INITS[:2]
+        follows_host = choose("fg_init", fg_init, known) == "neg_bg" and background and cas_source != "own"
         if cas_source == "own":
             self.action_centers, self.fg_center = centers(num_classes, background, channels, fg_init)
         else:

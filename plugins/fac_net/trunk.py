@@ -23,7 +23,7 @@ from wtal_bench.modeling.blocks import (
 )
 from wtal_bench.options import choose
 
-FG_INITS = ("neg_bg", "random")
+FG_INITS = ("neg_bg", "random", "actions")
 
 
 def centers(num_classes: int, background: bool, channels: int, fg_init: str) -> tuple[nn.Parameter, nn.Parameter]:
@@ -33,12 +33,19 @@ def centers(num_classes: int, background: bool, channels: int, fg_init: str) -> 
         num_classes: C.
         background: whether W_a has a background row, the last.
         channels: D.
-        fg_init: "neg_bg": W_f is minus that row (Xavier-uniform where there is none); "random": Xavier-uniform.
+        fg_init: "neg_bg": W_f is minus that row (Xavier-uniform where there is none); "random": Xavier-uniform;
+            "actions": W_f is the mean of the action rows, each of length 1, and the background row minus that, so that
+            foreground starts as what the classes say together.
 
     Raises:
         ConfigError: unknown `fg_init`.
     """
     action = xavier_rows(num_classes + background, channels)
+    if fg_init == "actions":
+        start = F.normalize(action.detach()[:num_classes], dim=1).mean(dim=0, keepdim=True)
+        if background:
+            action.data[num_classes:] = -start
+        return action, nn.Parameter(start)
     if choose("fg_init", fg_init, FG_INITS) == "neg_bg" and background:
         return action, nn.Parameter(-action.detach()[-1:].clone())
     return action, xavier_rows(1, channels)
@@ -119,7 +126,8 @@ class Trunk(nn.Module, Backbone):
             convolutional", without a size).
         dropout: after both ReLUs; 0.5 stands in the code alone.
         fg_init: W_f starts as "neg_bg": minus the initial background row of W_a (authors' code; Xavier-uniform where
-            there is no such row), or "random": Xavier-uniform (paper). It is a parameter of its own afterwards.
+            there is no such row), "random": Xavier-uniform (paper), or "actions": the mean direction of W_a's action
+            rows, the background row minus that (ours). It is a parameter of its own afterwards.
         embedding: False leaves the field `embedding` out: FAC-Net itself does not read it, padding it costs time.
 
     Raises:

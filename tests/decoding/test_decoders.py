@@ -35,6 +35,18 @@ def test_runs_of_the_kept_classes_become_seconds_and_background_is_never_propose
     assert rows(decoder()(outputs(), meta())) == [[0, 1, 3], [0, 4, 6], [1, 0, 1], [1, 5, 6]]
 
 
+def test_thresholds_that_are_probabilities_follow_the_number_of_classes():
+    given = dict(arange=(0.03, 0.055, 0.005))
+    own = decoder(num_classes=20, thresholds=given).thresholds.grid
+    same = decoder(num_classes=20, thresholds=given, thresholds_of=20).thresholds.grid
+    np.testing.assert_array_equal(same, own)  # bit for bit where they were chosen
+    fewer = decoder(num_classes=10, thresholds=given, thresholds_of=20).thresholds.grid
+    np.testing.assert_allclose(fewer, own * 21 / 11)
+    passes = {"cas": {"thresholds_of": 20}, "attention": {"curve": "attention"}}
+    pooled = PooledDecoder(shared={"num_classes": 10, "thresholds": [0.2]}, passes=passes)
+    assert [part.thresholds.grid[0] for part, _ in pooled.passes.values()] == pytest.approx([0.2 * 21 / 11, 0.2])
+
+
 @pytest.mark.parametrize(
     ("setting", "classes"),
     [

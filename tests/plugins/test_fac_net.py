@@ -145,9 +145,20 @@ def test_initialisation():
     assert 0.5 * bound < trunk.action_centers.abs().max() <= bound
     random = build_model(dict(type="Localizer", **member(fg_init="random"))).backbone
     assert not torch.equal(random.fg_center, -random.action_centers[-1:])
+    start = build_model(dict(type="Localizer", **member(fg_init="actions"))).backbone
+    classes = torch.nn.functional.normalize(start.action_centers[:-1], dim=1)
+    torch.testing.assert_close(start.fg_center, classes.mean(dim=0, keepdim=True))
+    assert torch.equal(start.action_centers[-1:], -start.fg_center)
     bare = build_model(dict(type="Localizer", **member(background=False))).backbone
     assert bare.action_centers.shape == (CLASSES, CHANNELS)
     assert not torch.equal(bare.fg_center, -bare.action_centers[-1:])
+
+
+def test_started_from_the_classes_foreground_is_what_they_say_together():
+    model = one_stream(dropout=0.0, fg_init="actions")
+    out = model.compute(make_batch(videos_of((9,)), torch.ones(1, CLASSES)))
+    said, foreground = out["cas"][..., :-1].mean(dim=-1), out["foreground_scores"]
+    torch.testing.assert_close(foreground / foreground.std(), said / said.std())
 
 
 def test_video_scale_multiplier_scales_all_three_branches():

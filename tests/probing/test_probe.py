@@ -102,6 +102,22 @@ def test_cosines_follow_kinship(tmp_path):
     assert found["zeros"] == pytest.approx(2 / 3)
 
 
+def test_the_plain_number_is_chosen_on_training_videos_whatever_it_scores_on_the_others(tmp_path):
+    """Actions are loud in the training videos and quiet in the test videos: the choice is knowable, and wrong."""
+    features, segments = {}, {}
+    for subset, level in (("train", 2.0), ("test", 0.2)):
+        for label in "ab":
+            rows = np.ones((20, 3))
+            rows[5:11] = level
+            features[f"{subset}_{label}"] = rows + np.random.default_rng(0).random((20, 3)) * 0.01
+            segments[f"{subset}_{label}"] = [(label, 5.0, 11.0)]
+    report = probe(data_set(tmp_path, features, segments, {name: name[:-2] for name in features}))
+    assert not report.chosen.startswith("-")
+    assert report.plain[report.chosen] < 0.5 < report.plain[report.loudest]
+    printed = table({"it": report})
+    assert "mAP: plain number chosen on training videos" in printed
+
+
 def test_the_oracle_finds_everything_and_chance_next_to_nothing(simple):
     report = probe(simple)
     assert report.bounds["oracle"] == pytest.approx(1)

@@ -41,6 +41,7 @@ def test_the_bounds_lie_far_apart(report):
 def test_no_plain_number_of_a_snippet_comes_near_the_oracle(report):
     assert len(report.plain) == 16
     assert max(report.plain.values()) < report.bounds["slow random"] + 0.05
+    assert report.plain[report.chosen] <= max(report.plain.values())
 
 
 REAL = {

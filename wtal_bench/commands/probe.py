@@ -53,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
     }
     print(table(reports))
     for name, report in reports.items():
-        print(f"{name}: the largest plain number is {report.loudest}, of {len(report.plain)}")
+        print(
+            f"{name}: the largest plain number is {report.loudest}, of {len(report.plain)}; the training videos would "
+            f"have chosen {report.chosen}"
+        )
     if args.json:
         write_json(args.json, {name: report.as_dict() for name, report in reports.items()})
     return 0

@@ -5,6 +5,7 @@ Every function takes time on axis 0: `[T]` (class-agnostic) or `[T,C]`, and keep
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from numbers import Real
@@ -201,6 +202,29 @@ class Thresholds:
     def __init__(self, spec: Any, where: str = "thresholds") -> None:
         self.relative = isinstance(spec, Mapping) and list(spec) == ["relative"]
         self.grid = threshold_grid(spec["relative"] if self.relative else spec, where)
+
+    def for_classes(self, chosen_for: int, num_classes: int | None) -> Thresholds:
+        """These probabilities over `chosen_for` + 1 columns, as far from chance over `num_classes` + 1.
+
+        Raises:
+            ConfigError: no number of classes, or thresholds that are no probabilities (relative, above 1 in the end).
+        """
+        at_least("thresholds_of", chosen_for, 1, whole=True)
+        if num_classes is None or self.relative:
+            raise ConfigError(
+                "thresholds_of is for thresholds that are probabilities over all classes and background: it needs "
+                "num_classes, and a grid instead of relative thresholds. Leave it out, or give both."
+            )
+        scaled = copy.copy(self)
+        if num_classes != chosen_for:
+            scaled.grid = self.grid * ((chosen_for + 1) / (num_classes + 1))
+        if (scaled.grid > 1).any():
+            raise ConfigError(
+                f"thresholds_of={chosen_for} raises the thresholds to {scaled.grid.max():.3g} with {num_classes} "
+                "classes, which no probability passes: they were no probabilities over all classes, or the number is "
+                "wrong. Leave thresholds_of out and give thresholds that fit."
+            )
+        return scaled
 
     def levels(self, curve: np.ndarray) -> np.ndarray:
         """[H], or [K,H] if relative, for a curve [N,K]."""

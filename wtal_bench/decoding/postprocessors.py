@@ -102,6 +102,9 @@ class ThresholdDecoder(PostProcessor):
             `score_curve`.
         upsample: None, a factor (linear, tail extrapolated), or "frames" (half-pixel, to the video's frame count).
         thresholds: list, dict(arange=...), dict(linspace=...) or dict(relative=[...]) (see `Thresholds`).
+        thresholds_of: None, or the number N of classes that `thresholds` were chosen for, where they are probabilities
+            over N + 1 columns: with `num_classes` C they are multiplied by (N + 1) / (C + 1), so that they lie as far
+            from chance. With C = N nothing changes.
         above, positive, min_length, lone_first_sample: what a run is (see `find_runs`).
         score_curve: curve the contrast is taken on, if it is not (only) the thresholded one.
         run_share: factor with which the thresholded curve enters the contrast; None = 1 without `score_curve`, else 0.
@@ -129,6 +132,7 @@ class ThresholdDecoder(PostProcessor):
         self,
         *,
         thresholds: Any,
+        thresholds_of: int | None = None,
         num_classes: int | None = None,
         scores: str | Mapping[str, float] = "video_logits",
         scores_activation: str = "softmax",
@@ -170,6 +174,8 @@ class ThresholdDecoder(PostProcessor):
         self.score_curve = None if score_curve is None else Curve.normalized(score_curve, normalize, "score_curve")
         self.upsample = check_upsample(upsample)
         self.thresholds = Thresholds(thresholds)
+        if thresholds_of is not None:
+            self.thresholds = self.thresholds.for_classes(thresholds_of, self.num_classes)
         self.runs = {
             "above": choose("above", above, (">", ">=")),
             "positive": bool(positive),
