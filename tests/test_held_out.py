@@ -21,7 +21,9 @@ from wtal_bench.running.parents import parent_config
 __all__ = ["dataset"]
 
 
-@pytest.mark.parametrize("name", ["thumos14/v1@holdout", "synthetic/v2@world1", "activitynet13/v1@pick"])
+@pytest.mark.parametrize(
+    "name", ["thumos14/v1@holdout", "synthetic/v2@world1", "synthetic/v2@world1.val", "activitynet13/v1@pick"]
+)
 def test_a_hold_out_protocol_travels_and_has_a_hash_of_its_own(name):
     protocol, ranks = get_protocol(name), get_protocol(name.partition("@")[0])
     assert pickle.loads(pickle.dumps(protocol)) == protocol
@@ -36,6 +38,8 @@ def test_a_hold_out_protocol_travels_and_has_a_hash_of_its_own(name):
     [
         ("thumos14/v1@test", "have seen the test"),
         ("synthetic/v2@world0", "have seen the test"),
+        ("synthetic/v2@world0.test", "have seen the test"),
+        ("synthetic/v2@world1.train", "trained on"),
         ("activitynet13/v1@val", "have seen the test"),
         ("thumos14/v1@train", "trained on"),
         ("thumos14/v1@world1", "names no videos"),
@@ -122,6 +126,9 @@ def test_another_world_is_other_videos_of_the_same_kind():
     assert here.version != there.version
     assert here.classes == there.classes
     assert not get_protocol("synthetic_tiny/v2@world3").split_notes(there)
+    tuned_on = get_protocol("synthetic_tiny/v2@world3.val")
+    assert (tuned_on.world, tuned_on.subset) == (3, "val")
+    assert load_annotations(tuned_on).sha256 == there.sha256
 
 
 def test_a_parent_is_trained_without_the_held_out_videos_too():

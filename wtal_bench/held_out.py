@@ -3,7 +3,8 @@
 `thumos14/v1@holdout` trains on four fifths of the training videos and scores the fifth that was held out (every class
 in both parts as far as videos allow; the same videos everywhere). `activitynet13/v1@SUBSET` scores another subset of
 the annotation file than the two the protocol trains and tests on. `synthetic/v2@world1` is the protocol on another
-world of the generator: other videos of the same kind, all of them trained and scored as usual.
+world of the generator: other videos of the same kind, all of them trained and scored as usual; with
+`synthetic/v2@world1.val` scored on that world's subset `val`.
 
 Numbers of a hold-out protocol are of their own scale: they stand in no table of the leaderboard, and none is filed.
 The temporal annotations of held-out videos reach the evaluator alone, as those of test videos do.
@@ -23,7 +24,7 @@ from wtal_bench.protocol import HELD, Protocol
 HOLDOUT = "holdout"
 """The part that is cut from the training videos, where the annotations have no subset of that name."""
 
-_WORLD = re.compile(r"world(\d{1,9})")
+_WORLD = re.compile(r"world(\d{1,9})(?:\.([a-z]{1,20}))?")
 _SUBSET = re.compile(r"[a-z0-9_.-]{1,40}")
 
 
@@ -38,7 +39,7 @@ def held_out(protocol: Protocol, part: str) -> Protocol:
 
     Args:
         protocol: which ranks.
-        part: "holdout", "world1", or a subset of the annotations.
+        part: "holdout", "world1", "world1.val", or a subset of the annotations.
 
     Raises:
         DataError: it would be the test videos themselves, the training videos, or no such world.
@@ -50,16 +51,17 @@ def held_out(protocol: Protocol, part: str) -> Protocol:
         else ", or another subset of the annotations."
     )
     world = _WORLD.fullmatch(part)
-    if part == protocol.subset or (world and int(world[1]) == protocol.world):
+    subset = (world[2] or protocol.subset) if world else part
+    if subset == protocol.subset and (not world or int(world[1]) == protocol.world):
         raise DataError(
             f"{name}: these are the test videos of {protocol.name}. Settings chosen by them have seen the test, and "
             f"their numbers are worth nothing. {offered}"
         )
-    if part == protocol.train_subset:
+    if subset == protocol.train_subset:
         raise DataError(f"{name}: settings are not chosen by the very videos that are trained on. {offered}")
     if not _SUBSET.fullmatch(part) or (world and not protocol.synthetic):
         raise DataError(f"{name}: {part!r} names no videos of {protocol.dataset}. {offered}")
-    chosen = {"world": int(world[1])} if world else {"subset": part}
+    chosen = {"world": int(world[1]), "subset": subset} if world else {"subset": subset}
     return replace(protocol, name=name, splits=MappingProxyType({}), **chosen)
 
 

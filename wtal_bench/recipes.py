@@ -412,9 +412,14 @@ def shipped_recipes(pattern: str = "*") -> list[Recipe]:
 
 def _recipe(name: str, path: Path) -> Recipe:
     tree = read_tree(path)
-    rows = tree.get("rows")
-    what = tree["data"]["protocol"] if rows is None else f"{len(rows)} rows"
-    return Recipe(name, tree["method"], what, _header(path))
+    return Recipe(name, tree["method"], _what(tree), _header(path))
+
+
+def _what(tree: Mapping[str, Any]) -> str:
+    """The protocol of a recipe, the number of rows of an ablation file, the videos a search is scored on."""
+    if "rows" in tree:
+        return f"{len(tree['rows'])} rows"
+    return f"search on {tree['search'].get('held_out', 'holdout')}" if "search" in tree else tree["data"]["protocol"]
 
 
 def _header(path: Path) -> str:
