@@ -119,7 +119,7 @@ def import_features(
                 cut.extend([video.id] if video.cut else [])
                 yield video
 
-        store = write_store(folder, videos(), **settings)
+        store = write_store(folder, videos(), ahead=True, **settings)
     else:
         names = [ids[at] for at in wanted]
         plan = plan_shards(names, sizes, shard_size or SHARD, {**manifest, "dtype": dtype}, stamps)

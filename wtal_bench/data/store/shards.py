@@ -196,7 +196,8 @@ class _Work:
                 if not self.done(shard) and self.going_on():
                     videos = self._videos(shard)
                     plain = {key: value for key, value in self.manifest.items() if key not in ("format", "dtype")}
-                    write_store(self.path / shard_name(shard), videos, manifest=plain, dtype=self.manifest["dtype"])
+                    folder, kind = self.path / shard_name(shard), self.manifest["dtype"]
+                    write_store(folder, videos, manifest=plain, dtype=kind, ahead=True)
         except Timeout:
             return False
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,7 @@ def write_store(
     manifest: Mapping[str, Any],
     dtype: str = "float32",
     overwrite: bool = False,
+    ahead: bool = False,
 ) -> FeatureStore:
     """Write a store video by video, holding two in memory; the folder appears whole or not at all.
 
@@ -71,6 +72,7 @@ def write_store(
             also `fps`, `window` (frames a snippet sees), `generator`. Anything else JSON can hold is kept.
         dtype: "float32" or "float16".
         overwrite: replace a store that is there.
+        ahead: a thread makes and checks the next video while one is written; for videos that are read from files.
 
     Returns:
         The store, opened.
@@ -84,7 +86,7 @@ def write_store(
     check_free(folder, overwrite)
 
     def fill(temporary: Path) -> None:
-        index = _write_features(temporary / FEATURES, videos, manifest)
+        index = _write_features(temporary / FEATURES, videos, manifest, ahead)
         write_index(temporary, manifest, index)
 
     place_folder(folder, fill, overwrite)
@@ -144,20 +146,23 @@ def write_index(folder: Path, manifest: Mapping[str, Any], index: Mapping[str, l
     write_json(folder / MANIFEST, {**manifest, **counted})
 
 
-def _write_features(path: Path, videos: Iterable[StoredVideo], manifest: Mapping[str, Any]) -> dict[str, list]:
+def _write_features(
+    path: Path, videos: Iterable[StoredVideo], manifest: Mapping[str, Any], ahead: bool
+) -> dict[str, list]:
     """Write features.npy and return the columns of the index."""
     kind, width = np.dtype(DTYPES[manifest["dtype"]]), width_of(manifest)
     columns: dict[str, list] = {name: [] for name in COLUMNS}
-    seen: set[str] = set()
-    rows, hashing = 0, None
-    with open(path, "wb") as stream, ThreadPoolExecutor(1) as pool:
+    rows = 0
+    with open(path, "wb") as stream, ThreadPoolExecutor(2) as pool:
         stream.write(npy_header(kind, 0, width))
-        for video in videos:
-            data = _checked(video, seen, kind, width)
-            if hashing is not None:
-                columns["sha256"].append(hashing.result())
-            # hashlib and write both let go of the interpreter: the hash costs no time where there is a second core
-            hashing = pool.submit(_sha256, data) if data.nbytes >= _BESIDE else _done(_sha256(data))
+        staged = _staged(videos, kind, width)
+        # numpy, hashlib and write all let go of the interpreter: where there is a second core, hashing costs no time
+        begin = pool.submit if ahead else _at_once
+        following = begin(next, staged, None)
+        while (found := following.result()) is not None:
+            video, data = found
+            hashing = (pool.submit if data.nbytes >= _BESIDE else _at_once)(_sha256, data)
+            following = begin(next, staged, None) if ahead else None
             stream.write(data)
             entry = (
                 video.id,
@@ -166,15 +171,33 @@ def _write_features(path: Path, videos: Iterable[StoredVideo], manifest: Mapping
                 float(video.duration),
                 float(video.fps),
                 None if video.frames is None else int(video.frames),
+                hashing.result(),
             )
             for name, value in zip(COLUMNS, entry):
                 columns[name].append(value)
             rows += len(data)
-        if hashing is None:
+            del found, video, data, hashing  # the next is made while this one is in memory, and no other
+            following = following or begin(next, staged, None)
+        if not rows:
             raise DataError(f"no video was given for feature store {path.parent.parent}; nothing was written.")
-        columns["sha256"].append(hashing.result())
         finish(stream, npy_header(kind, rows, width))
     return columns
+
+
+def _staged(videos: Iterable[StoredVideo], kind: np.dtype, width: int) -> Iterator[tuple[StoredVideo, np.ndarray]]:
+    """Every video, checked, with its [T,D] features as they are stored."""
+    seen: set[str] = set()
+    for video in videos:
+        yield video, _checked(video, seen, kind, width)
+
+
+def _at_once(call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    try:
+        future.set_result(call(*arguments))
+    except BaseException as error:
+        future.set_exception(error)
+    return future
 
 
 def finish(stream: BinaryIO, header: bytes) -> None:
@@ -187,12 +210,6 @@ def finish(stream: BinaryIO, header: bytes) -> None:
 
 def _sha256(data: np.ndarray) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _done(value: str) -> Future[str]:
-    future: Future[str] = Future()
-    future.set_result(value)
-    return future
 
 
 def _checked(video: StoredVideo, seen: set[str], kind: np.dtype, width: int) -> np.ndarray:
