@@ -62,7 +62,7 @@ MAY_IMPORT = {
     | {"evaluation", "protocol", "protocols", "leaderboard"}
     | {f"data.{name}" for name in ("annotations", "coverage", "locate", "note")},
     "leaderboard": VOCABULARY
-    | {"evaluation", "protocol", "protocols"}
+    | {"evaluation", "protocol", "protocols", "plugins"}
     | {f"data.{name}" for name in ("annotations", "coverage", "detection_notes", "note", "notes", "progress")},
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "extraction", "modeling", "decoding", "evaluation", "protocol", "protocols"}
@@ -71,6 +71,7 @@ MAY_IMPORT = {
     "commands": COMPONENTS
     | {"recipes", "data", "extraction", "evaluation", "probing", "protocols", "leaderboard", "report", "running"}
     | {"testing", "sweeps"},
+    "library": VOCABULARY | {"data", "evaluation", "leaderboard", "protocols", "running"},
     "cli": {"errors"},
     "__main__": {"cli"},
 }

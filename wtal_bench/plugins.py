@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pluggy
@@ -36,6 +36,9 @@ from wtal_bench.registry import KINDS, Registry
 
 GROUP = "wtal_bench.plugins"
 CORE = "core"
+
+LONGEST_TITLE = 40
+"""Characters of a title: it stands in a table's first column."""
 
 hookspec = pluggy.HookspecMarker("wtal_bench")
 hookimpl = pluggy.HookimplMarker("wtal_bench")
@@ -63,11 +66,25 @@ class Plugin:
     """Whether it ships with the harness."""
 
 
+@dataclass(frozen=True)
+class Titles:
+    """How a plugin's names are shown to readers.
+
+    Attributes:
+        method: what the method is called, e.g. "BGES + TEN".
+        words: how the words that its variants and ideas are named with are spelled, e.g. "bl" -> "BL".
+    """
+
+    method: str
+    words: Mapping[str, str]
+
+
 class Registrar:
     """What a plugin registers its components with. Remembers where each name came from."""
 
     def __init__(self, plugin: Plugin) -> None:
         self._plugin = plugin
+        self.shown: Titles | None = None
         self.added: list[ComponentInfo] = []
         self.examples: list[ComponentInfo] = []
         self.protocols: list[ComponentInfo] = []
@@ -122,6 +139,28 @@ class Registrar:
         self._check_target(name, target)
         self.protocols.append(ComponentInfo("protocol", name, target, plugin, self._plugin.version))
 
+    def titles(self, method: str, **words: str) -> None:
+        """Say how a leaderboard spells the method that is called as the plugin is, and the words of its variants.
+
+        Args:
+            method: the method's name for readers, e.g. "BGES + TEN".
+            words: a word of a variant or an idea -> its spelling, e.g. bl="BL": variant "bl_k2" then reads "BL k2".
+        """
+        for text in (method, *words.values()):
+            self._check_text("title", text)
+            if not 0 < len(text.strip()) == len(text) <= LONGEST_TITLE or not text.isprintable():
+                raise PluginError(
+                    f"plugin {self._plugin.name!r}: a title is a printable text of 1 to {LONGEST_TITLE} characters, "
+                    f"without spaces around it, got {text!r}."
+                )
+        taken = next((name for name, other in _titles.items() if _alike(other.method) == _alike(method)), None)
+        if taken is not None:
+            raise PluginError(
+                f"plugin {self._plugin.name!r} calls itself {method!r}, as plugin {taken!r} does: readers could not "
+                "tell the two apart. Choose another title."
+            )
+        self.shown = Titles(method, dict(words))
+
     def example(self, name: str, target: str) -> None:
         """Register an example model for the contract suite: a function without arguments that gives a tiny config.
 
@@ -157,6 +196,11 @@ class Registrar:
     def _check_text(self, kind: str, name: object) -> None:
         if not isinstance(name, str):
             raise PluginError(f"plugin {self._plugin.name!r}: the name of a {kind} must be a text, got {name!r}.")
+
+
+def _alike(title: str) -> str:
+    """A title without what the eye overlooks."""
+    return "".join(filter(str.isalnum, title.casefold()))
 
 
 def _why_missing(name: str) -> str:
@@ -217,6 +261,7 @@ _loading = False
 _failed: dict[str, Plugin] = {}
 _examples: list[ComponentInfo] = []
 _protocols: list[ComponentInfo] = []
+_titles: dict[str, Titles] = {}
 _fatal: PluginError | None = None
 
 
@@ -274,6 +319,12 @@ def protocol_infos() -> list[ComponentInfo]:
     return list(_protocols)
 
 
+def titles() -> dict[str, Titles]:
+    """How readers are shown the names of the plugins that say so, by plugin."""
+    load_plugins()
+    return dict(_titles)
+
+
 def failure_of(component: str) -> Plugin | None:
     """The failed plugin a component name belongs to, if any."""
     prefix = component.partition(".")[0]
@@ -327,3 +378,5 @@ def _register(plugin: Plugin, module: object) -> None:
         raise
     _examples.extend(registrar.examples)
     _protocols.extend(registrar.protocols)
+    if registrar.shown is not None:
+        _titles[plugin.name] = registrar.shown

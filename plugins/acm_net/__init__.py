@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
+    registrar.titles("ACM-Net")
     registrar.backbone("acm_net.Embedding", "wtal_bench.modeling.embeddings:ConvEmbedding")
     registrar.head("acm_net.Attention", "wtal_plugins.acm_net.network:Attention")
     registrar.head("acm_net.Classifier", "wtal_plugins.acm_net.network:Classifier")

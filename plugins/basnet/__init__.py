@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
+    registrar.titles("BaS-Net")
     registrar.backbone("basnet.Trunk", "wtal_plugins.basnet.network:Trunk")
     registrar.head("basnet.BaseBranch", "wtal_plugins.basnet.network:BaseBranch")
     registrar.example("basnet.thumos", "wtal_plugins.basnet.examples:thumos")

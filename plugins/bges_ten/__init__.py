@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
+    registrar.titles("BGES + TEN", bges="BGES", ten="TEN", bl="BL", att="ATT", cas="CAS", mae="MAE", mse="MSE", kl="KL")
     registrar.backbone("bges_ten.Trunk", "wtal_plugins.bges_ten.trunk:Trunk")
     registrar.head("bges_ten.VideoScore", "wtal_plugins.bges_ten.background:VideoScore")
     registrar.view("bges_ten.SnippetRepeat", "wtal_plugins.bges_ten.continuity:SnippetRepeat")

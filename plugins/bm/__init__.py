@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components; the rest of the method is the core's."""
+    registrar.titles("BM")
     registrar.head("bm.Classifier", "wtal_plugins.bm.heads:Classifier")
     registrar.head("bm.Clusters", "wtal_plugins.bm.heads:Clusters")
     registrar.loss("bm.Guide", "wtal_plugins.bm.losses:Guide")

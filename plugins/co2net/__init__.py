@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
+    registrar.titles("CO2-Net")
     registrar.backbone("co2net.Consensus", "wtal_plugins.co2net.network:Consensus")
     registrar.head("co2net.Classifier", "wtal_plugins.co2net.network:Classifier")
     registrar.head("co2net.Suppression", "wtal_plugins.co2net.network:Suppression")

@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
+    registrar.titles("CoLA")
     registrar.head("cola.Classifier", "wtal_plugins.cola.network:Classifier")
     registrar.head("cola.Mining", "wtal_plugins.cola.mining:Mining")
     registrar.loss("cola.SnippetContrast", "wtal_plugins.cola.losses:SnippetContrast")

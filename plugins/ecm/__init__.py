@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
+    registrar.titles("ECM", a2c="A2C")
     registrar.backbone("ecm.Trunk", "wtal_plugins.ecm.trunk:Trunk")
     registrar.head("ecm.OwnTrunk", "wtal_plugins.ecm.trunk:OwnTrunk")
     registrar.head("ecm.PreClassification", "wtal_plugins.ecm.heads:PreClassification")

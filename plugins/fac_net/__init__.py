@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
+    registrar.titles("FAC-Net", cw="CW", ca="CA", mil="MIL", nms="NMS")
     registrar.backbone("fac_net.Trunk", "wtal_plugins.fac_net.trunk:Trunk")
     registrar.head("fac_net.ClassWise", "wtal_plugins.fac_net.branches:ClassWise")
     registrar.head("fac_net.ClassAgnostic", "wtal_plugins.fac_net.branches:ClassAgnostic")

@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
+    registrar.titles("FTCL", fsd="FSD", lcs="LCS", dtw="DTW", bce="BCE", acm_net="ACM-Net")
     registrar.loss("ftcl.FSD", "wtal_plugins.ftcl.losses:FSD")
     registrar.loss("ftcl.LCS", "wtal_plugins.ftcl.losses:LCS")
     registrar.loss("ftcl.DTW", "wtal_plugins.ftcl.losses:DTW")

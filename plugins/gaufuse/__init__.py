@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
+    registrar.titles("GauFuse", nms="NMS", iou="IoU")
     registrar.head("gaufuse.PseudoLabels", "wtal_plugins.gaufuse.labels:PseudoLabels")
     registrar.loss("gaufuse.PseudoLabelLoss", "wtal_plugins.gaufuse.losses:PseudoLabelLoss")
     registrar.postprocessor("gaufuse.FusedDecoder", "wtal_plugins.gaufuse.decoder:FusedDecoder")

@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components."""
+    registrar.titles("RSKP")
     registrar.backbone("rskp.Embedding", "wtal_plugins.rskp.embedding:Embedding")
     registrar.head("rskp.Classifier", "wtal_plugins.rskp.heads:Classifier")
     registrar.head("rskp.Propagation", "wtal_plugins.rskp.heads:Propagation")

@@ -8,6 +8,7 @@ WTAL_API_VERSION = 1
 @hookimpl
 def wtal_register(registrar: Registrar) -> None:
     """Register the components; the rest of the method is the core's."""
+    registrar.titles("UM")
     registrar.head("um.Magnitude", "wtal_plugins.um.heads:Magnitude")
     registrar.head("um.Selection", "wtal_plugins.um.heads:Selection")
     registrar.loss("um.Uncertainty", "wtal_plugins.um.losses:Uncertainty")

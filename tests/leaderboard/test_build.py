@@ -88,7 +88,7 @@ def test_an_edited_or_missing_file_is_stale(filed, name):
     build(filed)
     assert stale(filed) == []
     path = filed / name
-    path.write_text(path.read_text().replace("ftcl", "ftcI", 1))
+    path.write_text(re.sub("(?i)ftcl", "ftcI", path.read_text(), count=1))
     (complaint,) = stale(filed)
     assert str(path) in complaint
     assert "ftcI" in complaint
@@ -137,7 +137,7 @@ def test_text_of_records_is_never_markup(filed):
     assert escape(NASTY) in files["README.md"]
     table_lines = [line for line in files["README.md"].splitlines() if re.match(r"\| \d+ \| x.*onerror", line)]
     columns = {len(re.findall(r"(?<!\\)\|", line)) for line in table_lines}
-    neighbours = [line for line in files["README.md"].splitlines() if re.match(r"\| \d+ \| ftcl ", line)]
+    neighbours = [line for line in files["README.md"].splitlines() if re.match(r"\| \d+ \| FTCL ", line)]
     assert columns == {len(re.findall(r"(?<!\\)\|", line)) for line in neighbours}
 
 

@@ -115,11 +115,11 @@ def test_without_annotations_a_run_is_filed_unranked_until_they_are_there(world,
     assert verdict.state == "not verified"
     assert "bootstrap" not in read_record(path)
     build(board)
-    assert "ecm: not scored again" in (board / "README.md").read_text()
+    assert "ECM: not scored again" in (board / "README.md").read_text()
     monkeypatch.setenv("WTAL_DATA", str(tmp_path / "data"))
     build(board)
     assert "not scored again |" not in (board / "README.md").read_text()
-    assert "| 1 | ecm |" in (board / "README.md").read_text()
+    assert "| 1 | ECM |" in (board / "README.md").read_text()
     assert "bootstrap" in read_record(path)
 
 

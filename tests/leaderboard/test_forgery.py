@@ -328,7 +328,7 @@ def test_a_record_of_the_old_schema_is_shown_and_never_ranked(synthetic, board):
     rewritten(path, older)
     path.rename(path.with_name(f"{read_record(path)['id']}.json"))
     text = render(board)["README.md"]
-    assert "| - | *ecm: old record* |" in text
+    assert "| - | *ECM: old record* |" in text
     assert "| 1 | other |" in text
 
 

@@ -70,7 +70,7 @@ def test_the_gain_is_the_mean_of_the_mix_less_that_of_its_host(world, board):
     mix = put(world, board, (0, 1, 2), 0.5, MIX)
     (item,) = found(board)
     before, after = averages(host), averages(mix)
-    assert (item.host, item.ideas, item.seeds, item.note) == ("stpn (embedding)", "cw", (0, 1, 2), "")
+    assert (item.host, item.ideas, item.seeds, item.note) == ("STPN (embedding)", "CW", (0, 1, 2), "")
     assert item.before.mean == pytest.approx(fmean(before), abs=1e-15)
     assert item.after.std == pytest.approx(stdev(after), abs=1e-15)
     assert item.difference == pytest.approx(sum(after) / 3 - sum(before) / 3, abs=1e-15)
@@ -149,7 +149,7 @@ def test_a_mix_without_its_hosts_row_says_so(world, board, other):
     put(world, board, (0,), 0.5, MIX)
     (item,) = found(board)
     assert item.difference is None
-    assert "no stpn (embedding) is filed with the same features" in item.note
+    assert "no STPN (embedding) is filed with the same features" in item.note
     files = render(board)
     for name in ("README.md", "index.html", "leaderboard.csv"):
         assert "is filed with the same features" in files[name]
@@ -163,7 +163,7 @@ def test_a_mix_is_nobodys_host(world, board):
     renamed = {**MIX["config"], "model": {"width": 9}}
     put(world, board, (0,), 0.7, {**MIX, "variant": "embedding", "config": renamed})
     items = found(board)
-    assert [item.ideas for item in items] == ["cw", "cw (embedding)", "ftcl+cw"]
+    assert [item.ideas for item in items] == ["CW", "CW (embedding)", "FTCL + CW"]
     assert {item.pair[-1]["config_hash"] for item in items} == {items[0].pair[-1]["config_hash"]}
 
 
@@ -263,13 +263,13 @@ def test_readme_page_and_csv_show_the_gain(filed):
     assert stale(filed) == []
     (item,) = found(filed)
     readme = (filed / "README.md").read_text()
-    (line,) = re.findall(r"^\| stpn \(embedding\) \| cw \|.*$", readme, re.M)
+    (line,) = re.findall(r"^\| STPN \(embedding\) \| CW \|.*$", readme, re.M)
     assert f"| {signed(item.difference)} | \\[{signed(item.interval.low)}, " in line
     assert (
         readme.index("### Measured") < readme.index("### Ideas on hosts, thumos14/v1") < readme.index("### Published")
     )
     page = (filed / "index.html").read_text()
-    (row,) = re.findall(r'<tr[^>]*data-text="stpn \(embedding\) cw".*?</tr>', page)
+    (row,) = re.findall(r'<tr[^>]*data-text="stpn \(embedding\) [^"]*cw[^"]*".*?</tr>', page)
     assert f'data-key="{item.mix.key}"' in row
     assert f">{signed(item.difference)}</td>" in row
     lines = csv.DictReader(io.StringIO((filed / "leaderboard.csv").read_text()))
@@ -280,7 +280,7 @@ def test_readme_page_and_csv_show_the_gain(filed):
     )
     assert (shown["gain"]["variant"], shown["gain"]["seeds"], shown["gain"]["n"]) == ("embedding+cw", "0 1", "2")
     assert shown["gain"]["records"].split(" ") == [record["id"] for record in item.pair]
-    assert shown["gain"]["note"] == "cw on stpn (embedding)"
+    assert shown["gain"]["note"] == "CW on STPN (embedding)"
 
 
 def test_published_gains_have_a_column_of_their_own(filed):

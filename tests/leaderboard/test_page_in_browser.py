@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import REPOSITORY
 from wtal_bench.leaderboard.build import build
 from wtal_bench.leaderboard.record import load_records
+from wtal_bench.leaderboard.rescore import rescored
 from wtal_bench.leaderboard.rows import build_sections, compare_rows
 from wtal_bench.protocols import get_protocol
 from wtal_bench.text import percent, signed
 
+SHIPPED = REPOSITORY / "leaderboard"
 BROWSER = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
@@ -84,3 +87,22 @@ def test_a_row_opens_to_its_seeds_and_is_compared_as_everywhere_else(world, boar
     cells = {name: re.findall(r">([^<]+)</td>", rest) for name, rest in lines}
     score = row.average(section.main, section.span)
     assert (cells["mean"][-1], cells["std"][-1]) == (percent(score.mean), percent(score.std))
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_a_chart_shows_every_ranked_method_over_tiou_and_what_papers_print(world, board, tmp_path):
+    for seed, method in enumerate(("ecm", "ftcl", "bges_ten")):
+        world.file(board / "records", seed=seed, noise=1.0 + seed, method=method)
+    world.file(board / "records", seed=9, noise=0.1, method="um", selection="best_on_test")  # not ranked: not drawn
+    (board / "published.csv").write_bytes((SHIPPED / "published.csv").read_bytes())
+    build(board)
+    dom = opened(board / "index.html", tmp_path)
+    measured, *printed = re.findall(r'<figure class="overview">.*?</figure>', dom, re.DOTALL)
+    names = re.findall(r'<button type="button"[^>]*>([^<]+)</button>', measured)
+    (section,) = build_sections(rescored(load_records(board / "records")))
+    assert names == [row.title for row in section.blocks[0].rows if not row.reason]
+    tious = get_protocol("thumos14/v1").tious
+    assert measured.count("<circle") == len(names) * len(tious)
+    best = section.blocks[0].rows[0].per_tiou(section.main)[0].mean
+    assert f"<title>{names[0]}: {percent(best)} at tIoU {tious[0]:g}</title>" in measured
+    assert "GauFuse (GauFuse Table 2)" in printed[0]

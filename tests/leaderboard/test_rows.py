@@ -135,9 +135,9 @@ def test_rows_of_one_method_say_what_they_differ_in(world, board):
     world.file(board, seed=3, method="alone", config=settings(5))
     labels = {row.label for row in sections(board)[0].blocks[0].rows}
     assert labels == {
-        "ecm, 5 epochs, last epoch",
-        "ecm, 10 epochs, last epoch",
-        "ecm, 10 epochs, held-out train videos",
+        "ECM, 5 epochs, last epoch",
+        "ECM, 10 epochs, last epoch",
+        "ECM, 10 epochs, held-out train videos",
         "alone",
     }
     (part,) = build_document(sections(board), []).chapters[0].parts

@@ -62,7 +62,7 @@ def test_several_runs_stand_beside_each_other(runs, tmp_path, capsys):
     out = tmp_path / "both.html"
     assert main(["report", *map(str, runs), "--out", str(out)]) == 0
     text, data = page_of(out)
-    assert [run["label"] for run in data["runs"]] == ["ecm seed 0", "ecm seed 1"]
+    assert [run["label"] for run in data["runs"]] == ["ECM seed 0", "ECM seed 1"]
     assert "mean ± std of 2" in text
     differs = re.search(r'id="differences".*?</section>', text, re.DOTALL).group(0)
     assert re.findall(r"<tr><th>([\w.]+)</th>", differs.split("<tbody>")[1]) == ["seed"]

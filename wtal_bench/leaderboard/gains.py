@@ -14,10 +14,8 @@ from typing import Any
 
 from wtal_bench.errors import listing
 from wtal_bench.evaluation import Interval
-from wtal_bench.leaderboard.rows import Block, Row, Score, Section, compare_rows, row_name
-
-PLUS = "+"
-"""What a mix's variant joins its host's variant and its ideas by."""
+from wtal_bench.leaderboard.rows import Block, Row, Score, Section, compare_rows
+from wtal_bench.leaderboard.titles import PLUS, SHOWN_PLUS, idea_title, row_title
 
 UNDEFINED = Score(None, None)
 
@@ -90,7 +88,7 @@ def _config(row: Row) -> str:
 def _of_mix(section: Section, mix: Row, rows: Sequence[Row], note: str) -> list[Gain]:
     hosts = _hosts(mix, rows)
     several = "one of several rows of the host, config {}" if len(hosts) > 1 else ""
-    plain = Gain(mix, row_name(*host_of(mix)), _ideas_in_words(mix), shaded=bool(mix.reason))
+    plain = Gain(mix, row_title(*host_of(mix)), _ideas_in_words(mix), shaded=bool(mix.reason))
     plain = replace(plain, note=_joined(mix.reason, note))
     if not hosts:
         why = f"no {plain.host} is filed with the same features, annotations, supervision and choice of checkpoint"
@@ -145,7 +143,8 @@ def _ideas_in_words(mix: Row) -> str:
     """The ideas; behind them the mix's variant, where somebody gave it a name of its own."""
     ideas = ideas_of(mix)
     usual = PLUS.join(filter(None, (host_of(mix)[1], *ideas)))
-    return PLUS.join(ideas) if mix.variant == usual else f"{PLUS.join(ideas)} ({mix.variant or 'no variant'})"
+    shown = SHOWN_PLUS.join(map(idea_title, ideas))
+    return shown if mix.variant == usual else f"{shown} ({mix.variant or 'no variant'})"
 
 
 def _numbers(seeds: Sequence[int | None]) -> str:

@@ -23,7 +23,10 @@ def to_markdown(document: Document) -> str:
         "edit. `index.html` is the same with sorting, filters and curves. To add a row: "
         "`wtal-bench leaderboard add --help`.",
         "",
+        # folded: the page begins with its tables
+        *("<details>", "<summary>How to read the tables</summary>", ""),
         *(f"- {text}" for text in LEGEND),
+        *("", "</details>"),
     ]
     headed = False
     for chapter in document.chapters:

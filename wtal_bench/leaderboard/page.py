@@ -101,6 +101,8 @@ def _part(part: Part) -> Iterator[str]:
         yield f"<h3>{escape(part.title)}</h3>"
     if part.lead:
         yield f'<p class="lead">{escape(part.lead)}</p>'
+    if part.charted:
+        yield f'<div class="place" data-dataset="{escape(part.charted)}"></div>'
     evaluators = [table.evaluator for table in part.tables if table.evaluator]
     chosen = False
     for table in part.tables:
@@ -108,6 +110,7 @@ def _part(part: Part) -> Iterator[str]:
             chosen = True
             options = "".join(f"<option>{escape(name)}</option>" for name in evaluators)
             yield f'<label class="choice">Evaluator<select class="evaluator">{options}</select></label>'
+            yield '<div class="place"></div>'
         yield from _table(table, part)
     if part.folded:
         yield "</details>"
@@ -146,7 +149,8 @@ def _line(line: Line, names: Sequence[int], kinds: Sequence[str], part: Part) ->
         "data-supervision": line.supervision,
         "data-selection": line.selection,
         "data-protocol": part.protocol,
-        "data-text": " ".join(line.cells[column].text for column in names).lower(),
+        # found by what is shown and by the identifier, which names sort by
+        "data-text": " ".join(f"{cell.text} {cell.sort}" for cell in (line.cells[at] for at in names)).lower(),
     }
     if line.key:
         marks["data-key"] = line.key

@@ -20,6 +20,7 @@ from wtal_bench.leaderboard.columns import shown
 from wtal_bench.leaderboard.coverage import coverage_summary
 from wtal_bench.leaderboard.identity import annotation_key, digest
 from wtal_bench.leaderboard.record import StoredRecord
+from wtal_bench.leaderboard.titles import row_title
 from wtal_bench.leaderboard.validate import SOURCES
 from wtal_bench.protocols import is_own
 
@@ -98,9 +99,15 @@ class Row:
         return coverage_summary(self.records[0])
 
     @property
+    def title(self) -> str:
+        """The name as readers know it."""
+        ideas = self.records[0]["config"].get("ideas")
+        return row_title(self.method, self.variant, tuple(map(str, ideas)) if isinstance(ideas, Mapping) else ())
+
+    @property
     def label(self) -> str:
-        """The name, and what tells the row from others of that name."""
-        return ", ".join([self.name, *self.told])
+        """The title, and what tells the row from others of that name."""
+        return ", ".join([self.title, *self.told])
 
     @property
     def length(self) -> str:

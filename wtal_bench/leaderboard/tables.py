@@ -83,13 +83,19 @@ class Table:
 
 @dataclass(frozen=True)
 class Part:
-    """Tables that belong together, with a sentence or two before them; `folded` ones start closed."""
+    """Tables that belong together, with a sentence or two before them.
+
+    Attributes:
+        folded: whether it starts closed.
+        charted: the data set (`normal_name`) whose published curves the page draws before the tables; "" for none.
+    """
 
     title: str
     lead: str
     tables: tuple[Table, ...]
     protocol: str = ""
     folded: bool = False
+    charted: str = ""
 
 
 @dataclass(frozen=True)
@@ -249,13 +255,14 @@ def _external(section: Section, block: Block) -> Part:
 def _overview(section: Section, block: Block, published: list[PublishedRow]) -> Table:
     """The main average under every evaluator side by side, and what the paper prints."""
     videos = _lacking(block.rows)
-    heads = [*_NAMES, *videos, *section.evaluators, *(["published"] if published else []), "vs first", *_TERMS]
+    heads = [*_NAMES, *section.evaluators, *(["published"] if published else []), *videos, "vs first", *_TERMS]
     lines = []
     for row in block.rows:
-        cells = [*_names(row), *_covered(row, videos)]
-        cells += [_score(row.average(evaluator, section.span)) for evaluator in section.evaluators]
+        # what ranks comes first, where no narrow screen cuts it off
+        cells = [*_names(row), *(_score(row.average(evaluator, section.span)) for evaluator in section.evaluators)]
         if published:
             cells.append(_printed_average(row, published, section.span))
+        cells += _covered(row, videos)
         cells += [_versus(row, block.rows[0], section, section.main), *_terms(row)]
         lines.append(_line(row, cells))
     caption = f"Average mAP, tIoU {section.span}, by evaluator; ranked and compared by {section.main}"
@@ -266,12 +273,12 @@ def _scores(section: Section, rows: Sequence[Row], evaluator: str, first: Row | 
     count, instances = section.counts[evaluator]
     videos = _lacking(rows)
     spans = section.spans[::-1]  # what ranks comes first, where no narrow screen cuts it off
-    heads = [*_NAMES, *videos, *spans, *(f"{tiou:g}" for tiou in section.tious)]
-    heads += [*(["vs first"] if first else []), *_TERMS]
+    heads = [*_NAMES, *spans, *(f"{tiou:g}" for tiou in section.tious)]
+    heads += [*videos, *(["vs first"] if first else []), *_TERMS]
     lines = []
     for row in rows:
-        cells = [*_names(row), *_covered(row, videos), *(_score(row.average(evaluator, span)) for span in spans)]
-        cells += map(_score, row.per_tiou(evaluator))
+        cells = [*_names(row), *(_score(row.average(evaluator, span)) for span in spans)]
+        cells += [*map(_score, row.per_tiou(evaluator)), *_covered(row, videos)]
         if first is not None:
             cells.append(_versus(row, first, section, evaluator))
         cells += _terms(row)
@@ -370,7 +377,11 @@ def _published(rows: list[PublishedRow], notes: Footnotes) -> list[Part]:
     others = [row for row in rows if not row.headline]
     if others:
         tables.append((_printed(others, notes, variants=True), "Published ablations and re-runs", True))
-    parts = [Part(title, lead, (table,), folded=folded) for table, title, folded in tables]
+    dataset = normal_name(rows[0].dataset)
+    parts = [
+        Part(title, lead, (table,), folded=folded, charted=dataset if title == "Published" else "")
+        for table, title, folded in tables
+    ]
     frame = [row for row in rows if row.cells.get("")]
     if frame:
         heads = ("method", "variant", "frame accuracy", "printed in")

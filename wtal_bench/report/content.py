@@ -32,6 +32,7 @@ from wtal_bench.leaderboard.coverage import coverage_cell
 from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
 from wtal_bench.leaderboard.record import check_own, load_record, newest_record, protocol_of, read_record
+from wtal_bench.leaderboard.titles import row_title
 from wtal_bench.leaderboard.validate import harness_commit
 from wtal_bench.protocols import (
     Protocol,
@@ -157,8 +158,9 @@ def _place(record: Mapping[str, Any], path: Path) -> Path | None:
 
 
 def _label(record: Mapping[str, Any], path: Path) -> str:
-    variant = f" ({record['variant']})" if record.get("variant") else ""
-    return f"{record['method']}{variant} seed {record['seed']}"
+    ideas = record.get("config", {}).get("ideas")
+    named = tuple(map(str, ideas)) if isinstance(ideas, Mapping) else ()
+    return f"{row_title(record['method'], record.get('variant') or '', named)} seed {record['seed']}"
 
 
 def _facts(record: Mapping[str, Any], protocol: Protocol) -> dict[str, str]:

@@ -45,7 +45,7 @@ function refresh() {
   for (const chapter of all(".chapter")) {
     for (const part of all(".part", chapter)) {
       const chosen = part.querySelector("select.evaluator")?.value;
-      for (const figure of all("figure", part)) {
+      for (const figure of all("figure:not(.overview)", part)) {
         let visible = 0;
         for (const line of all("tr[data-source]", figure)) {
           line.hidden = !matches(line, chapter);
@@ -56,6 +56,7 @@ function refresh() {
         figure.dataset.visible = visible;
       }
       part.hidden = !all("figure", part).some((figure) => figure.dataset.visible > 0);
+      drawOverview(part);
     }
     chapter.hidden = !all(".part", chapter).some((part) => !part.hidden);
   }
@@ -102,22 +103,29 @@ for (const button of all("thead button")) button.addEventListener("click", () =>
 /* ---- details of a row: curve, bars, seeds, comparison */
 const percent = (value, digits = 1) => (100 * value).toFixed(digits);
 
-function curve(one, two) {
-  const series = [one, two].filter(Boolean);
-  const xs = one.tious;
+/* an empty picture of mAP over tIoU: the frame, and where values lie in it */
+function plane(series, xs, width, height) {
   const highest = Math.max(0.05, ...series.flatMap((s) => s.mean.map((v, i) => (v ?? 0) + (s.std?.[i] ?? 0))));
   const step = [0.02, 0.05, 0.1, 0.2].find((size) => highest / size <= 6) ?? 0.2;
   const top = Math.min(1, Math.ceil(highest / step) * step);
   const low = xs[0], span = xs[xs.length - 1] - low || 1;
-  const x = (value) => 34 + (value - low) / span * 312;
-  const y = (value) => 178 - value / top * 164;
-  const picture = make("svg", { viewBox: "0 0 360 204", role: "img", "aria-label": "mAP by tIoU" });
+  const x = (value) => 34 + (value - low) / span * (width - 48);
+  const y = (value) => height - 26 - value / top * (height - 40);
+  const picture = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "mAP by tIoU" });
   for (let tick = 0; tick * step <= top + 1e-9; tick += 1) {
     const value = tick * step;
-    picture.append(make("line", { class: "grid", x1: 34, x2: 350, y1: y(value), y2: y(value) }));
+    picture.append(make("line", { class: "grid", x1: 34, x2: width - 10, y1: y(value), y2: y(value) }));
     picture.append(make("text", { x: 30, y: y(value) + 4, "text-anchor": "end" }, percent(value, 0)));
   }
-  for (const value of xs) picture.append(make("text", { x: x(value), y: 196, "text-anchor": "middle" }, String(value)));
+  for (const value of xs) picture.append(make("text", { x: x(value), y: height - 8, "text-anchor": "middle" }, String(value)));
+  return { picture, x, y };
+}
+const pointsOf = (s) => s.tious.map((value, i) => [value, s.mean[i]]).filter(([, value]) => value !== null && value !== undefined);
+
+function curve(one, two) {
+  const series = [one, two].filter(Boolean);
+  const xs = one.tious;
+  const { picture, x, y } = plane(series, xs, 360, 204);
   if (one.std?.every((value) => value !== null)) {
     const up = xs.map((value, i) => `${x(value)},${y((one.mean[i] ?? 0) + one.std[i])}`);
     const down = xs.map((value, i) => `${x(value)},${y(Math.max(0, (one.mean[i] ?? 0) - one.std[i]))}`).reverse();
@@ -125,7 +133,7 @@ function curve(one, two) {
   }
   series.forEach((s, index) => {
     const name = index ? "two" : "one";
-    const points = s.tious.map((value, i) => [value, s.mean[i]]).filter(([, value]) => value !== null && value !== undefined);
+    const points = pointsOf(s);
     if (!points.length) return;
     picture.append(make("path", { class: name, d: `M${points.map(([at, value]) => `${x(at)},${y(value)}`).join("L")}` }));
     for (const [at, value] of points) {
@@ -134,6 +142,69 @@ function curve(one, two) {
     }
   });
   return picture;
+}
+
+/* all methods of a part in one picture: the best in colour, the rest thin; a name's button turns its colour on and off */
+const COLOURED = 8;
+function overview(all, title) {
+  const series = all.filter((s) => pointsOf(s).length > 1);
+  const xs = [...new Set(series.flatMap((s) => s.tious))].sort((a, b) => a - b);
+  const { picture, x, y } = plane(series, xs, 560, 330);
+  const colours = series.map((_, index) => (index < COLOURED ? index : null));
+  const lines = series.map((s) => {
+    const points = pointsOf(s);
+    const line = make("g", { class: "method" }, make("path", { d: `M${points.map(([at, value]) => `${x(at)},${y(value)}`).join("L")}` }));
+    for (const [at, value] of points) {
+      const tip = `${s.name}: ${percent(value, 2)} at tIoU ${at}`;
+      line.append(make("circle", { cx: x(at), cy: y(value), r: 3 }, make("title", {}, tip)));
+    }
+    return line;
+  });
+  const legend = make("div", { class: "names" });
+  const buttons = series.map((s, index) => {
+    const button = make("button", { type: "button" }, s.name);
+    const near = (on) => { lines[index].classList.toggle("near", on); if (on) picture.append(lines[index]); };
+    for (const [event, on] of [["pointerenter", true], ["focus", true], ["pointerleave", false], ["blur", false]]) {
+      button.addEventListener(event, () => near(on));
+    }
+    button.addEventListener("click", () => {
+      const free = [...Array(COLOURED).keys()].find((colour) => !colours.includes(colour));
+      colours[index] = colours[index] === null ? free ?? index % COLOURED : null;
+      paint();
+    });
+    legend.append(button);
+    return button;
+  });
+  const paint = () => series.forEach((_, index) => {
+    for (const node of [lines[index], buttons[index]]) {
+      if (colours[index] === null) node.removeAttribute("data-colour");
+      else node.dataset.colour = colours[index];
+    }
+    buttons[index].setAttribute("aria-pressed", String(colours[index] !== null));
+    if (colours[index] === null) picture.querySelector(".method")?.before(lines[index]);
+  });
+  picture.append(...lines.reverse());
+  lines.reverse();
+  paint();
+  return series.length > 1 ? make("figure", { class: "overview" }, make("figcaption", {}, title), picture, legend) : "";
+}
+
+/* the chart of a part: its ranked rows that the filters leave, by the chosen evaluator; or what papers print */
+function drawOverview(part) {
+  const place = part.querySelector(".place");
+  if (!place) return;
+  const chapter = part.closest(".chapter");
+  if (place.dataset.dataset) {
+    const half = (paper) => paper.mean[paper.tious.indexOf(0.5)] ?? -1;  // the one value that nearly all papers print
+    const printed = DATA.published.filter((paper) => paper.dataset === place.dataset.dataset).sort((a, b) => half(b) - half(a));
+    place.replaceChildren(overview(printed, "Published mAP over tIoU, best at 0.5 first; no ranks"));
+    return;
+  }
+  const lines = all("tr[data-key]", part.querySelector("figure:not(.overview)"));
+  const kept = lines.filter((line) => line.className !== "shaded" && matches(line, chapter)).map((line) => DATA.rows[line.dataset.key]);
+  const chosen = part.querySelector("select.evaluator")?.value;
+  const series = kept.filter((row) => row.evaluators[chosen]).map((row) => ({ name: row.name, tious: row.tious, ...row.evaluators[chosen] }));
+  place.replaceChildren(overview(series, `mAP over tIoU by ${chosen}, mean over seeds, best first`));
 }
 
 function bars(one, two, classes) {
@@ -255,5 +326,17 @@ for (const head of all("tr[data-key] > th")) {
     line.after(make("tr", { class: "detail" }, cell));
     button.setAttribute("aria-expanded", "true");
   });
+}
+
+/* ---- a table that goes on beyond its frame fades where it does */
+function cue(frame) {
+  const rest = frame.scrollWidth - frame.clientWidth - frame.scrollLeft;
+  frame.classList.toggle("more-right", rest > 2);
+  frame.classList.toggle("more", frame.scrollWidth - frame.clientWidth > 2);
+}
+const sizes = new ResizeObserver((entries) => entries.forEach((entry) => cue(entry.target)));
+for (const frame of all(".scroll")) {
+  frame.addEventListener("scroll", () => cue(frame), { passive: true });
+  sizes.observe(frame);
 }
 refresh();

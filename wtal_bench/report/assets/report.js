@@ -86,7 +86,7 @@
       const side = Math.min(900, 120 + 22 * rows.length);
       draw(box, [{ type: "heatmap", x: columns, y: rows, z: shares.map((row) => row.map(percent)), zmin: 0, zmax: 100, colorscale: "Viridis",
         colorbar: { title: { text: "%" } }, text: shares.map((row, r) => row.map(() => videos[r])), hovertemplate: "tag %{y}, best detection %{x}: %{z:.0f} % of %{text} videos<extra></extra>" }],
-      { xaxis: { title: { text: "class of the best detection" }, tickangle: -40 }, yaxis: { title: { text: "tag" }, autorange: "reversed" }, height: side + 80 });
+      { xaxis: { title: { text: "class of the best detection" }, tickangle: -40 }, yaxis: { title: { text: "tag", standoff: 12 }, autorange: "reversed" }, height: side + 80 });
     };
     if (several) choice(choices, "run", runs.map((run) => run.label), show);
     show(0);
@@ -180,6 +180,13 @@
       film.currentTime = event.points[0].customdata[1];
       film.play();
     });
+  }
+
+  // a table that goes on beyond its frame fades where it does
+  for (const frame of document.querySelectorAll(".scroll")) {
+    const cue = () => frame.classList.toggle("more", frame.scrollWidth - frame.clientWidth - frame.scrollLeft > 2);
+    frame.addEventListener("scroll", cue, { passive: true });
+    new ResizeObserver(cue).observe(frame);
   }
 
   for (const part of [scores, curves, classes, confusion, errors, videos]) part();
