@@ -9,6 +9,7 @@ import numpy as np
 
 from wtal_bench.interfaces import SeenVideo
 from wtal_bench.report.figures import new_figure
+from wtal_bench.report.fonts import legible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,13 +38,13 @@ def draw_similarity(first: SeenVideo, second: SeenVideo, fields: Sequence[str], 
 
 def matrix(values: np.ndarray, first: SeenVideo, second: SeenVideo) -> tuple[Figure, Axes]:
     """A figure with a matrix [T1,T2] of two videos, its axes in seconds; `first` runs downwards."""
-    figure = new_figure(7.5, 7)
+    figure = new_figure(7.5, 7, (first.meta.id, second.meta.id))
     axis = figure.subplots()
     (top, bottom), (left, right) = (video.span() for video in (first, second))
     image = axis.imshow(values, cmap="magma", extent=(left, right, bottom, top), aspect="auto", interpolation="nearest")
     figure.colorbar(image, ax=axis, shrink=0.8)
-    axis.set_xlabel(f"{second.meta.id} (seconds)")
-    axis.set_ylabel(f"{first.meta.id} (seconds)")
+    axis.set_xlabel(f"{legible(second.meta.id, 50)} (seconds)")
+    axis.set_ylabel(f"{legible(first.meta.id, 50)} (seconds)")
     for video, across in ((second, True), (first, False)):
         strip = axis.inset_axes((0, 1.01, 1, 0.02) if across else (-0.03, 0, 0.02, 1))
         strip.axis("off")
