@@ -17,6 +17,7 @@ from tests.helpers import REPOSITORY
 from wtal_bench import __version__, cli
 from wtal_bench.cli import VERBS, main
 from wtal_bench.errors import DataError
+from wtal_bench.recipes import find
 
 TOOLS = sorted((REPOSITORY / "tools").glob("*.py"))
 
@@ -34,18 +35,21 @@ def test_help_shows_every_argument_and_an_example(verb, capsys):
     said = shown(capsys, verb, "--help")
     assert said.startswith(f"usage: wtal-bench {verb}")
     example = said[said.index("example:") :]
-    assert re.search(rf"(wtal-bench {verb}|tools/{verb.replace('-', '_')}\.py)", example)
+    assert re.search(rf"wtal-bench {verb}", example)
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_examples_name_files_that_exist_and_arguments_that_are_taken(verb, capsys):
+def test_the_examples_name_what_a_wheel_has_and_arguments_that_are_taken(verb, capsys):
     module = importlib.import_module(VERBS[verb])
     usage = shown(capsys, verb, "--help")
-    for name in re.findall(r"\b(?:tools|configs)/[\w/]+\.(?:py|yaml)\b", module.EXAMPLE):
-        assert (REPOSITORY / name).is_file(), f"{verb}: its example names {name}"
+    # a wheel has neither tools/ nor configs/: recipes are named as `list --configs` names them
+    assert not re.search(r"(^|\s)(python tools/\w+\.py [^C]|configs/)", module.EXAMPLE)
+    for name in re.findall(r"(?<=\s)(?:\w+_(?:synthetic|thumos)|ablations/\w+)(?=\s|$)", module.EXAMPLE):
+        assert find(name).is_file(), f"{verb}: its example names {name}"
     usage = usage[: usage.index("example:")]
-    for command in module.EXAMPLE.split("&&")[0].splitlines():
-        for option in re.findall(r"(?<=\s)--[a-z-]+", command.partition("tools/")[2]):
+    usage += shown(capsys, verb, "add", "--help") if verb == "leaderboard" else ""
+    for command in module.EXAMPLE.replace("&&", "\n").splitlines():
+        for option in re.findall(r"(?<=\s)--[a-z-]+", command.partition("#")[0].partition(f"wtal-bench {verb}")[2]):
             assert option in usage, f"{verb}: its example uses {option}"
 
 

@@ -75,7 +75,7 @@ def test_videos_become_features_as_the_readme_says(tmp_path, monkeypatch):
     videos.write_video(tmp_path / "videos" / "a.mp4", videos.greys(40))
     _, extract = block('pip install "wtal-bench[video]"')
     assert (
-        "wtal-bench[completion,pictures,report,video]" in (REPOSITORY / "pyproject.toml").read_text()
+        "wtal-bench[completion,elan,pictures,report,video]" in (REPOSITORY / "pyproject.toml").read_text()
     )  # the test extra brings it
     run(extract)
     assert (tmp_path / "my_data" / "features" / "features.npy").is_file()
@@ -92,7 +92,7 @@ def test_trimmed_clips_become_untrimmed_videos(tmp_path, monkeypatch, capsys):
 
 
 def test_evaluate_prints_the_four_averages_the_readme_quotes(capsys):
-    line = block("python tools/evaluate.py")[0]
+    line = block("wtal-bench evaluate DETECTIONS")[0]
     file = shared_file("detections/thumos14_pmil_base_test.json.gz")
     run(line.replace("DETECTIONS.json.gz", str(file)) + f" --annotations {shared_file('data/thumos14.json')}")
     printed = capsys.readouterr().out
@@ -119,8 +119,33 @@ def test_the_host_with_ideas_of_the_readme_is_one_config(capsys):
         assert json.loads(capsys.readouterr().out)["ideas"]
 
 
+def test_the_lines_of_python_train_score_and_detect(tmp_path, monkeypatch, capsys):
+    """Six lines, on a smaller run than the recipe's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "leaderboard" / "records").mkdir(parents=True)
+    small = """_base_ = ['wtal::cola_synthetic.py']
+data = dict(protocol='synthetic_tiny/v2', synthetic=dict(profile='tiny'))
+model = dict(
+    backbone=dict(in_channels=32, channels=8),
+    heads=dict(classifier=dict(channels=8, num_classes=5)),
+    postprocessor=dict(shared=dict(num_classes=5)))
+train = dict(iterations=2)
+"""
+    (tmp_path / "small.py").write_text(small)
+    np.save(tmp_path / "new_video.npy", np.random.default_rng(0).normal(size=(30, 32)).astype(np.float32))
+    (lines,) = re.findall(r"```python\n(from wtal_bench import.*?)```", TEXT, re.DOTALL)
+    assert len([line for line in lines.splitlines() if line]) <= 6
+    values: dict = {}
+    exec(lines.replace('"cola_synthetic"', '"small.py"').replace('"synthetic/v2"', '"synthetic_tiny/v2"'), values)
+    assert list(values["found"]) == ["new_video"]
+    printed = capsys.readouterr().out
+    block = values["run"].record["metrics"]["variants"]["activitynet"]
+    assert str(block["averages"]["0.1:0.7"])[:6] in printed
+    assert values["run"].record["seed"] == 1
+
+
 def test_the_runs_that_the_readme_compares_can_be_made():
-    first, second, compare = block("wtal-bench train ecm_synthetic --seeds")
+    first, second, compare = block("python tools/train.py configs/ecm_synthetic.py --seeds")
     for line in (first, second):
         run(f"{line} --dry-run")
     assert compare.split()[2:] == [line.split("--work-dir ")[1] for line in (first, second)]

@@ -175,5 +175,5 @@ def _overview() -> str:
         "usage: wtal-bench VERB ...   (wtal-bench VERB --help shows each)\n\n"
         "weakly supervised temporal action localization: train, test and compare methods under one protocol\n\n"
         + "\n".join(rows)
-        + "\n\nexample:\n  wtal-bench train configs/cola_synthetic.py"
+        + "\n\nexample:\n  wtal-bench train cola_synthetic"
     )

@@ -111,7 +111,7 @@ def test_what_was_done_with_other_settings_or_of_a_changed_video_is_done_again(v
 def test_videos_that_cannot_be_read_are_left_out_only_when_asked(videos, tmp_path, capsys, monkeypatch):
     write_audio(videos[0].parent / "song.mp4")
     arguments = ["extract", str(videos[0].parent), "--out", str(tmp_path / "f"), "--stride", "4", "--device", "cpu"]
-    monkeypatch.setattr("wtal_bench.commands.extract.build_extractor", lambda *_: MeanColours())
+    monkeypatch.setattr("wtal_bench.running.inputs.build_extractor", lambda *_: MeanColours())
     assert main(arguments) == 2
     said = capsys.readouterr().err
     assert "song.mp4: has no moving picture, only audio" in said

@@ -147,3 +147,18 @@ def test_a_table_and_subtitles_say_the_same(tmp_path):
     text = written[0].read_text(encoding="utf-8")
     assert text.startswith("WEBVTT\n\n00:00:00.000 --> 00:00:02.000\n")
     assert "00:00:01.500 --> 01:01:01.250\nPlié &lt;i&gt; &amp; --&gt; so (0.50)" in text
+
+
+def test_elan_reads_every_detection_and_no_tier_holds_an_overlap(tmp_path):
+    elan = pytest.importorskip("pympi").Elan
+    rows = [(0, 1.0, 5.0, 0.5), (0, 4.0, 6.0, 0.25), (0, 5.0, 7.0, 0.125), (1, 0.0, 0.0004, 1.0)]
+    classes = ("Plié <i>\x00&", *CLASSES[1:])
+    export(str(tmp_path / "x.eaf"), {"a": Detections.from_rows(rows)}, classes, "v")
+    export(str(tmp_path / "x.eaf"), {"a": Detections.from_rows(rows)}, classes, "v")  # over the first, without a .bak
+    assert [path.name for path in tmp_path.iterdir()] == ["x.eaf"]
+    read = elan.Eaf(str(tmp_path / "x.eaf"))
+    name = r"Plié <i>\x00&"
+    assert sorted(read.get_tier_names()) == sorted([name, f"{name} (2)", CLASSES[1]])
+    assert [row[:3] for row in read.get_annotation_data_for_tier(name)] == [(1000, 5000, "0.5"), (5000, 7000, "0.125")]
+    assert [row[:3] for row in read.get_annotation_data_for_tier(f"{name} (2)")] == [(4000, 6000, "0.25")]
+    assert [row[:3] for row in read.get_annotation_data_for_tier(CLASSES[1])] == [(0, 1, "1")]

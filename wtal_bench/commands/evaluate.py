@@ -32,8 +32,8 @@ from wtal_bench.text import percent, signed, table
 
 SUMMARY = "score a detection file by every evaluator of a protocol"
 EXAMPLE = """\
-python tools/evaluate.py detections.json.gz --protocol thumos14/v1 --per-class --json scores.json
-  python tools/evaluate.py found.json --protocol own --annotations my_data/annotations.json --errors"""
+wtal-bench evaluate detections.json.gz --protocol thumos14/v1 --per-class --json scores.json
+  wtal-bench evaluate found.json --protocol own --annotations my_data/annotations.json --errors"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

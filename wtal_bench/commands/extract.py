@@ -7,9 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from wtal_bench.errors import ConfigError, did_you_mean, listing
-from wtal_bench.interfaces import Extractor
-from wtal_bench.plugins import registry
+from wtal_bench.errors import ConfigError
 
 SUMMARY = "extract features of videos (mp4, mkv, avi, ...) into a feature store"
 EXAMPLE = """wtal-bench extract videos/ --out data/own/features
@@ -45,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Extract; print what was done and what could not be read."""
     from wtal_bench.extraction.decode import find_videos
     from wtal_bench.extraction.extract import extract_features
+    from wtal_bench.running.inputs import build_extractor
 
     paths = find_videos([Path(video) for video in args.videos])
     report = extract_features(
@@ -81,27 +80,6 @@ def run(args: argparse.Namespace) -> int:
     print(f"{store.folder}: {len(store)} videos, {store.lengths.sum()} snippets, manifest hash {store.manifest_hash}")
     print(f"next: wtal-bench check-data {shlex.quote(str(store.folder))}")
     return 0
-
-
-def build_extractor(name: str, options: list[str]) -> Extractor:
-    """An extractor by its name and its options as texts; whole numbers are read as such.
-
-    Raises:
-        ConfigError: no such extractor or option.
-    """
-    extractors = registry("extractor")
-    if name not in extractors.names():
-        raise ConfigError(
-            f"--extractor {name}: no such extractor.{did_you_mean(name, extractors.names())} Extractors: "
-            f"{listing(extractors.names())}."
-        )
-    given = {}
-    for text in options:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise ConfigError(f"--extractor-options must look like key=value, got {text!r}.")
-        given[key] = int(value) if value.lstrip("-").isdecimal() else value
-    return extractors.build({"type": name, **given}, f"--extractor {name}")
 
 
 def check_device(name: str) -> str:

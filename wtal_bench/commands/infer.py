@@ -10,7 +10,7 @@ from wtal_bench.options import number_in
 from wtal_bench.recipes import describe
 
 SUMMARY = "Detect actions in videos, or features, of your own: no annotations, no launcher, CPU is enough."
-EXAMPLE = """python tools/infer.py configs/ecm_thumos.py last.pth my_video.npy --fps 25 --stride 16 --out found.json
+EXAMPLE = """wtal-bench infer ecm_thumos last.pth my_video.npy --fps 25 --stride 16 --out found.json
   wtal-bench infer my_config.py my_run/last.pth new_video.mp4 --out new_video.vtt --plot pictures"""
 
 
@@ -37,7 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         default="detections.json",
-        help=".json, .json.gz, .activitynet.json, .csv or .vtt (subtitles) to write (default: %(default)s)",
+        help=".json, .json.gz, .activitynet.json, .csv, .vtt (subtitles) or .eaf (ELAN; the extra 'elan') to write "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--min-score",
@@ -51,14 +52,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, detect, write."""
-    from wtal_bench.commands.extract import build_extractor
     from wtal_bench.data.importers.files import Options
     from wtal_bench.data.notes import printed
     from wtal_bench.report.figures import check_format
     from wtal_bench.running.config import load_config
     from wtal_bench.running.exports import check_suffix, export
     from wtal_bench.running.infer import detect
-    from wtal_bench.running.inputs import Rates
+    from wtal_bench.running.inputs import Rates, build_extractor
 
     check_suffix(args.out)
     kind = check_format(args.plot_format, "--plot-format")

@@ -27,7 +27,7 @@ from wtal_bench.registry import KINDS
 
 PROTOCOL = "protocol"
 SUMMARY = "List components and plugins with their origin; or the shipped configs; or which idea runs on which host."
-EXAMPLE = """python tools/list.py --kind head
+EXAMPLE = """wtal-bench list --kind head
   wtal-bench list --configs '*_synthetic'
   wtal-bench list --matrix
   wtal-bench list --check"""

@@ -26,7 +26,7 @@ RESERVED = ("tests", "test", "configs", "tools", "plugins", "leaderboard", "conf
 """Names of folders and modules that a plugin, or the harness, has beside it."""
 
 SUMMARY = "Write a plugin package: one head, one loss, one config, tests that are green at once."
-EXAMPLE = "python tools/new_plugin.py my_idea --out ../my_idea && pip install -e ../my_idea && pytest ../my_idea"
+EXAMPLE = "wtal-bench new-plugin my_idea --out ../my_idea && pip install -e '../my_idea[test]' && pytest ../my_idea"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     write_plugin(name, folder)
     print(f"written {folder}. Next:")
     shown = shlex.quote(str(folder))
-    print(f"  pip install -e {shown}")
+    print(f"  pip install -e {shlex.quote(f'{folder}[test]')}")
     print(f"  pytest {shown}")
     print(f"  wtal-bench train {shown}/configs/{name}_synthetic.py")
     return 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wtal_bench.running.look import Look
 
 SUMMARY = "Draw a finished run: t-SNE of its embedding, similarity of videos, curves, and what its components offer."
-EXAMPLE = "python tools/picture.py work_dirs/fac_net_thumos/RUN --kind tsne"
+EXAMPLE = "wtal-bench picture work_dirs/fac_net_thumos/RUN --kind tsne"
 
 GENERIC = {
     "tsne": "snippets of the test videos in the plane, action against background (needs the extra 'pictures')",

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from wtal_bench.sweeps.plan import Asked, Plan
 
 SUMMARY = "Run the named variants of an ablation file, or a search over settings, and print their table."
-EXAMPLE = """python tools/sweep.py configs/ablations/ecm.yaml --base configs/ecm_synthetic.py --seeds 0 1 2
-  python tools/sweep.py ablations/transfer --data synthetic --dry-run
-  python tools/sweep.py my_search.yaml --out trials.md"""
+EXAMPLE = """wtal-bench sweep ablations/ecm --base ecm_synthetic --seeds 0 1 2
+  wtal-bench sweep ablations/transfer --data synthetic --dry-run
+  wtal-bench sweep my_search.yaml --out trials.md"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from wtal_bench.errors import ConfigError
 from wtal_bench.recipes import describe
 
 SUMMARY = "Test a checkpoint: print its table and write a leaderboard record."
-EXAMPLE = "python tools/test.py configs/ecm_synthetic.py work_dirs/ecm_synthetic/RUN/last.pth"
+EXAMPLE = "wtal-bench test ecm_synthetic work_dirs/ecm_synthetic/RUN/last.pth"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

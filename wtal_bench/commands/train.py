@@ -21,10 +21,15 @@ if TYPE_CHECKING:
     from wtal_bench.running.settings import RunConfig
 
 SUMMARY = "Train a config, test it, print its table and write its leaderboard record."
-EXAMPLE = """python tools/train.py configs/ecm_synthetic.py
-  python tools/train.py configs/ecm_thumos.py --seeds 0 1 2 --cfg-options train.lr=1e-4
-  python tools/train.py configs/ecm_thumos.py --profile published
-  torchrun --nproc_per_node 2 tools/train.py configs/ecm_synthetic.py"""
+EXAMPLE = """wtal-bench train ecm_synthetic
+  wtal-bench train ecm_thumos --seeds 0 1 2 --cfg-options train.lr=1e-4
+  wtal-bench train ecm_thumos --profile published
+  wtal-bench train ecm_synthetic --cfg-options runtime.visualizer=tensorboard
+  torchrun --nproc_per_node 2 -m wtal_bench train ecm_synthetic --work-dir two_processes
+
+in a checkout, `python tools/train.py CONFIG` is the same door
+curves go to the run's folder (`wtal-bench report` draws them), and with runtime.visualizer=tensorboard, wandb or mlflow
+there too (pip install "wtal-bench[tensorboard]", ...; wandb and mlflow as they are logged in on this machine)"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.evaluation import write_detections
-from wtal_bench.files import write_text
+from wtal_bench.files import atomic_write, write_text
 from wtal_bench.structures import Detections
-from wtal_bench.text import table_cell
+from wtal_bench.text import table_cell, visible
 
 Videos = Mapping[str, Detections]
 
@@ -35,11 +35,11 @@ def check_suffix(path: str) -> str:
 
 
 def export(path: str, videos: Videos, classes: tuple[str, ...], version: str) -> list[Path]:
-    """Write detections; subtitles are a file a video, beside each other.
+    """Write detections; subtitles and ELAN's are a file a video, beside each other.
 
     Args:
         path: .json or .json.gz (ours), .activitynet.json (a submission), .csv (a row a detection), .vtt (WebVTT
-            subtitles, by which any player shows the actions).
+            subtitles, by which any player shows the actions), .eaf (ELAN, a tier a class; needs the extra 'elan').
         videos: id -> detections.
         classes: class names.
         version: what made them.
@@ -83,17 +83,60 @@ def _csv(path: Path, videos: Videos, classes: tuple[str, ...], version: str) -> 
 
 
 def _vtt(path: Path, videos: Videos, classes: tuple[str, ...], version: str) -> list[Path]:
-    written = []
-    for name, found in videos.items():
-        target = path if len(videos) == 1 else path.with_name(f"{path.stem}_{name}{path.suffix}")
+    targets = _beside(path, videos)
+    for target, found in zip(targets, videos.values()):
         order = found.take(found.start.argsort(kind="stable"))
         cues = [
             f"{_clock(start)} --> {_clock(end)}\n{_plain(classes[label])} ({score:.2f})\n"
             for label, start, end, score in _rows(order)
         ]
         write_text(target, "\n".join(["WEBVTT\n", *cues]))
-        written.append(target)
-    return written
+    return targets
+
+
+def _eaf(path: Path, videos: Videos, classes: tuple[str, ...], version: str) -> list[Path]:
+    """A tier a class; detections that overlap take further tiers of that class, for ELAN allows no overlap in one."""
+    try:
+        from pympi.Elan import Eaf, to_string
+    except ImportError as error:
+        raise ConfigError(f"{path}: ELAN files are written by pympi: pip install 'wtal-bench[elan]'.") from error
+    targets = _beside(path, videos)
+    for target, found in zip(targets, videos.values()):
+        document = Eaf(author=visible(version))
+        if len(found):
+            document.remove_tier("default")  # which a file without any other keeps
+        for label, lane, rows in _tiers(found):
+            name = f"{visible(classes[label])}{f' ({lane})' if lane > 1 else ''}"
+            while name in document.tiers:  # a class may be called "Jump (2)"
+                name += "'"
+            document.add_tier(name)
+            for start, end, score in rows:
+                document.add_annotation(name, start, end, f"{score:.4g}")
+        with atomic_write(target, "wb") as stream:
+            stream.write(to_string(document, encoding="UTF-8"))
+    return targets
+
+
+def _tiers(found: Detections) -> Iterator[tuple[int, int, list[tuple[int, int, float]]]]:
+    """(class, 1 or more, rows of whole milliseconds and score in the order of time) of every tier."""
+    for label in sorted(set(found.label.tolist())):
+        own = found.take(found.label == label)
+        lanes: list[list[tuple[int, int, float]]] = []
+        order = own.take(own.start.argsort(kind="stable"))
+        for _, start, end, score in _rows(order):
+            first = round(1000 * start)
+            last = max(first + 1, round(1000 * end))
+            lane = next((lane for lane in lanes if lane[-1][1] <= first), None)
+            if lane is None:
+                lanes.append(lane := [])
+            lane.append((first, last, score))
+        for number, lane in enumerate(lanes, 1):
+            yield label, number, lane
+
+
+def _beside(path: Path, videos: Videos) -> list[Path]:
+    """A file a video: the path itself for one, else with the videos' names in it."""
+    return [path if len(videos) == 1 else path.with_name(f"{path.stem}_{name}{path.suffix}") for name in videos]
 
 
 def _rows(found: Detections) -> Iterator[tuple[int, float, float, float]]:
@@ -115,4 +158,5 @@ WRITERS: dict[str, Callable[[Path, Videos, tuple[str, ...], str], list[Path]]] =
     ".activitynet.json": _activitynet,
     ".csv": _csv,
     ".vtt": _vtt,
+    ".eaf": _eaf,
 }

@@ -13,11 +13,12 @@ from wtal_bench.data.importers.features import even
 from wtal_bench.data.importers.files import Options, feature_files
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.data.store.remote import is_remote
-from wtal_bench.errors import ConfigError, DataError
+from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
 from wtal_bench.extraction.decode import SUFFIXES, find_videos
 from wtal_bench.interfaces import Extractor, VideoMeta
 from wtal_bench.names import composed
 from wtal_bench.options import within
+from wtal_bench.plugins import registry
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,27 @@ def open_inputs(
     return found
 
 
+def build_extractor(name: str, options: Sequence[str] = ()) -> Extractor:
+    """An extractor by its name and its options as texts; whole numbers are read as such.
+
+    Raises:
+        ConfigError: no such extractor or option.
+    """
+    extractors = registry("extractor")
+    if name not in extractors.names():
+        raise ConfigError(
+            f"--extractor {name}: no such extractor.{did_you_mean(name, extractors.names())} Extractors: "
+            f"{listing(extractors.names())}."
+        )
+    given = {}
+    for text in options:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"--extractor-options must look like key=value, got {text!r}.")
+        given[key] = int(value) if value.lstrip("-").isdecimal() else value
+    return extractors.build({"type": name, **given}, f"--extractor {name}")
+
+
 def _is_video(path: Path) -> bool:
     if path.is_dir():
         return any(found.suffix.lower() in SUFFIXES for found in path.rglob("*"))
@@ -95,7 +117,7 @@ def _stored(store: FeatureStore, rates: Rates) -> list[Input]:
         raise ConfigError("a feature store knows its rate and stride; leave --fps and --stride out.")
 
     def load(row: int) -> tuple[np.ndarray, VideoMeta]:
-        return np.asarray(store.video(row), dtype=np.float32), store.meta(row)
+        return np.array(store.video(row), dtype=np.float32), store.meta(row)  # torch wants an array of its own
 
     return [Input(name, str(store.folder), lambda row=row: load(row)) for row, name in enumerate(store.ids)]
 
