@@ -138,4 +138,4 @@ def test_the_page_draws_in_a_browser(runs, tmp_path, capsys):
         pytest.skip(f"Chromium does not start here: {done.stderr.strip().splitlines()[-1:]}")
     drawn = done.stdout.count('class="main-svg"')
     assert drawn >= 2 * 10, "scores, five losses, classes, tags, errors, a time line"
-    assert re.search(r">ecm seed 1</text>", done.stdout)
+    assert re.search(r">ECM seed 1</text>", done.stdout)

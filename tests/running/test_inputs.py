@@ -16,7 +16,7 @@ from wtal_bench.errors import ConfigError
 from wtal_bench.evaluation import read_detections
 from wtal_bench.interfaces import Extractor
 from wtal_bench.protocols import get_protocol
-from wtal_bench.running.exports import export
+from wtal_bench.running.exports import check_suffix, export
 from wtal_bench.running.inputs import Rates, open_inputs
 from wtal_bench.structures import Detections
 
@@ -162,3 +162,9 @@ def test_elan_reads_every_detection_and_no_tier_holds_an_overlap(tmp_path):
     assert [row[:3] for row in read.get_annotation_data_for_tier(name)] == [(1000, 5000, "0.5"), (5000, 7000, "0.125")]
     assert [row[:3] for row in read.get_annotation_data_for_tier(f"{name} (2)")] == [(4000, 6000, "0.25")]
     assert [row[:3] for row in read.get_annotation_data_for_tier(CLASSES[1])] == [(0, 1, "1")]
+
+
+def test_a_writer_that_is_not_installed_is_missed_before_the_work_begins(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'wtal-bench\[elan\]'"):
+        check_suffix("x.eaf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -19,10 +20,10 @@ Videos = Mapping[str, Detections]
 
 
 def check_suffix(path: str) -> str:
-    """The suffix of a file detections can be written to.
+    """The suffix of a file detections can be written to: asked before hours of work, not after them.
 
     Raises:
-        ConfigError: an unknown one; the text lists those there are.
+        ConfigError: an unknown one (the text lists those there are), or one whose writer is not installed.
     """
     known = [*WRITERS, ".json", ".json.gz"]
     name = Path(path).name.lower()
@@ -31,6 +32,8 @@ def check_suffix(path: str) -> str:
         raise ConfigError(
             f"--out {path}: detections are written as {listing(known)}.{did_you_mean(Path(path).suffix, known)}"
         )
+    if found == ".eaf" and importlib.util.find_spec("pympi") is None:
+        raise ConfigError(f"--out {path}: ELAN files are written by pympi: pip install 'wtal-bench[elan]'.")
     return found or ".json"
 
 
@@ -96,10 +99,8 @@ def _vtt(path: Path, videos: Videos, classes: tuple[str, ...], version: str) -> 
 
 def _eaf(path: Path, videos: Videos, classes: tuple[str, ...], version: str) -> list[Path]:
     """A tier a class; detections that overlap take further tiers of that class, for ELAN allows no overlap in one."""
-    try:
-        from pympi.Elan import Eaf, to_string
-    except ImportError as error:
-        raise ConfigError(f"{path}: ELAN files are written by pympi: pip install 'wtal-bench[elan]'.") from error
+    from pympi.Elan import Eaf, to_string
+
     targets = _beside(path, videos)
     for target, found in zip(targets, videos.values()):
         document = Eaf(author=visible(version))

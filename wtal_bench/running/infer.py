@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -93,6 +93,7 @@ def detect(
     found, metas, sampled, width = {}, [], {}, 0
     for item in track(inputs, len(inputs), "detecting"):
         features, meta = item.load()
+        _check_width(features, item.source, trained)
         batch = _batch(features, meta, rule).to(device)
         metas.append(meta)
         sampled[meta.id], width = batch.features.shape[1], features.shape[1]
@@ -111,6 +112,17 @@ def detect(
     facts = {"fps": fps, "stride": stride, "width": width, "snippets_a_second": fps / stride}
     notes = data_notes(features=facts, metas=metas, trained=trained or None, sampled=sampled)
     return Found(classes, found, notes)
+
+
+def _check_width(features: np.ndarray, source: str, trained: Mapping[str, Any]) -> None:
+    wanted = trained.get("width")
+    if wanted is not None and features.shape[1] != wanted:
+        streams = f" (streams {', '.join(trained['streams'])})" if trained.get("streams") else ""
+        made_by = trained.get("extractor") or "an extractor it does not name"
+        raise DataError(
+            f"{source}: has {features.shape[1]} columns, the model was trained on features of {wanted}{streams}, made "
+            f"by {made_by!r}. Make these in the same way; streams in files of their own are joined when all are given."
+        )
 
 
 def class_names(config: RunConfig) -> tuple[str, ...]:
