@@ -67,10 +67,11 @@ MAY_IMPORT = {
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "extraction", "modeling", "decoding", "evaluation", "protocol", "protocols"}
     | {"leaderboard", "report"},
+    "engines": COMPONENTS | {"running"},
     "sweeps": COMPONENTS | {"recipes", "protocols", "held_out", "evaluation", "leaderboard", "running"},
     "commands": COMPONENTS
     | {"recipes", "data", "extraction", "evaluation", "probing", "protocols", "leaderboard", "report", "running"}
-    | {"testing", "sweeps"},
+    | {"testing", "sweeps", "engines"},
     "library": VOCABULARY | {"data", "evaluation", "leaderboard", "protocols", "running"},
     "cli": {"errors"},
     "__main__": {"cli"},

@@ -15,18 +15,21 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wtal_bench.engines.choose import add_arguments
 from wtal_bench.errors import WtalError
 from wtal_bench.options import number_in
 from wtal_bench.recipes import describe
 from wtal_bench.text import table
 
 if TYPE_CHECKING:
+    from wtal_bench.engines.engine import Engine
     from wtal_bench.running.run import Result
     from wtal_bench.sweeps.plan import Asked, Plan
 
 SUMMARY = "Run the named variants of an ablation file, or a search over settings, and print their table."
 EXAMPLE = """wtal-bench sweep ablations/ecm --base ecm_synthetic --seeds 0 1 2
   wtal-bench sweep ablations/transfer --data synthetic --dry-run
+  wtal-bench sweep ablations/ecm --base ecm_synthetic --engine local --jobs 2
   wtal-bench sweep my_search.yaml --out trials.md"""
 
 
@@ -65,10 +68,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the runs with their states, estimate the time of the rest, stop"
     )
+    add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """List, plan, or train row by row; a finished row is not trained again."""
+    from wtal_bench.engines.choose import engine_of
     from wtal_bench.sweeps.estimate import estimate, plan_lines
     from wtal_bench.sweeps.plan import Asked, plan_sweep, read_rows, settled
     from wtal_bench.sweeps.tables import check_out, published
@@ -94,31 +99,41 @@ def run(args: argparse.Namespace) -> int:
         return 0
     plan = plan_sweep(asked)  # every row is checked before the first trains
     if args.dry_run:
-        print(*plan_lines(plan, args.seeds), sep="\n")
+        print(*plan_lines(plan, args.jobs or 1), sep="\n")
         return 0
+    engine = engine_of(args, _say, keep_going=search is not None)
     plan = settled(plan, args.again, _say)
-    _say(estimate(plan))
-    _report(plan, _run(plan), asked, args.out)
+    _say(f"{estimate(plan, engine.jobs)} ({engine.describe})")
+    _report(plan, _run(plan, engine), asked, args.out)
     return 0
 
 
-def _run(plan: Plan) -> dict[Path, Result]:
-    """Make, or read, every run, and say every row as soon as it is whole; a trial that fails is left out."""
-    from wtal_bench.running.plan import execute
+def _run(plan: Plan, engine: Engine) -> dict[Path, Result]:
+    """Make, or read, every run, and say every row as soon as it is whole; a trial that fails is left out.
+
+    Raises:
+        WtalError: rows could not be made (the others were).
+    """
     from wtal_bench.sweeps.tables import said
 
     results: dict[Path, Result] = {}
-    for job in plan.jobs:
-        try:
-            for planned in job.runs:
-                if planned.folder not in results:
-                    results[planned.folder] = execute(planned)
-        except WtalError as error:
-            if plan.search is None or job is plan.jobs[0]:  # what the recipe itself fails by is no matter of a setting
-                raise
-            _say(f"{job.entry.name}  failed: {error}")
-        else:
+    problems: dict[Path, str] = {}
+    left = list(plan.jobs)
+    for outcome in engine.run(plan.runs):
+        if outcome.result is None:
+            problems[outcome.run.folder] = outcome.problem
+            _say(f"{outcome.run.folder}  failed: {outcome.problem}")
+            if plan.search is not None and outcome.run in plan.jobs[0].runs:
+                # what the recipe itself fails by is no matter of a setting
+                raise WtalError(f"{outcome.run.folder}: {outcome.problem}")
+            continue
+        results[outcome.run.folder] = outcome.result
+        for job in [job for job in left if all(run.folder in results for run in job.runs)]:
+            left.remove(job)
             _say(said(job, results))
+    if problems and plan.search is None:
+        shown = "".join(f"\n  {folder}: {problem}" for folder, problem in problems.items())
+        raise WtalError(f"{len(problems)} of {len(plan.runs)} runs were not made, the others are kept:{shown}")
     return results
 
 

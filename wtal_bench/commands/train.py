@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wtal_bench.errors import ConfigError
+from wtal_bench.engines.choose import add_arguments
+from wtal_bench.errors import ConfigError, WtalError
 from wtal_bench.options import number_in
 from wtal_bench.recipes import describe
 
@@ -62,6 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="one training and one test step, nothing kept")
     parser.add_argument("--print-config", action="store_true", help="print the resolved config and stop")
+    add_arguments(parser)
     parser.add_argument("--file", action="store_true", help="also file the record under leaderboard/ and rebuild it")
 
 
@@ -88,6 +90,9 @@ def run(args: argparse.Namespace) -> int:
     from wtal_bench.running.plan import Planned, plan_seeds
     from wtal_bench.running.workdir import latest_work_dir
 
+    engine = args.engine not in (None, "here") or args.jobs is not None
+    if args.seeds is None and engine:
+        raise ConfigError("--engine and --jobs make runs side by side: name several with --seeds.")
     if args.seeds is None:
         folder = args.work_dir
         if folder is None:
@@ -102,12 +107,31 @@ def run(args: argparse.Namespace) -> int:
     def place(seed: int) -> Path:
         return _new_folder(config, seed) if args.work_dir is None else Path(args.work_dir) / f"seed{seed}"
 
-    results = [_train(args, run) for run in plan_seeds(config, args.seeds, place, resume=args.resume)]
+    runs = plan_seeds(config, args.seeds, place, resume=args.resume)
+    results = _side_by_side(args, runs) if engine else [_train(args, run) for run in runs]
     if all(result is not None for result in results):
         from wtal_bench.running.summary import seeds_summary
 
         print(seeds_summary(results))
     return 0
+
+
+def _side_by_side(args: argparse.Namespace, runs: list[Planned]) -> list[Result]:
+    """Make the seeds' runs by an engine, and say each that is whole."""
+    from wtal_bench.engines.choose import engine_of
+
+    engine = engine_of(args)
+    print(f"config {describe(runs[0].config.path)}: {len(runs)} seeds, {engine.describe}", flush=True)
+    results, problems = {}, []
+    for outcome in engine.run(runs):
+        if outcome.result is None:
+            problems.append(f"\n  {outcome.run.folder}: {outcome.problem}")
+        else:
+            results[outcome.run.folder] = outcome.result
+            _say(args, outcome.result)
+    if problems:
+        raise WtalError(f"{len(problems)} of {len(runs)} runs were not made, the others are kept:{''.join(problems)}")
+    return [results[run.folder] for run in runs]
 
 
 def _new_folder(config: RunConfig, seed: int) -> Path:
@@ -121,7 +145,6 @@ def _new_folder(config: RunConfig, seed: int) -> Path:
 def _train(args: argparse.Namespace, run: Planned) -> Result | None:
     """Make one run, say what it left, and file it if asked to. A process that is not the first says nothing."""
     from wtal_bench.running.plan import execute
-    from wtal_bench.running.summary import summary
 
     first = int(os.environ.get("RANK", 0)) == 0
     with contextlib.redirect_stdout(sys.stdout if first else open(os.devnull, "w", encoding="utf-8")):
@@ -129,9 +152,16 @@ def _train(args: argparse.Namespace, run: Planned) -> Result | None:
         print(f"config {describe(run.config.path)}, {named}")
         result = execute(run)
     if result is not None:
-        print(summary(result))
-        if args.file:
-            from wtal_bench.commands.leaderboard import file_record
-
-            print(file_record(result.record_path))
+        _say(args, result)
     return result
+
+
+def _say(args: argparse.Namespace, result: Result) -> None:
+    """What a run left; filed, if asked to."""
+    from wtal_bench.running.summary import summary
+
+    print(summary(result))
+    if args.file:
+        from wtal_bench.commands.leaderboard import file_record
+
+        print(file_record(result.record_path))

@@ -136,6 +136,11 @@ def hash_sources(places: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
+def hash_everything() -> str:
+    """SHA-256 (hex) over the sources of the harness and of every plugin that is installed."""
+    return hash_sources(_places(HARNESS, load_plugins()))
+
+
 def _git(folder: Path, *words: str) -> str | None:
     """What git says, None where it fails or is not there."""
     try:

@@ -11,7 +11,7 @@ import copy
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wtal_bench.errors import ConfigError, WtalError, listing
@@ -46,6 +46,7 @@ class Planned:
         changed: what it differs in from the run asked for, in words; such a run is no result of this config.
         resume: go on with the run in the folder, which has begun; without it one that has is refused.
         start: folder of the run of the same plan whose weights it begins from, or None.
+        joins: whether it goes on with whatever of it another process has left in the folder meanwhile.
     """
 
     config: RunConfig
@@ -54,6 +55,7 @@ class Planned:
     changed: tuple[str, ...] = ()
     resume: bool = False
     start: Path | None = None
+    joins: bool = False
 
 
 def plan_seeds(
@@ -96,7 +98,7 @@ def plan_seeds(
         state, changed = _look(seeded, place, data)
         begun = state != NEW or (place / CONFIG).is_file()
         first = None if start is None else start(seed)
-        runs.append(Planned(seeded, place, state, changed, resume and begun, first))
+        runs.append(Planned(seeded, place, state, changed, resume and begun, first, joins=resume))
     return runs
 
 
@@ -120,6 +122,21 @@ def execute(run: Planned, out: Callable[[str], None] = print) -> Result | None:
         return train(run.config, work_dir, resume=run.resume and work_dir.checkpoint.is_file(), out=out)
     finally:
         work_dir.release()
+
+
+def as_it_lies(run: Planned) -> Planned:
+    """A planned run as its folder is now: somebody may have begun or finished it since it was planned.
+
+    One that does not join others' work comes back as it was planned.
+
+    Raises:
+        WtalError: the data cannot be opened.
+    """
+    if not run.joins or run.state == DONE:
+        return run
+    state, changed = _look(run.config, run.folder, lambda: open_data(run.config.data, "cpu", run.config.path))
+    begun = state != NEW or (run.folder / CONFIG).is_file()
+    return replace(run, state=state, changed=changed, resume=begun)
 
 
 def refuse_changed(runs: Iterable[Planned]) -> None:
@@ -155,7 +172,7 @@ def set_aside(run: Planned) -> Planned:
         raise WtalError(f"cannot move {run.folder} to {place}: {error.strerror}.") from error
     finally:
         lock.release()
-    return Planned(run.config, run.folder, start=run.start)
+    return Planned(run.config, run.folder, start=run.start, joins=run.joins)
 
 
 def begins_from(config: RunConfig, other: RunConfig) -> bool:

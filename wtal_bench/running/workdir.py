@@ -18,6 +18,10 @@ from wtal_bench.recipes import PLUS
 CONFIG, LOCK = "config.json", ".lock"
 
 
+class BusyError(ConfigError):
+    """Another process is in a run's folder right now."""
+
+
 class WorkDir:
     """The folder of one run.
 
@@ -32,7 +36,8 @@ class WorkDir:
     A run that was interrupted before its first checkpoint begins anew, with `resume` and without.
 
     Raises:
-        ConfigError: it holds a checkpoint and `resume` is off, no run and it is on, or another process is in it.
+        ConfigError: it holds a checkpoint and `resume` is off, or no run and it is on.
+        BusyError: another process is in it.
         WtalError: it cannot be written.
     """
 
@@ -107,7 +112,7 @@ class WorkDir:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
         except Timeout:  # the folder is the other run's: leave all of it alone
-            raise ConfigError(f"another run is using {self.path} right now; choose another --work-dir.") from None
+            raise BusyError(f"another run is using {self.path} right now; choose another --work-dir.") from None
         except OSError as error:
             self._remove_made()
             raise WtalError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 
 from wtal_bench.running.plan import BEGUN, DONE, Planned, read_result
@@ -23,12 +23,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def plan_lines(plan: Plan, seeds: Sequence[int], jobs: int = 1) -> list[str]:
+def plan_lines(plan: Plan, jobs: int = 1) -> list[str]:
     """What a sweep would do: a line a row with the states of its runs, and how long the rest takes.
 
     Args:
         plan: the sweep.
-        seeds: of every row.
         jobs: runs side by side.
     """
     rows = [[run.folder.parent.name, str(run.config.runtime.seed), _state(run)] for run in plan.runs]

@@ -1,0 +1,98 @@
+"""The command line's words for engines: `--engine`, `--jobs` and what belongs to one of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from wtal_bench.errors import ConfigError, did_you_mean, listing
+from wtal_bench.options import number_in
+
+if TYPE_CHECKING:
+    from wtal_bench.engines.engine import Engine
+
+ENGINES = ("here", "local", "ray", "slurm")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare them."""
+    group = parser.add_argument_group("where runs are made")
+    group.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="here: one after another (default); local: worker processes, --jobs of them; ray: tasks of a Ray cluster; "
+        "slurm: an array job",
+    )
+    group.add_argument(
+        "--jobs",
+        type=number_in("[1, 10000]", whole=True),
+        help="runs side by side (default: one a GPU, without GPUs one a core); alone it means --engine local",
+    )
+    group.add_argument(
+        "--threads",
+        type=number_in("[1, 1024]", whole=True),
+        help="torch's threads of each run, which the last bits of a result depend on (default: the cores shared out)",
+    )
+
+
+def engine_of(args: argparse.Namespace, out: Callable[[str], None] = print, keep_going: bool = False) -> Engine:
+    """The engine that was asked for.
+
+    Args:
+        args: of `add_arguments`.
+        out: writes lines.
+        keep_going: whether a run's problem is an outcome in this process too.
+
+    Raises:
+        ConfigError: no such engine, or a word for another one.
+    """
+    name = args.engine or ("local" if args.jobs else "here")
+    if name not in ENGINES:
+        raise ConfigError(f"--engine {name!r}:{did_you_mean(name, ENGINES)} There are {listing(ENGINES)}.")
+    _refuse_ranks(name)
+    if name == "here":
+        return _here(args, out, keep_going)
+    return _local(args, out)
+
+
+def _refuse_ranks(name: str) -> None:
+    if name != "here" and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ConfigError(f"--engine {name} under torchrun: runs side by side, or one run over processes; not both.")
+
+
+def _here(args: argparse.Namespace, out: Callable[[str], None], keep_going: bool) -> Engine:
+    from wtal_bench.engines.engine import Here
+
+    if args.jobs:
+        raise ConfigError(f"--jobs {args.jobs} with --engine here, which makes one run after another; take local.")
+    if args.threads:
+        import torch
+
+        torch.set_num_threads(args.threads)
+    return Here(out, keep_going)
+
+
+def _local(args: argparse.Namespace, out: Callable[[str], None]) -> Engine:
+    from wtal_bench.engines.board import Board
+    from wtal_bench.engines.local import Local
+
+    gpus = visible_gpus()
+    jobs = args.jobs or len(gpus) or cores()
+    return Local(jobs, args.threads or max(1, cores() // jobs), gpus, Board(out))
+
+
+def cores() -> int:
+    """Those this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name.strip() for name in given.split(",") if name.strip() and name.strip() != "-1"]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]

@@ -1,0 +1,211 @@
+"""Worker processes on this machine, each making one run after another."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+from wtal_bench.engines.board import Board
+from wtal_bench.engines.engine import ATTEMPTS, Engine, Outcome, RunQueue, label
+from wtal_bench.engines.work import BUSY, DONE, Report, Ticket, perform
+from wtal_bench.running.plan import Planned, read_result
+
+GRACE = 10.0
+"""Seconds a worker has to end in when it is told to."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class Local(Engine):
+    """`jobs` worker processes.
+
+    Args:
+        jobs: how many.
+        threads: torch's, in each.
+        gpus: names of GPUs as CUDA_VISIBLE_DEVICES takes them, shared out in turn; () for none.
+        board: shows what they do.
+    """
+
+    def __init__(self, jobs: int, threads: int, gpus: Sequence[str] = (), board: Board | None = None) -> None:
+        self.jobs, self.threads, self.gpus = jobs, threads, tuple(gpus)
+        self.board = board or Board()
+        on = f", GPUs {', '.join(self.gpus)}" if self.gpus else ""
+        self.describe = f"{jobs} worker processes, {threads} {'thread' if threads == 1 else 'threads'} each{on}"
+
+    def run(self, runs: Sequence[Planned]) -> Iterator[Outcome]:
+        """See `Engine`. However it ends, no worker is left behind, and what they were at can be resumed."""
+        queue = RunQueue(runs)
+        yield from queue.finished()
+        workers = [_Worker(number, self) for number in range(min(self.jobs, len(runs)))]
+        try:
+            with self.board:
+                while not queue.empty or any(worker.run for worker in workers):
+                    for run in queue.orphans():
+                        yield Outcome(run, problem=queue.why_orphan(run))
+                    for worker in workers:
+                        if worker.run is None and (run := queue.take()) is not None:
+                            worker.give(run)
+                            self.board.begin(label(run), f"worker {worker.number}")
+                    yield from self._hear(workers, queue)
+        finally:
+            for worker in workers:
+                worker.tell_to_stop()
+            for worker in workers:
+                worker.stop()
+
+    def _hear(self, workers: Sequence[_Worker], queue: RunQueue) -> Iterator[Outcome]:
+        """What the workers have to say, until one of them is through or a moment has gone by."""
+        busy = {worker.pipe: worker for worker in workers if worker.run is not None}
+        if not busy:
+            time.sleep(0.1)
+            return
+        for pipe in connection.wait(list(busy), timeout=0.5):
+            worker = busy[pipe]
+            run = worker.run
+            try:
+                message = pipe.recv()
+            except (EOFError, OSError):
+                worker.run = None
+                yield from self._dead(worker, run, queue)
+                continue
+            if isinstance(message, str):
+                self.board.say(label(run), message)
+                continue
+            worker.run = None
+            yield from self._through(run, message, queue)
+
+    def _through(self, run: Planned, report: Report, queue: RunQueue) -> Iterator[Outcome]:
+        self.board.end(label(run), {DONE: "done", BUSY: "in use by another sweep"}.get(report.state, "failed"))
+        if report.state == BUSY:
+            queue.later(run)
+        elif report.state == DONE:
+            queue.done(run)
+            yield Outcome(run, read_result(run.folder))
+        else:
+            queue.fail(run)
+            yield Outcome(run, problem=report.text)
+
+    def _dead(self, worker: _Worker, run: Planned, queue: RunQueue) -> Iterator[Outcome]:
+        how = worker.how_it_died()
+        worker.stop()
+        again = queue.died(run)
+        count = queue.attempts[run.folder]
+        self.board.end(label(run), f"its process died ({how})")
+        if again:
+            text = f"its process died ({how}); attempt {count + 1} of {ATTEMPTS} goes on from its last checkpoint"
+            self.board.say(label(run), text)
+            return
+        yield Outcome(
+            run,
+            problem=f"its process died {count} times ({how}). If memory ran out, fewer --jobs need less; what was "
+            f"trained is in {run.folder}, and the same command goes on from there.",
+        )
+
+
+class _Worker:
+    """One worker process, started when it gets its first run."""
+
+    def __init__(self, number: int, engine: Local) -> None:
+        self.number, self.engine = number, engine
+        self.run: Planned | None = None
+        self.pipe: Any = None
+        self._process: Any = None
+
+    def give(self, run: Planned) -> None:
+        """Let it make a run."""
+        if self._process is None:
+            self._start()
+        self.run = run
+        self.pipe.send(Ticket(run, Path.cwd(), self.engine.threads))
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork of a process with threads, or CUDA, may hang
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs,), name=f"wtal-worker-{self.number}")
+        with _environment(self._variables()):
+            self._process.start()
+        theirs.close()
+
+    def _variables(self) -> dict[str, str]:
+        gpus = self.engine.gpus
+        own = {"CUDA_VISIBLE_DEVICES": gpus[self.number % len(gpus)]} if gpus else {}
+        return {**dict.fromkeys(THREADS, str(self.engine.threads)), **own}
+
+    def how_it_died(self) -> str:
+        """By which signal or status."""
+        self._process.join(GRACE)
+        code = self._process.exitcode
+        return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"status {code}"
+
+    def tell_to_stop(self) -> None:
+        """Ask it to end; `stop` sees to it."""
+        if self._process is not None and self._process.is_alive():
+            with contextlib.suppress(OSError):
+                self.pipe.send(None)  # one that waits for work ends by itself
+            if self.run is not None:
+                self._process.terminate()
+
+    def stop(self) -> None:
+        """Make sure that it is gone."""
+        if self._process is None:
+            return
+        self._process.join(GRACE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self.pipe.close()
+        self._process = self.pipe = None
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Variables that a process gets which is started meanwhile: torch reads them when it is imported."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class _Stopped(BaseException):
+    """The worker was told to end; nothing that catches errors may catch it."""
+
+
+def _stopped(number: int, frame: Any) -> None:
+    raise _Stopped
+
+
+def serve(pipe: Any) -> None:
+    """The life of a worker: tickets in, lines and reports out, until it is told to stop or its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
+    signal.signal(signal.SIGTERM, _stopped)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    lock = threading.Lock()
+
+    def say(text: str) -> None:
+        with lock, contextlib.suppress(OSError):
+            pipe.send(text)
+
+    with contextlib.suppress(_Stopped, EOFError):
+        while (ticket := pipe.recv()) is not None:
+            report = perform(ticket, say)
+            pipe.send(report)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
