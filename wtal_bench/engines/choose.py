@@ -28,12 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--jobs",
         type=number_in("[1, 10000]", whole=True),
-        help="runs side by side (default: one a GPU, without GPUs one a core); alone it means --engine local",
+        help="runs side by side (default: one a GPU, without GPUs one a core; ray, slurm: as many as there is room "
+        "for); alone it means --engine local",
     )
     group.add_argument(
         "--threads",
         type=number_in("[1, 1024]", whole=True),
-        help="torch's threads of each run, which the last bits of a result depend on (default: the cores shared out)",
+        help="torch's threads of each run, which the last bits of a result depend on (default: the cores shared out; "
+        "ray, slurm: 1)",
+    )
+    group.add_argument("--gpus", type=number_in("[0, 64]"), help="GPUs a run, for ray (fractions share one) and slurm")
+    group.add_argument("--address", help="of the Ray cluster to join, e.g. auto (default: one of this machine)")
+    group.add_argument(
+        "--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="of the array job: partition=gpu timeout_min=240"
     )
 
 
@@ -52,14 +59,36 @@ def engine_of(args: argparse.Namespace, out: Callable[[str], None] = print, keep
     if name not in ENGINES:
         raise ConfigError(f"--engine {name!r}:{did_you_mean(name, ENGINES)} There are {listing(ENGINES)}.")
     _refuse_ranks(name)
+    _refuse_others(name, args)
     if name == "here":
         return _here(args, out, keep_going)
+    if name == "ray":
+        from wtal_bench.engines.ray import Ray
+
+        return Ray(args.address, args.threads or 1, args.gpus, args.jobs, out)
+    if name == "slurm":
+        from wtal_bench.engines.slurm import Slurm
+        from wtal_bench.running.config import split_option
+
+        gpus = None if args.gpus is None else int(args.gpus)
+        return Slurm(dict(map(split_option, args.slurm)), args.threads or 1, gpus, args.jobs, out)
     return _local(args, out)
 
 
 def _refuse_ranks(name: str) -> None:
     if name != "here" and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ConfigError(f"--engine {name} under torchrun: runs side by side, or one run over processes; not both.")
+
+
+def _refuse_others(name: str, args: argparse.Namespace) -> None:
+    """Words for one engine that would do nothing with another."""
+    for word, given, engines in (
+        ("--address", args.address, ("ray",)),
+        ("--slurm", args.slurm, ("slurm",)),
+        ("--gpus", args.gpus, ("ray", "slurm")),
+    ):
+        if given and name not in engines:
+            raise ConfigError(f"{word} belongs to --engine {' and '.join(engines)}; this is {name}.")
 
 
 def _here(args: argparse.Namespace, out: Callable[[str], None], keep_going: bool) -> Engine:

@@ -1,0 +1,159 @@
+"""An array job of Slurm, by submitit: one run a task; a run that is pre-empted is requeued and resumes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wtal_bench.engines.engine import ATTEMPTS, Engine, Outcome, RunQueue, label
+from wtal_bench.engines.local import THREADS
+from wtal_bench.engines.ray import shared_folder
+from wtal_bench.engines.work import BUSY, DONE, Report, Ticket, code_hash, perform, token_in
+from wtal_bench.errors import ConfigError
+from wtal_bench.running.plan import NEW, Planned, read_result
+
+LOGS = "slurm"
+"""The folder, in that of the runs, of what the tasks print."""
+SHARED = ("timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "name")
+"""submitit's own names; all others are Slurm's, `partition` of sbatch."""
+POLL = 5.0
+
+
+class Slurm(Engine):
+    """Array jobs.
+
+    Args:
+        options: of the job, by submitit's name or sbatch's: {"partition": "gpu", "timeout_min": 240}.
+        threads: torch's, in each run; as many CPUs are asked for.
+        gpus: GPUs a run; None: none.
+        jobs: tasks of an array at once, at most; None: no bound.
+        out: writes lines.
+        cluster: "slurm"; "local" and "debug" are submitit's stand-ins for one.
+        poll: seconds between two looks at the tasks.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any] | None = None,
+        threads: int = 1,
+        gpus: int | None = None,
+        jobs: int | None = None,
+        out: Callable[[str], None] = print,
+        cluster: str = "slurm",
+        poll: float = POLL,
+    ) -> None:
+        self._submitit = _import()
+        if cluster == "slurm" and shutil.which("sbatch") is None:
+            raise ConfigError(
+                "--engine slurm: there is no sbatch here. Call it on a machine of the cluster that submits jobs, or "
+                "take --engine local."
+            )
+        self.options, self.threads, self.gpus = dict(options or {}), threads, gpus
+        self.most, self.out, self.cluster, self.poll = jobs, out, cluster, poll
+        self.jobs = jobs or 1
+        self.describe = "Slurm, one task a run"
+
+    def run(self, runs: Sequence[Planned]) -> Iterator[Outcome]:
+        """See `Engine`; jobs that are at work when it ends are cancelled, and what they were at can be resumed."""
+        queue = RunQueue(runs)
+        yield from queue.finished()
+        if queue.empty:
+            return
+        at_work: dict[Any, Planned] = {}
+        folder = shared_folder(runs)
+        try:
+            with token_in(folder) as token:
+                code = code_hash()
+                executor = self._executor(folder / LOGS)
+                while not queue.empty or at_work:
+                    for run in queue.orphans():
+                        yield Outcome(run, problem=queue.why_orphan(run))
+                    yield from self._submit(executor, queue, at_work, code, token)
+                    for job in [job for job in at_work if job.done()]:
+                        yield from self._through(job, at_work.pop(job), queue)
+                    time.sleep(self.poll if at_work else 0)
+        finally:
+            for job in at_work:
+                job.cancel()
+
+    def _executor(self, logs: Path) -> Any:
+        executor = self._submitit.AutoExecutor(folder=logs, cluster=self.cluster)
+        given = {name if name in SHARED else f"slurm_{name}": value for name, value in self.options.items()}
+        own: dict[str, Any] = {"name": "wtal-bench", "cpus_per_task": self.threads}
+        own["slurm_setup"] = [f"export {name}={self.threads}" for name in THREADS]
+        own |= {"gpus_per_node": self.gpus} if self.gpus else {}
+        own |= {"slurm_array_parallelism": self.most} if self.most else {}
+        try:
+            executor.update_parameters(**{**own, **given})
+        except (TypeError, NameError, ValueError) as error:
+            raise ConfigError(f"--slurm: {error}") from error
+        return executor
+
+    def _submit(
+        self, executor: Any, queue: RunQueue, at_work: dict[Any, Planned], code: str, token: Path
+    ) -> Iterator[Outcome]:
+        """Everything that may begin, as one array."""
+        ready = []
+        while (run := queue.take()) is not None:
+            if run.state != NEW and not run.resume:
+                queue.fail(run)
+                yield Outcome(run, problem=f"{run.folder} already holds a run: add --resume to continue it.")
+            else:
+                ready.append(replace(run, joins=True))  # a requeued task finds what it left itself
+        if not ready:
+            return
+        tickets = [Ticket(run, Path.cwd(), self.threads, code, token.resolve()) for run in ready]
+        jobs = executor.map_array(Task(), tickets)
+        at_work.update(zip(jobs, ready, strict=True))
+        self.out(
+            f"submitted {len(jobs)} tasks, the first as job {jobs[0].job_id}; their words are in {executor.folder}"
+        )
+
+    def _through(self, job: Any, run: Planned, queue: RunQueue) -> Iterator[Outcome]:
+        try:
+            report: Report = job.result()
+        except Exception as error:  # submitit's own errors: the job failed, timed out for good, or left no result
+            why = str(error).strip().partition("\n")[0][:300]
+            if queue.died(run):
+                count = queue.attempts[run.folder] + 1
+                self.out(f"{label(run)}: {why}; attempt {count} of {ATTEMPTS} goes on from its last checkpoint")
+            else:
+                yield Outcome(run, problem=f"its job failed {ATTEMPTS} times: {why}. It said: {job.paths.stderr}")
+            return
+        if report.state == BUSY:
+            queue.later(run)
+        elif report.state == DONE:
+            queue.done(run)
+            yield Outcome(run, read_result(run.folder))
+        else:
+            queue.fail(run)
+            yield Outcome(run, problem=report.text)
+
+
+class Task:
+    """What a task calls; submitit asks `checkpoint` what to call when it is pre-empted or out of time."""
+
+    def __call__(self, ticket: Ticket) -> Report:
+        """Make the run, or go on with it."""
+        return perform(ticket, _say)
+
+    def checkpoint(self, ticket: Ticket) -> Any:
+        """The same again: the run finds its own last checkpoint."""
+        return _import().helpers.DelayedSubmission(self, ticket)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.__stdout__, flush=True)
+
+
+def _import() -> Any:
+    try:
+        import submitit
+    except ImportError as error:
+        raise ConfigError("--engine slurm needs submitit: pip install 'wtal-bench[slurm]'.") from error
+    return submitit
