@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.decoding.loops import hard_loop, suppresses
-from wtal_bench.decoding import NMS
+from wtal_bench.decoding import NMS, nms
 from wtal_bench.errors import ConfigError, DataError
 
 RULES = [
@@ -19,6 +19,12 @@ RULES = [
     NMS(iou=0.0),
     NMS(iou=1.0, drop=">"),
 ]
+
+
+@pytest.fixture(autouse=True, params=[0, nms._FEW_PAIRS], ids=["windows", "all_pairs_where_few"])
+def few_pairs(request, monkeypatch):
+    """Hold both ways of listing pairs to every test here: small inputs would see one of them alone."""
+    monkeypatch.setattr(nms, "_FEW_PAIRS", request.param)
 
 
 def short(rule: NMS) -> str:

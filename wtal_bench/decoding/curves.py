@@ -339,6 +339,18 @@ class Curve:
         return curve if self.weight == 1.0 else curve * np.asarray(self.weight, dtype=dtype)
 
 
+class ReadFields(dict[str, Any]):
+    """One video's outputs, read more than once: a field is checked for its first reader only.
+
+    Attributes:
+        read: (field, type) -> the checked array.
+    """
+
+    def __init__(self, outputs: Mapping[str, Any]) -> None:
+        super().__init__(outputs)
+        self.read: dict[tuple[str, np.dtype], np.ndarray] = {}
+
+
 def read_field(
     outputs: Mapping[str, np.ndarray], name: str, video: str, dims: tuple[int, ...], dtype: Any
 ) -> np.ndarray:
@@ -347,6 +359,9 @@ def read_field(
     Raises:
         DataError: absent, wrong number of axes, empty, or NaN / infinite (the first bad snippet and class are named).
     """
+    read = outputs.read if isinstance(outputs, ReadFields) else {}
+    if (name, dtype) in read and read[name, dtype].ndim in dims:
+        return read[name, dtype]
     if name not in outputs:
         raise DataError(
             f"video {video!r}: the decoder reads {name!r}, but the outputs hold {listing(sorted(outputs))}."
@@ -368,6 +383,7 @@ def read_field(
             f"video {video!r}: field {name!r} is {values[where]} at {place} ({count} such values). The model diverged "
             "or its input holds NaN: check the features of this video and the training loss."
         )
+    read[name, dtype] = values
     return values
 
 

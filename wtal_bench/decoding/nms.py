@@ -135,10 +135,11 @@ class NMS:
     def _ranked(self, columns: list[np.ndarray], group: np.ndarray) -> tuple[np.ndarray, _Segments]:
         """Input rows in ranking order (group ascending, best first, ties as `ties` says), and their segments."""
         start, end, score = columns
-        rows = np.arange(len(group))
-        if self.min_score is not None:
+        if self.min_score is None:
+            order = falling(score, self.ties == "later_first")
+        else:
             rows = np.flatnonzero(score > score.dtype.type(self.min_score))
-        order = rows[falling(score[rows], self.ties == "later_first")]
+            order = rows[falling(score[rows], self.ties == "later_first")]
         order = order[by_group(group[order])]
         return order, _Segments(self, start[order], end[order], group[order])
 
@@ -195,7 +196,11 @@ class _Segments:
         line = line[by_group(block[line])]
         self.rank, self.start, self.end, block = line, start[line], end[line], block[line]
         self.length = self.end - self.start + start.dtype.type(rule.offset)
-        self.begin = begins[block]
+        self.begin, finish = begins[block], np.append(begins[1:], count)
+        sizes = finish - begins
+        if (sizes * (sizes - 1)).sum() <= 2 * _FEW_PAIRS:
+            self.reach = finish[block]
+            return
         # Groups are laid side by side on one axis. Rounding on that axis is covered by a slack: it only ever lists a
         # pair too many, and every listed pair is then tested exactly.
         origin, span = float(start.min()), float(end.max() - start.min()) + rule.offset + 1.0
@@ -208,7 +213,7 @@ class _Segments:
             window = np.full(count, span)
         exact = start.dtype == np.float64
         limit = key + window + (1e-9 if exact else 4e-6) * (key[-1] + span + abs(origin))
-        self.reach = np.minimum(_places_before(key, limit), np.append(begins[1:], count)[block])
+        self.reach = np.minimum(_places_before(key, limit), finish[block])
 
     def conflicts(
         self, earlier: np.ndarray, later: np.ndarray, first: np.ndarray, last: np.ndarray
@@ -253,7 +258,7 @@ class _Segments:
     def _decide(self, places: np.ndarray, dropped: np.ndarray) -> None:
         """Mark in `dropped` those of `places` (ascending) that the greedy loop over them drops."""
         first, last = np.arange(1, len(places) + 1), self._counts(places)[self.reach[places]]
-        if (last - first).sum() > _PAIRS_PER_ROW * len(places):
+        if (last - first).sum() > max(_FEW_PAIRS, _PAIRS_PER_ROW * len(places)):
             head = self._best_quarter(places)
             if not head.all():
                 self._decide(places[head], dropped)
@@ -281,13 +286,16 @@ def _places_before(key: np.ndarray, limit: np.ndarray) -> np.ndarray:
     if span > 1e-6:  # a cell must be wider than nothing
         scale = cells / span
         cell = ((key - key[0]) * scale).astype(np.int64)
-        wanted = np.clip((limit - key[0]) * scale, 0, cells).astype(np.int64)
+        wanted = np.maximum(np.minimum((limit - key[0]) * scale, cells), 0).astype(np.int64)
         inside = np.bincount(cell, minlength=cells + 1)
         # all keys of a limit's own cell count: few, unless the keys crowd
         if inside[wanted].sum() <= len(key):
             return np.cumsum(inside)[wanted]
     return np.searchsorted(key, limit, side="right")
 
+
+_FEW_PAIRS = 4096
+"""Up to so many pairs it is cheapest to test them all."""
 
 _PAIRS_PER_ROW = 6
 """Above so many pairs a row it is cheaper to decide the best rows first: what they drop needs no pairs of its own."""

@@ -16,6 +16,7 @@ import numpy as np
 from wtal_bench.decoding.curves import (
     ACTIVATIONS,
     Curve,
+    ReadFields,
     Thresholds,
     Upsampled,
     action_scores,
@@ -284,8 +285,8 @@ class ThresholdDecoder(PostProcessor):
 
     def candidates(self, outputs: VideoOutputs, meta: VideoMeta) -> Candidates:
         """Scored segments before NMS and clamping, sorted by (class, threshold, start)."""
-        scores = self.class_scores(outputs, meta.id)
         kept, runs_on, scored_on = self.fine_curves(outputs, meta)
+        video_scores = self.class_scores(outputs, meta.id)[kept] if self.contrast.video_score else None
         runs_on = np.asarray(runs_on) if self.thresholds.relative else runs_on
         runs = find_runs(runs_on, self.thresholds.levels(runs_on), **self.runs)
         if runs_on.shape[1] == 1 and len(kept) != 1:
@@ -293,12 +294,12 @@ class ThresholdDecoder(PostProcessor):
         shape = (len(runs_on), len(kept))
         scored_on = None if scored_on is None else _wide(scored_on, shape)
         if self.run_share == 0.0 and scored_on is not None:
-            score, inside = self.contrast.score(runs, scored_on, scores[kept])
+            score, inside = self.contrast.score(runs, scored_on, video_scores)
         else:
             score, inside = self.contrast.score(
                 runs,
                 _wide(runs_on, shape),
-                scores[kept],
+                video_scores,
                 zero_below=self.zero_below,
                 share=self.run_share,
                 plus=scored_on,
@@ -347,24 +348,27 @@ def finish(
         ConfigError: `nms_units="samples"` over grids that differ.
     """
     pooled = Detections.concatenate(part.detections() for part in parts)
-    part = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
     rows = np.argsort(pooled.label, kind="stable")
     if clamp == "before_nms":
         pooled, inside = clamped(pooled, duration)
         rows = rows[inside[rows]]
     if nms is not None and len(rows):
-        start, end = _positions(parts) if nms_units == "samples" else (pooled.start, pooled.end)
-        alone = np.zeros(len(rows), dtype=bool)
+        alone = rows[:0]
         if only_shared:
-            alone = ~np.isin(pooled.label[rows], _shared(pooled.label, part))
-        todo, untouched = rows[~alone], rows[alone]
-        kept, score = nms(start[todo], end[todo], pooled.score[todo], pooled.label[todo])
-        rows = np.concatenate([todo[kept], untouched])
-        score = np.concatenate([score, pooled.score[untouched]])
-        by_class = np.argsort(pooled.label[rows], kind="stable")
-        found = replace(pooled.take(rows), score=score).take(by_class)
-    else:
-        found = pooled.take(rows)
+            owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+            shared = np.isin(pooled.label[rows], _shared(pooled.label, owner))
+            alone, rows = rows[~shared], rows[shared]
+        start, end = _positions(parts) if nms_units == "samples" else (pooled.start, pooled.end)
+        kept, softened = nms(start[rows], end[rows], pooled.score[rows], pooled.label[rows])
+        rows = rows[kept]
+        if nms.kind != "hard":
+            score = pooled.score.copy()
+            score[rows] = softened
+            pooled = replace(pooled, score=score)
+        if len(alone):
+            rows = np.concatenate([rows, alone])
+            rows = rows[np.argsort(pooled.label[rows], kind="stable")]
+    found = pooled.take(rows)
     if clamp == "after_nms":
         found, inside = clamped(found, duration)
         found = found.take(inside)
@@ -456,7 +460,7 @@ class PooledDecoder(PostProcessor):
 
     def parts(self, outputs: VideoOutputs, meta: VideoMeta) -> list[Candidates]:
         """Every pass's candidates, after its own NMS and score scale, in order."""
-        found = []
+        found, outputs = [], ReadFields(outputs)
         for decoder, scale in self.passes.values():
             part = decoder.candidates(outputs, meta).suppressed(decoder.nms, decoder.nms_units)
             found.append(part if scale == 1.0 else replace(part, score=part.score * scale))

@@ -319,10 +319,13 @@ class _Samples:
         The sample before a run belongs to no other run of its level and is 0 for the moment: the 0 that `of` tells of.
         """
         table, lead, count = self.summed, self.first(runs) + (runs.start - 1), runs.end - runs.start
-        edges = np.stack([lead, lead + count + 1], axis=1)
+        edges = np.empty((len(runs), 2), dtype=np.int64)
+        edges[:, 0] = lead
+        np.add(lead + 1, count, out=edges[:, 1])
         sums = np.empty(len(runs), dtype=table.dtype)
-        for level in np.flatnonzero(np.bincount(runs.level)):
-            rows = np.flatnonzero(runs.level == level)
+        levels = np.flatnonzero(np.bincount(runs.level))
+        for level in levels:
+            rows = slice(None) if len(levels) == 1 else np.flatnonzero(runs.level == level)
             before, ends = lead[rows], edges[rows].ravel()
             if (ends[1:] < ends[:-1]).any():
                 return None
