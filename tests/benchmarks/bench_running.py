@@ -1,7 +1,8 @@
 """What the Runner and the loader cost per step, and what starting costs, in absolute numbers and against a real step.
 
-Runner: a tiny model is trained by the Runner and by a bare loop over the same batches; the difference per step, less
-the fixed cost of a run (two lengths are timed), does not depend on the model. Loader: gathering one real mini-batch.
+Runner: a tiny model is trained by the Runner and by a bare loop over one ready batch, in epochs of a dozen steps as on
+THUMOS14; the difference per step, less the fixed cost of a run (two lengths are timed), does not depend on the model.
+Loader: gathering one real mini-batch.
 Both are set against one ECM THUMOS step of that size, timed here or given.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/bench_running.py
@@ -53,33 +54,36 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def runner_seconds(root: Path, steps: int) -> float:
-    """CPU seconds of `runner.train()` over `steps` iterations of the tiny model, loader included."""
-    tree = tiny_config(root, iterations=steps, checkpoint_interval=10**9)
+    """CPU seconds of `runner.train()` over `steps` iterations of the tiny model; the loader gives one ready batch."""
+    tree = tiny_config(root, iterations=steps, checkpoint_interval=10**9, batch_size=1)
     del tree["train"]["epochs"]
     tree["runtime"]["log_interval"] = 1e9
     config = check_config(tree, "bench")
     with tempfile.TemporaryDirectory() as folder:
         opened, model = open_data(config.data, "cpu", "bench"), check_model(config)
         made = build_training(config, opened, model, folder, out=lambda line: None)
+        loader = made.runner.train_dataloader
+        batch = next(iter(loader))
+        loader.collate_fn = lambda requests: batch
         return seconds(made.runner.train)
 
 
 def bare_seconds(root: Path, steps: int) -> float:
-    """The same steps in plain torch over batches that are already there."""
-    config = check_config(tiny_config(root), "bench")
+    """The same steps in plain torch over a batch that is already there."""
+    config = check_config(tiny_config(root, batch_size=1), "bench")
     t = config.train
     videos = open_data(config.data, "cpu", "bench").training("refuse")
     plan = Plan(videos.labels, t.batch_size, 0, shuffle=True)
     gather = Gather(videos, build_sampling(t.sampling, length=t.length), 0)
-    batches = [gather(plan.batch(0, number), "cpu") for number in range(len(plan))]
+    batch = gather(plan.batch(0, 0), "cpu")
     seed_everything(0)
     model = build_model(config.model).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=t.lr)
 
     def loop() -> None:
-        for step in range(steps):
+        for _ in range(steps):
             optimizer.zero_grad()
-            model.losses(batches[step % len(batches)])["total"].backward()
+            model.losses(batch)["total"].backward()
             optimizer.step()
 
     return seconds(loop)

@@ -40,7 +40,7 @@ from wtal_bench.running.model_checks import probe
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
 from wtal_bench.running.provenance import config_hash
 from wtal_bench.running.resuming import distinct, machine
-from wtal_bench.running.scalars import StepScalars
+from wtal_bench.running.scalars import StepScalars, StepTimer
 from wtal_bench.running.schedule import LearningRate
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.visualizers import LateVisualizer, build_backends
@@ -182,6 +182,7 @@ def build_training(
         **_validation(config, opened, model, holdout, rank, world),
         default_hooks=dict(
             runtime_info=StepScalars(LOG_STEPS),
+            timer=StepTimer(LOG_STEPS),
             param_scheduler=None,
             checkpoint=None,
             sampler_seed=None,
