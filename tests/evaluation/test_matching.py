@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from tests.evaluation.loops import loop_ap, random_case
-from wtal_bench.evaluation import DetectionTable, GroundTruth, Rules, TableError, assignment, evaluate, match, overlaps
+from wtal_bench.evaluation import (
+    DetectionTable,
+    GroundTruth,
+    Rules,
+    TableError,
+    assignment,
+    evaluate,
+    match,
+    matching,
+    overlaps,
+)
 from wtal_bench.evaluation.average_precision import average_precision
 
 TIOUS = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -46,10 +56,13 @@ def test_equals_the_greedy_loop(seed, switches):
 def test_blocks_and_chunks_change_nothing(size, rules, monkeypatch):
     truth, found, _ = random_case(3)
     pair, rules = tables(truth, found), Rules(**rules)
-    whole = match(*pair, TIOUS, rules).taken_by
+    whole = match(*pair, TIOUS, rules)
     monkeypatch.setattr(assignment, "_BLOCK_PAIRS", size)
     monkeypatch.setattr(overlaps, "_CHUNK_PAIRS", size)
-    np.testing.assert_array_equal(match(*pair, TIOUS, rules).taken_by, whole)
+    monkeypatch.setattr(matching, "_BLOCK_ROWS", size)
+    parts = match(*pair, TIOUS, rules)
+    for name in ("taken_by", "label", "video", "score", "row", "uncounted"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name), err_msg=name)
 
 
 def test_near_ranges_hold_every_overlap_and_touch():

@@ -21,14 +21,12 @@ class Segments:
         group: [N] int64, ascending with the class.
         label: [N] int32, ascending.
         start, end: [N] float64 in the unit of the metric; of instances, ascending starts within a group.
-        listed: [N] position in the file, for ties between instances.
     """
 
     group: np.ndarray
     label: np.ndarray
     start: np.ndarray
     end: np.ndarray
-    listed: np.ndarray
 
 
 def assign(
@@ -36,6 +34,7 @@ def assign(
     instances: Segments,
     tious: np.ndarray,
     *,
+    listed: np.ndarray,
     first_listed: bool,
     last_of_ties: bool,
     undefined: str,
@@ -45,6 +44,7 @@ def assign(
     Args:
         detections: ranked within their class; instances: what they take.
         tious: [T] thresholds.
+        listed: [G] position of the instances in the file, for ties between them.
         first_listed: a detection takes the first listed free instance that reaches the threshold, not the best.
         last_of_ties: of instances with equal tIoU the last listed goes first, else the first listed.
         undefined: a tIoU of 0/0 is a match before every other ("best"), a match if both are the same instant
@@ -69,8 +69,8 @@ def assign(
         free[begin:end] = (taken < 0).any(axis=0)
         pairs = _pairs(first, count, low, high, None if free.all() else free)
         detection, instance, overlap = _choices(detections, instances, pairs, tious.min(), undefined)
-        listed = instances.listed[instance]
-        keys = (listed,) if first_listed else (-listed if last_of_ties else listed, -overlap)
+        place = listed[instance]
+        keys = (place,) if first_listed else (-place if last_of_ties else place, -overlap)
         order = _preference(detection, keys)
         _settle(detection[order], instance[order] - begin, overlap[order], tious, taken, len(detections.group))
     return taken_by

@@ -17,11 +17,15 @@ from typing import Literal
 import numpy as np
 
 from wtal_bench.evaluation.assignment import Segments, assign
-from wtal_bench.evaluation.overlaps import expand_pairs, near_ranges
+from wtal_bench.evaluation.overlaps import blocks, expand_pairs, near_ranges, with_instances
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth, TableError
 from wtal_bench.order import by_group, falling
 
 TieRule = Literal["last_first", "first_first"]
+
+_BLOCK_ROWS = 500_000
+"""Classes are ranked and matched together up to so many detections, a larger class alone. From about 4 M rows on, the C
+library gives the memory of every array back to the system, and getting it again takes longer than the work on it."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ class Matches:
 
     def class_bounds(self) -> np.ndarray:
         """[C+1] where the detections of every class begin."""
-        return np.searchsorted(self.label, np.arange(len(self.classes) + 1))
+        return np.searchsorted(self.label, np.arange(len(self.classes) + 1, dtype=self.label.dtype))  # else a copy
 
     def instances(self) -> np.ndarray:
         """[C] number of instances of every class."""
@@ -199,23 +203,17 @@ def match(
     touches = _touches_ambiguous(admitted, ground_truth, rules, strict_official)
     if rules.ambiguous == "drop" and touches.any():
         counts = replace(counts, dropped=int(np.count_nonzero(touches)))
-        admitted, touches = admitted.take(~touches), touches[~touches]
-    order = _ranking(admitted, rules)
-    ranked = admitted.take(order)
+        admitted, touches = admitted.take(np.flatnonzero(~touches)), touches[~touches]
+    ranked = _rank_and_assign(admitted, touches, instances, len(videos), tious, rules, strict_official)
     return Matches(
         classes=instances.classes,
         videos=videos,
         evaluated=len(ground_truth.videos),
         tious=tious,
-        label=ranked.label,
-        video=ranked.video,
-        score=ranked.score,
-        row=ranked.row,
-        uncounted=touches[order],
+        **ranked,
         instance_label=instances.label,
         instance_video=instances.video,
         instance_row=instances.row,
-        taken_by=_assign(ranked, instances, len(videos), tious, rules, strict_official),
         counts=counts,
         rules=rules,
     )
@@ -230,17 +228,22 @@ def _thresholds(tious: Sequence[float]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Detections that take part: `video` and `label` renumbered, times in the unit of the metric."""
+    """Detections that take part: `video` and `label` renumbered, times in the unit of the metric.
+
+    `row` says which of the table's rows they are, None that they are all of them in order.
+    """
 
     video: np.ndarray
     label: np.ndarray
     start: np.ndarray
     end: np.ndarray
     score: np.ndarray
-    row: np.ndarray
+    row: np.ndarray | None = None
 
     def take(self, index: np.ndarray) -> _Rows:
-        return _Rows(*(getattr(self, name)[index] for name in ("video", "label", "start", "end", "score", "row")))
+        """The rows `index` [M] selects, in that order."""
+        columns = (getattr(self, name)[index] for name in ("video", "label", "start", "end", "score"))
+        return _Rows(*columns, index if self.row is None else self.row[index])
 
 
 @dataclass(frozen=True)
@@ -254,6 +257,12 @@ class _Instances:
     start: np.ndarray
     end: np.ndarray
     row: np.ndarray
+
+    def segments(self, some: slice, first_class: int, videos: int) -> Segments:
+        """Some of them, with groups that count from `first_class` on."""
+        label = self.label[some]
+        group = (label - np.int64(first_class)) * videos + self.video[some]
+        return Segments(group, label, self.start[some], self.end[some])
 
     @classmethod
     def sort(cls, truth: GroundTruth, rules: Rules) -> _Instances:
@@ -279,9 +288,9 @@ def _admit(
     place = {name: index for index, name in enumerate(truth.videos)}
     lookup = np.array([place.setdefault(name, len(place)) for name in table.videos], dtype=np.int32)
     _check_labels(table, truth, instances, unknown_labels)
-    video = lookup[table.video] if len(lookup) else table.video
+    video = _renumbered(table.video, lookup)
     # -1, an unknown class, picks the appended -1
-    label = np.append(instances.number, np.int32(-1))[table.label]
+    label = _renumbered(table.label, np.append(instances.number, np.int32(-1)))
     unknown = label < 0
     keep, counts = ~unknown, {}
     annotated = np.bincount(instances.video, minlength=len(place)) > 0
@@ -296,13 +305,23 @@ def _admit(
         unknown_video=int(np.count_nonzero(video >= len(truth.videos))),
         **counts,
     )
-    row = np.flatnonzero(keep)
-    if rules.videos == "annotated":
-        row = row[np.argsort(video[row], kind="stable")]
     if rules.grid is not None:
         table = table.on_grid(rules.grid)
-    rows = _Rows(video, label, table.start, table.end, table.score, np.arange(len(table)))
-    return rows if keep.all() and rules.videos == "all" else rows.take(row), tuple(place), counts
+    rows = _Rows(video, label, table.start, table.end, table.score)
+    if rules.videos == "annotated":
+        row = np.flatnonzero(keep)
+        rows = rows.take(row[np.argsort(video[row], kind="stable")])
+    elif not keep.all():
+        rows = rows.take(np.flatnonzero(keep))
+    return rows, tuple(place), counts
+
+
+def _renumbered(column: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """[N] `number` of every value, without a copy where each value that occurs keeps its own."""
+    size = int(column.max(initial=-1)) + 1
+    if column.min(initial=0) >= 0 and np.array_equal(number[:size], np.arange(size)):
+        return column
+    return number[column]
 
 
 def _check_labels(table: DetectionTable, truth: GroundTruth, instances: _Instances, unknown_labels: str) -> None:
@@ -341,13 +360,66 @@ def _touches_ambiguous(rows: _Rows, truth: GroundTruth, rules: Rules, strict_off
     return touches
 
 
-def _ranking(rows: _Rows, rules: Rules) -> np.ndarray:
-    """Order by class, then falling score; NaN (strict mode only) before every number."""
-    later_first = rules.ties == "last_first"
+def _rank_and_assign(
+    rows: _Rows,
+    touches: np.ndarray,
+    instances: _Instances,
+    videos: int,
+    tious: np.ndarray,
+    rules: Rules,
+    strict_official: bool,
+) -> dict[str, np.ndarray]:
+    """The columns of `Matches` about detections, ranked, and `taken_by`.
+
+    Whole classes at a time: what is in work stays small enough for the cache and for memory that is used again.
+    """
+    classes = len(instances.classes)
+    bounds = np.concatenate([[0], np.cumsum(_counted(rows.label, classes))])
+    instance_bounds = np.searchsorted(instances.label, np.arange(classes + 1))
     order = by_group(rows.label)
-    score = rows.score[order]
-    bounds = np.cumsum(np.bincount(rows.label))[:-1]
-    for begin, end in pairwise([0, *bounds.tolist(), len(score)]):  # class by class: short sorts stay in the cache
+    label = np.repeat(np.arange(classes, dtype=np.int32), np.diff(bounds))
+    video, score = np.empty(len(order), dtype=np.int32), np.empty(len(order))
+    taken_by = np.full((len(tious), len(instances.label)), -1, dtype=np.int64)
+    for low, high in blocks(bounds, _BLOCK_ROWS):
+        here, there = slice(bounds[low], bounds[high]), slice(instance_bounds[low], instance_bounds[high])
+        # first by class, where memory is read in step, then by rank
+        some = order[here]
+        values = rows.score[some]
+        own = _ranking(values, bounds[low : high + 1] - bounds[low], rules)
+        score[here], video[here], order[here] = values[own], rows.video[some][own], some[own]
+        # most detections are of a class that their video does not show: they take nothing
+        group = (label[here] - np.int64(low)) * videos + video[here]
+        truth = instances.segments(there, low, videos)
+        able = with_instances(group, truth.group)[0]
+        at = order[here][able]
+        taken = assign(
+            Segments(group[able], label[here][able], rows.start[at], rows.end[at]),
+            truth,
+            tious,
+            listed=instances.row[there],
+            first_listed=rules.matching == "first",
+            last_of_ties=rules.instance_ties == "last_first",
+            undefined="none" if rules.grid is not None else "best" if strict_official else "same",
+        )
+        taken_by[:, there] = np.append(able + bounds[low], -1)[taken]
+    uncounted = touches[order] if touches.any() else touches
+    row = order if rows.row is None else rows.row[order]
+    return dict(label=label, video=video, score=score, row=row, uncounted=uncounted, taken_by=taken_by)
+
+
+def _counted(column: np.ndarray, size: int) -> np.ndarray:
+    """[size] how often each value occurs; a part at a time, as numpy counts on a copy of twice the size."""
+    total = np.zeros(size, dtype=np.int64)
+    for begin in range(0, len(column), _BLOCK_ROWS):
+        total += np.bincount(column[begin : begin + _BLOCK_ROWS], minlength=size)
+    return total
+
+
+def _ranking(score: np.ndarray, bounds: np.ndarray, rules: Rules) -> np.ndarray:
+    """Order every class, which begins and ends at `bounds`, by falling score; NaN (strict mode only) first."""
+    later_first = rules.ties == "last_first"
+    order = np.empty(len(score), dtype=np.int64)
+    for begin, end in pairwise(bounds.tolist()):  # class by class: short sorts stay in the cache
         part = score[begin:end]
         unreal = np.isnan(part)
         if unreal.any():
@@ -355,23 +427,5 @@ def _ranking(rows: _Rows, rules: Rules) -> np.ndarray:
             own = np.lexsort((-place if later_first else place, -np.where(unreal, 0.0, part), ~unreal))
         else:
             own = falling(part, later_first)
-        order[begin:end] = order[begin:end][own]
+        np.add(own, begin, out=order[begin:end])
     return order
-
-
-def _assign(
-    rows: _Rows, instances: _Instances, videos: int, tious: np.ndarray, rules: Rules, strict_official: bool
-) -> np.ndarray:
-    """[T,G] position of the detection that takes each instance, -1 where none does."""
-    detections, truth = (
-        Segments(part.label.astype(np.int64) * videos + part.video, part.label, part.start, part.end, part.row)
-        for part in (rows, instances)
-    )
-    return assign(
-        detections,
-        truth,
-        tious,
-        first_listed=rules.matching == "first",
-        last_of_ties=rules.instance_ties == "last_first",
-        undefined="none" if rules.grid is not None else "best" if strict_official else "same",
-    )

@@ -98,7 +98,7 @@ def evaluate(
 def summarize(matches: Matches) -> EvaluationResult:
     """Average precision, mAP and counts of matched detections."""
     values = average_precision(matches)
-    predicted = np.bincount(matches.label, minlength=len(matches.classes)) > 0
+    predicted = np.diff(matches.class_bounds()) > 0
     mean = values.mean(axis=0)
     if matches.rules.empty_class == "zero_all" and not predicted.all():
         values, mean = np.full_like(values, np.nan), np.zeros_like(mean)

@@ -34,7 +34,7 @@ def near_ranges(
         return np.zeros(len(group), dtype=np.int64), np.zeros(len(group), dtype=np.int64)
     first, count = np.zeros(len(group), dtype=np.int64), np.zeros(len(group), dtype=np.int64)
     # most detections are of a class that their video does not show: they are done
-    some, low, after = _with_instances(group, of_group)
+    some, low, after = with_instances(group, of_group)
     if whole_groups:
         first[some], count[some] = low, after - low
     else:
@@ -42,7 +42,7 @@ def near_ranges(
     return first, count
 
 
-def _with_instances(group: np.ndarray, of_group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def with_instances(group: np.ndarray, of_group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """[M] rows whose group has instances, where those begin, and where they end."""
     groups = int(max(group.max(initial=0), of_group[-1])) + 1
     if groups > 4 * len(group) + 1_000_000:  # a table would take longer than the search
