@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from wtal_bench.engines.machine import cores, visible_gpus
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.options import number_in
 
@@ -110,18 +111,3 @@ def _local(args: argparse.Namespace, out: Callable[[str], None]) -> Engine:
     gpus = visible_gpus()
     jobs = args.jobs or len(gpus) or cores()
     return Local(jobs, args.threads or max(1, cores() // jobs), gpus, Board(out))
-
-
-def cores() -> int:
-    """Those this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip() and name.strip() != "-1"]
-    import torch
-
-    return [str(number) for number in range(torch.cuda.device_count())]

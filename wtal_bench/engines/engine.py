@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -171,3 +172,8 @@ class RunQueue:
 def label(run: Planned) -> str:
     """A run's name among others: "full/seed0"."""
     return "/".join(run.folder.parts[-2:])
+
+
+def shared_folder(runs: Sequence[Planned]) -> Path:
+    """The folder all runs lie in."""
+    return Path(os.path.commonpath([run.folder.resolve().parent for run in runs]))

@@ -15,12 +15,12 @@ from typing import Any
 
 from wtal_bench.engines.board import Board
 from wtal_bench.engines.engine import ATTEMPTS, Engine, Outcome, RunQueue, label
+from wtal_bench.engines.machine import THREADS
 from wtal_bench.engines.work import BUSY, DONE, Report, Ticket, perform
 from wtal_bench.running.plan import Planned, read_result
 
 GRACE = 10.0
 """Seconds a worker has to end in when it is told to."""
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 class Local(Engine):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from wtal_bench.engines.engine import ATTEMPTS, Engine, Outcome, RunQueue, label
-from wtal_bench.engines.local import THREADS
+from wtal_bench.engines.engine import ATTEMPTS, Engine, Outcome, RunQueue, label, shared_folder
+from wtal_bench.engines.machine import THREADS, cores
 from wtal_bench.engines.work import BUSY, DONE, Report, Ticket, code_hash, perform, refuse_other, token_in
 from wtal_bench.errors import ConfigError, WtalError
 from wtal_bench.running.plan import Planned, read_result
@@ -85,8 +84,6 @@ class Ray(Engine):
         return True
 
     def _cpus_here(self) -> int:
-        from wtal_bench.engines.choose import cores
-
         return self.threads * self.most if self.most else max(self.threads, cores())
 
     def _gpus(self) -> float:
@@ -143,11 +140,6 @@ class Ray(Engine):
         else:
             queue.fail(run)
             yield Outcome(run, problem=report.text)
-
-
-def shared_folder(runs: Sequence[Planned]) -> Path:
-    """The folder all runs lie in."""
-    return Path(os.path.commonpath([run.folder.resolve().parent for run in runs]))
 
 
 def _performed(ticket: Ticket) -> Report:

@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wtal_bench.engines.engine import ATTEMPTS, Engine, Outcome, RunQueue, label
-from wtal_bench.engines.local import THREADS
-from wtal_bench.engines.ray import shared_folder
+from wtal_bench.engines.engine import ATTEMPTS, Engine, Outcome, RunQueue, label, shared_folder
+from wtal_bench.engines.machine import THREADS
 from wtal_bench.engines.work import BUSY, DONE, Report, Ticket, code_hash, perform, token_in
 from wtal_bench.errors import ConfigError
 from wtal_bench.running.plan import NEW, Planned, read_result
