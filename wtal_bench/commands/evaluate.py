@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wtal_bench.data.annotations import Annotations
-from wtal_bench.data.detection_notes import strangers
+from wtal_bench.data.detection_notes import counted_notes, strangers
 from wtal_bench.data.note import Note
 from wtal_bench.data.notes import as_recorded, data_notes, printed
-from wtal_bench.errors import DataError, listing
+from wtal_bench.errors import ConfigError, DataError, listing
 from wtal_bench.evaluation import (
     COUNTS_ACTIVITYNET,
     COUNTS_THUMOS,
@@ -20,10 +23,13 @@ from wtal_bench.evaluation import (
     LENGTHS_THUMOS,
     Bucket,
     DetectionFile,
+    DetectionParts,
     ErrorAnalysis,
     EvaluationResult,
     GroundTruth,
+    StreamedResult,
     error_analysis,
+    evaluate_parts,
     read_detections,
 )
 from wtal_bench.files import write_json
@@ -33,12 +39,17 @@ from wtal_bench.text import percent, signed, table
 SUMMARY = "score a detection file by every evaluator of a protocol"
 EXAMPLE = """\
 wtal-bench evaluate detections.json.gz --protocol thumos14/v1 --per-class --json scores.json
+  wtal-bench evaluate found/ --protocol activitynet13/v1
   wtal-bench evaluate found.json --protocol own --annotations my_data/annotations.json --errors"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("detections", help=".json or .json.gz file, our layout or ActivityNet's `results`")
+    parser.add_argument(
+        "detections",
+        help=".json or .json.gz file, our layout or ActivityNet's `results`; a .parquet table; or a folder of parts, "
+        "which are read one after the other and need not fit into memory",
+    )
     parser.add_argument("--protocol", required=True, help=f"one of {listing(PROTOCOLS)}, a plugin's, or {OWN}")
     parser.add_argument("--annotations", help="annotation file or its folder (default: found in $WTAL_DATA or data/)")
     parser.add_argument("--json", metavar="FILE", help="write unrounded numbers to FILE")
@@ -59,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     """Score, print, write."""
     protocol, annotations = open_protocol(args.protocol, args.annotations)
     truth = protocol.ground_truth(annotations)
+    if Path(args.detections).is_dir():
+        return _run_parts(args, protocol, annotations, truth)
     file = read_detections(args.detections, protocol.classes, strict=args.strict, allow_invalid=args.strict_official)
     if args.strict:
         _refuse_strangers(file, annotations, protocol)
@@ -84,7 +97,32 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_strangers(file: DetectionFile, annotations: Annotations, protocol: Protocol) -> None:
+def _run_parts(args: argparse.Namespace, protocol: Protocol, annotations: Annotations, truth: GroundTruth) -> int:
+    """Score a folder of parts, one part in memory at a time."""
+    if args.errors or args.strict_official:
+        raise ConfigError(
+            f"{args.detections}: parts are scored one after the other, without --errors and --strict-official, which "
+            "look at all detections at once; write one file for them."
+        )
+    parts = DetectionParts.open(Path(args.detections), protocol.classes, strict=args.strict)
+    results = evaluate_parts(parts.tables, truth, protocol.tious, protocol.presets)
+    if args.strict:
+        _refuse_strangers(parts, annotations, protocol)
+    exclude = protocol.presets[0].exclude
+    notes = data_notes(protocol, annotations, exclude=exclude, metrics=protocol.report(results))
+    notes += counted_notes(parts, annotations, protocol.subset, exclude)
+    print(_overview(protocol, parts, annotations, results))
+    print("\n".join(printed(notes)), file=sys.stderr)
+    if args.per_class:
+        for name in _one_a_grid(protocol, results):
+            print("\n" + _per_class(protocol, results[name], name))
+    if args.json:
+        write_json(args.json, _report(protocol, parts, annotations, results, notes, None))
+        print(f"\nwritten to {args.json}")
+    return 0
+
+
+def _refuse_strangers(file: DetectionFile | DetectionParts, annotations: Annotations, protocol: Protocol) -> None:
     odd = strangers(file, annotations, protocol.subset)
     if odd:
         raise DataError(
@@ -110,7 +148,10 @@ def _results(
 
 
 def _overview(
-    protocol: Protocol, file: DetectionFile, annotations: Annotations, results: Mapping[str, EvaluationResult]
+    protocol: Protocol,
+    file: DetectionFile | DetectionParts,
+    annotations: Annotations,
+    results: Mapping[str, EvaluationResult],
 ) -> str:
     spans = list(protocol.averages)
     head = ["evaluator", *(f"{tiou:g}" for tiou in protocol.tious), *spans, "videos", "instances", "ignored"]
@@ -151,9 +192,10 @@ def _one_a_grid(protocol: Protocol, results: Mapping[str, EvaluationResult]) -> 
 
 
 def _per_class(protocol: Protocol, result: EvaluationResult, name: str) -> str:
-    matches = result.matches
-    instances = matches.instances()
-    detections = [end - begin for begin, end in zip(matches.class_bounds(), matches.class_bounds()[1:])]
+    if isinstance(result, StreamedResult):
+        instances, detections = result.instances, result.detections.tolist()
+    else:
+        instances, detections = result.matches.instances(), np.diff(result.matches.class_bounds()).tolist()
     head = [f"AP, {name}", *(f"{tiou:g}" for tiou in protocol.tious), "average", "instances", "detections"]
     rows = [
         [label, *map(percent, ap), percent(ap.mean()), str(instances[index]), str(detections[index])]
@@ -211,7 +253,7 @@ def _bucket_row(bucket: Bucket, unit: str) -> list[str]:
 
 def _report(
     protocol: Protocol,
-    file: DetectionFile,
+    file: DetectionFile | DetectionParts,
     annotations: Annotations,
     results: Mapping[str, EvaluationResult],
     notes: Iterable[Note],

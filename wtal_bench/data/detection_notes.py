@@ -43,13 +43,20 @@ def detection_notes(
         subset: of the videos scored.
         exclude: videos of it the ranking evaluator leaves out.
     """
+    notes = counted_notes(detections, annotations, subset, exclude)
+    return notes + (_unit(detections, annotations) if any(map(len, detections.videos.values())) else [])
+
+
+def counted_notes(
+    detections: DetectionsLike, annotations: Annotations, subset: str, exclude: Collection[str] = ()
+) -> list[Note]:
+    """Those of `detection_notes` that need no more of a video's detections than how many they are."""
     count = sum(map(len, detections.videos.values()))
     notes = _unknown_classes(detections)
     if not count:
         notes.append(Note("nothing", "there is no detection at all, so every average precision is 0."))
         return notes
     notes += _videos(detections, annotations, subset, exclude)
-    notes += _unit(detections, annotations)
     if detections.duplicates:
         notes.append(
             Note(

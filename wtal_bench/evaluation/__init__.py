@@ -38,6 +38,8 @@ from wtal_bench.evaluation.error_analysis import (
 from wtal_bench.evaluation.frames import frame_accuracy, frame_counts, snippet_labels, told_classes
 from wtal_bench.evaluation.matching import Counts, Matches, Rules, match
 from wtal_bench.evaluation.metric import PRESETS, EvaluationResult, Preset, evaluate, get_preset, summarize
+from wtal_bench.evaluation.parts import DetectionParts
+from wtal_bench.evaluation.streamed import StreamedResult, evaluate_parts
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth, TableError
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "Bucket",
     "Counts",
     "DetectionFile",
+    "DetectionParts",
     "DetectionTable",
     "ErrorAnalysis",
     "EvaluationResult",
@@ -62,6 +65,7 @@ __all__ = [
     "Resample",
     "Rules",
     "Sample",
+    "StreamedResult",
     "TableError",
     "ToldSnippets",
     "bootstrap_ap",
@@ -73,6 +77,7 @@ __all__ = [
     "draw_runs",
     "error_analysis",
     "evaluate",
+    "evaluate_parts",
     "exact_match_accuracy",
     "frame_accuracy",
     "frame_counts",

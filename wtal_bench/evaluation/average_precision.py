@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 
 from wtal_bench.evaluation.matching import Matches
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The true positives at one threshold, by class, then rank: H of them.
+
+    Attributes:
+        label: [H] class.
+        place: [H] position among all detections of the class, from 0.
+        rank: [H] position among those that count, from 1.
+    """
+
+    label: np.ndarray
+    place: np.ndarray
+    rank: np.ndarray
 
 
 def average_precision(matches: Matches, instances_assumed: float | None = None) -> np.ndarray:
@@ -22,42 +37,61 @@ def average_precision(matches: Matches, instances_assumed: float | None = None) 
         instances_assumed: precision as if every class had so many instances (normalised precision of Hoiem et al.,
             ECCV 2012, used by DETAD), so that rare and frequent groups compare; None = as they are.
     """
-    hits = [matches.true_positives(threshold) for threshold in range(len(matches.tious))]
-    precision = [_precision(matches, places, instances_assumed) for places in hits]
-    if matches.rules.ap == "sum":
-        return _summed(matches, hits, precision)
-    found = np.stack([np.bincount(matches.label[places], minlength=len(matches.classes)) for places in hits])
-    instances = np.tile(matches.instances(), len(hits))
-    return _interpolated(found.reshape(-1), np.concatenate(precision), instances).reshape(found.shape).T.copy()
+    bounds = matches.class_bounds()
+    hits = [_hits(matches, bounds, threshold) for threshold in range(len(matches.tious))]
+    return precision_of_hits(hits, np.diff(bounds), matches.instances(), matches.rules.ap, instances_assumed)
 
 
-def _precision(matches: Matches, hits: np.ndarray, instances_assumed: float | None) -> np.ndarray:
-    """Precision at every true positive: the how-manieth of its class it is, over its rank there."""
+def precision_of_hits(
+    hits: list[Hits], detections: np.ndarray, instances: np.ndarray, rule: str, instances_assumed: float | None = None
+) -> np.ndarray:
+    """[C,T] as `average_precision`, from the true positives at T thresholds.
+
+    Args:
+        hits: at every threshold.
+        detections, instances: [C] how many each class has.
+        rule: "interpolated" or "sum".
+        instances_assumed: as above.
+    """
+    precision = [_precision(found, instances, instances_assumed) for found in hits]
+    if rule == "sum":
+        return _summed(hits, precision, detections, instances)
+    found = np.stack([np.bincount(found.label, minlength=len(instances)) for found in hits])
+    everywhere = np.tile(instances, len(hits))
+    return _interpolated(found.reshape(-1), np.concatenate(precision), everywhere).reshape(found.shape).T.copy()
+
+
+def _hits(matches: Matches, bounds: np.ndarray, threshold: int) -> Hits:
+    hits = matches.true_positives(threshold)
     label = matches.label[hits]
-    number = np.bincount(label, minlength=len(matches.classes))
-    nth = np.arange(len(hits)) - np.repeat(np.cumsum(number) - number, number) + 1
-    begin = matches.class_bounds()[label]
+    begin = bounds[label]
     rank = hits - begin + 1
     if matches.uncounted.any():
         uncounted = matches.uncounted.copy()
         uncounted[hits] = False
         before = np.concatenate([[0], np.cumsum(uncounted)])
         rank = rank - (before[hits] - before[begin])
+    return Hits(label, hits - begin, rank)
+
+
+def _precision(hits: Hits, instances: np.ndarray, instances_assumed: float | None) -> np.ndarray:
+    """Precision at every true positive: the how-manieth of its class it is, over its rank there."""
+    number = np.bincount(hits.label, minlength=len(instances))
+    nth = np.arange(len(hits.label)) - np.repeat(np.cumsum(number) - number, number) + 1
     if instances_assumed is None:
-        return nth / rank
-    found = nth / matches.instances()[label] * instances_assumed
-    return found / (found + (rank - nth))
+        return nth / hits.rank
+    found = nth / instances[hits.label] * instances_assumed
+    return found / (found + (hits.rank - nth))
 
 
-def _summed(matches: Matches, hits: list[np.ndarray], precision: list[np.ndarray]) -> np.ndarray:
+def _summed(hits: list[Hits], precision: list[np.ndarray], detections: np.ndarray, instances: np.ndarray) -> np.ndarray:
     """[C,T] for W-TALC's rule; its sum runs over all detections of a class, zeros included, which fixes its order."""
-    bounds, instances = matches.class_bounds(), matches.instances()
-    result = np.zeros((len(matches.classes), len(hits)))
-    for index, (begin, end) in enumerate(pairwise(bounds)):
-        terms = np.zeros((len(hits), end - begin))
-        for row, places, values in zip(terms, hits, precision):
-            inside = slice(*np.searchsorted(places, (begin, end)))
-            row[places[inside] - begin] = values[inside]
+    result = np.zeros((len(instances), len(hits)))
+    for index, size in enumerate(detections):
+        terms = np.zeros((len(hits), size))
+        for row, found, values in zip(terms, hits, precision):
+            inside = slice(*np.searchsorted(found.label, (index, index + 1)))
+            row[found.place[inside]] = values[inside]
         result[index] = terms.sum(axis=1) / instances[index]
     return result
 

@@ -114,7 +114,7 @@ class DetectionFile:
 def read_detections(
     path: str | Path, classes: Sequence[str], *, strict: bool = False, allow_invalid: bool = False
 ) -> DetectionFile:
-    """Read a `.json` or `.json.gz` file in either layout.
+    """Read a `.json` or `.json.gz` file in either layout, or a `.parquet` file (`parquet_files`, an extra).
 
     Args:
         path: the file.
@@ -127,11 +127,15 @@ def read_detections(
             shows an example), unknown class with `strict`, NaN score, reversed or infinite segment.
     """
     path = Path(path)
+    if path.suffix == ".parquet":
+        from wtal_bench.evaluation.parquet_files import read_parquet
+
+        return read_parquet(path, tuple(classes), strict, allow_invalid)
     raw = _bytes(path)
     value = _parse(path, raw)
     layout, videos = _videos(path, value)
     videos = _composed(path, layout, videos)
-    columns = _Columns.read(path, layout, videos, _grids(path, value, layout, videos))
+    columns = Columns.read(path, layout, videos, _grids(path, value, layout, videos))
     return columns.sort_out(path, tuple(classes), value, layout, hashlib.sha256(raw).hexdigest(), strict, allow_invalid)
 
 
@@ -142,14 +146,19 @@ def write_detections(
     version: str,
     beside: Beside | None = None,
 ) -> None:
-    """Write our layout, one video a line, atomically; compressed when the name ends in `.gz`.
+    """Write our layout, one video a line, atomically; compressed when the name ends in `.gz`; or `.parquet`.
 
     Floats keep every bit, videos and rows their order; equal input gives equal bytes. Positions on a snippet grid are
-    written where there are any, and so is what `beside` holds.
+    written where there are any, and so is what `beside` holds (not into Parquet).
 
     Raises:
         DataError: a label outside `classes`, or a number that is not finite; nothing is written.
     """
+    if Path(path).suffix == ".parquet":
+        from wtal_bench.evaluation.parquet_files import write_parquet
+
+        write_parquet(path, videos, tuple(classes), version)
+        return
     text = "".join(_lines(videos, tuple(classes), version, beside or Beside())).encode()
     if Path(path).suffix == ".gz":
         buffer = io.BytesIO()
@@ -164,16 +173,7 @@ def write_detections(
 def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: str, beside: Beside) -> list[str]:
     lines, grids = [], {}
     for name, found in videos.items():
-        outside = (found.label < 0) | (found.label >= len(classes))
-        finite = np.isfinite(found.start) & np.isfinite(found.end) & np.isfinite(found.score)
-        if found.snippets is not None:
-            finite &= np.isfinite(found.snippets.start) & np.isfinite(found.snippets.end)
-        if outside.any() or not finite.all():
-            row = int(np.argmax(outside | ~finite))
-            raise DataError(
-                f"video {name!r}, detection {row}: label {found.label[row]}, start {found.start[row]}, end "
-                f"{found.end[row]}, score {found.score[row]}; needed a label in 0..{len(classes) - 1}, finite numbers."
-            )
+        check_written(name, found, len(classes))
         columns = (column.tolist() for column in (found.label, found.start, found.end, found.score))
         rows = [
             {"label": classes[label], "start": start, "end": end, "score": score}
@@ -189,6 +189,24 @@ def _lines(videos: Mapping[str, Detections], classes: tuple[str, ...], version: 
         head += f'"format": {FORMAT}, "grids": {json.dumps(grids)},\n'
     more = [f",\n{json.dumps(key)}: {json.dumps(part)}" for key, part in beside.to_json(classes).items()]
     return [head + '"videos": {\n', ",\n".join(lines), "\n}", *more, "}\n"]
+
+
+def check_written(name: str, found: Detections, classes: int) -> None:
+    """Refuse detections of a video that no file can hold.
+
+    Raises:
+        DataError: a label outside the class list, or a number that is not finite.
+    """
+    outside = (found.label < 0) | (found.label >= classes)
+    finite = np.isfinite(found.start) & np.isfinite(found.end) & np.isfinite(found.score)
+    if found.snippets is not None:
+        finite &= np.isfinite(found.snippets.start) & np.isfinite(found.snippets.end)
+    if outside.any() or not finite.all():
+        row = int(np.argmax(outside | ~finite))
+        raise DataError(
+            f"video {name!r}, detection {row}: label {found.label[row]}, start {found.start[row]}, end "
+            f"{found.end[row]}, score {found.score[row]}; needed a label in 0..{classes - 1}, finite numbers."
+        )
 
 
 def _bytes(path: Path) -> bytes:
@@ -275,8 +293,14 @@ def _grids(path: Path, value: Mapping[str, Any], layout: str, videos: Mapping[st
 
 
 @dataclass(frozen=True)
-class _Columns:
-    """The rows of a whole file as columns, before any row is left out."""
+class Columns:
+    """The rows of a whole file as columns, before any row is left out.
+
+    Attributes:
+        names: of V videos; sizes: [V] rows of each.
+        label: N class names; start, end, score: [N] float64.
+        grids: video -> snippets a second; snippets: [N,2] positions on them, NaN without; None where there is none.
+    """
 
     names: tuple[str, ...]
     sizes: list[int]
@@ -288,7 +312,7 @@ class _Columns:
     snippets: np.ndarray | None
 
     @classmethod
-    def read(cls, path: Path, layout: str, videos: dict[str, list], grids: dict[str, float]) -> _Columns:
+    def read(cls, path: Path, layout: str, videos: dict[str, list], grids: dict[str, float]) -> Columns:
         rows = [row for found in videos.values() for row in found]
         try:
             label = [row["label"] for row in rows]

@@ -27,7 +27,8 @@ class EvaluationResult:
         ap: [C,T] average precision; NaN everywhere where `empty_class="zero_all"` made the whole mAP 0.
         mAP: [T] mean over the classes.
         counts: videos, instances, detections and what was ignored.
-        matches: which detection took which instance (the bootstrap and the error analysis read it).
+        matches: which detection took which instance (the bootstrap and the error analysis read it); None where the
+            detections were never together (`streamed`).
         never_predicted: classes with an instance and without a detection.
     """
 
@@ -36,7 +37,7 @@ class EvaluationResult:
     ap: np.ndarray = field(repr=False)
     mAP: np.ndarray  # noqa: N815 - the field's own name
     counts: Counts
-    matches: Matches = field(repr=False)
+    matches: Matches | None = field(repr=False)
     never_predicted: tuple[str, ...] = ()
 
     @cached_property
