@@ -142,3 +142,13 @@ def test_wrong_folders_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no part of detections"):
         DetectionParts.open(tmp_path / "empty", classes)
+
+
+def test_a_folder_whose_parts_are_not_all_there_yet_is_not_scored(tmp_path):
+    _, parts, classes = parts_of(tmp_path)
+    (parts / "parts.json").write_text('{"parts": 4, "key": "k"}')
+    with pytest.raises(DataError, match=r"3 of 4 parts are there\. Run the same"):
+        DetectionParts.open(parts, classes)
+    (parts / "parts.json").write_text('{"parts": "4"}')
+    with pytest.raises(DataError, match="must hold 'parts', how many"):
+        DetectionParts.open(parts, classes)

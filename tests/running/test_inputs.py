@@ -61,6 +61,37 @@ def test_features_of_any_layout_and_a_store_give_the_same_detections(trained, da
         np.testing.assert_allclose(first[name].rows(), third[name].rows(), atol=1e-6)
 
 
+def test_a_store_is_detected_in_parts_that_go_on_and_refuse_others(trained, dataset, tmp_path, capsys):
+    assert infer(trained, tmp_path / "one.json.gz", dataset / "features") == 0
+    whole = found(tmp_path / "one.json.gz")
+    parts = [dataset / "features", "--part-videos", "5"]
+    count = -(-len(whole) // 5)
+    assert infer(trained, tmp_path / "parts", *parts) == 0
+    assert f"written {count} parts; {count} are in" in capsys.readouterr().out
+    files = sorted((tmp_path / "parts").glob("part-*.json.gz"))
+    assert [name for path in files for name in found(path)] == list(whole)
+    for path in files:
+        for name, rows in found(path).items():
+            np.testing.assert_array_equal(rows.rows(), whole[name].rows())
+    bytes_before = [path.read_bytes() for path in files]
+    files[1].unlink()
+    (tmp_path / "parts" / f".{files[2].name}.lock").touch()  # what a killed process leaves
+    assert infer(trained, tmp_path / "parts", *parts) == 0
+    assert f"written 1 parts; {count} are in" in capsys.readouterr().out
+    assert infer(trained, tmp_path / "parts", *parts) == 0
+    assert [path.read_bytes() for path in files] == bytes_before
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == {"parts.json", *(path.name for path in files)}
+    assert infer(trained, tmp_path / "parts", dataset / "features", "--part-videos", "4") == 2
+    assert "holds detections of another model, other videos or other settings" in capsys.readouterr().err
+    assert infer(trained, tmp_path / "other", *parts, "--part-format", ".csv") == 2
+    truth = ["--protocol", "own", "--annotations", str(dataset / "annotations.json")]
+    reports = []
+    for path in ("one.json.gz", "parts"):
+        assert main(["evaluate", str(tmp_path / path), *truth, "--json", str(tmp_path / "r.json")]) == 0
+        reports.append(json.loads((tmp_path / "r.json").read_text())["metrics"])
+    assert reports[0] == reports[1]
+
+
 def test_scores_below_the_bound_are_left_out_of_file_and_picture(trained, dataset, tmp_path):
     np.save(tmp_path / "v.npy", FeatureStore.open(dataset / "features").video("test_000"))
     assert infer(trained, tmp_path / "all.json", tmp_path / "v.npy") == 0

@@ -46,6 +46,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=float("-inf"),
         help="leave out detections below this score, of the pictures too",
     )
+    parser.add_argument(
+        "--part-videos",
+        type=number_in("[1, inf)", whole=True),
+        metavar="N",
+        help="for many videos: --out is a folder of parts of N videos each, which `evaluate` takes; the same command "
+        "goes on after a kill, and shares the work with others like it that see the folder",
+    )
+    parser.add_argument("--part-format", default=".json.gz", help="of parts: .json.gz (default), .json or .parquet")
     parser.add_argument("--plot", help="folder for one picture a video: curves, detections, attention")
     parser.add_argument("--plot-format", default="png", help="png (default), pdf or svg")
 
@@ -58,13 +66,22 @@ def run(args: argparse.Namespace) -> int:
     from wtal_bench.running.config import load_config
     from wtal_bench.running.exports import check_suffix, export
     from wtal_bench.running.infer import detect
+    from wtal_bench.running.infer_parts import PartWriter
     from wtal_bench.running.inputs import Rates, build_extractor
 
-    check_suffix(args.out)
+    if args.part_videos is None:
+        check_suffix(args.out)
     kind = check_format(args.plot_format, "--plot-format")
     crop = int(args.crop) if args.crop.isdecimal() else args.crop
     config = load_config(args.config)
     print(f"config {describe(config.path)}")
+    version, writers = f"{config.method} {Path(args.checkpoint).name}", []
+
+    def parts(classes: tuple[str, ...]) -> PartWriter:
+        made_by = [args.checkpoint, str(args.min_score)]
+        writers.append(PartWriter(Path(args.out), args.part_videos, args.part_format, classes, version, made_by))
+        return writers[0]
+
     classes, found, notes = detect(
         config,
         Path(args.checkpoint),
@@ -74,12 +91,16 @@ def run(args: argparse.Namespace) -> int:
         extractor=lambda: build_extractor(args.extractor, args.extractor_options),
         plot=None if args.plot is None else lambda name: Path(args.plot) / f"{name}.{kind}",
         min_score=args.min_score,
+        parts=None if args.part_videos is None else parts,
     )
     print("\n".join(printed(notes)), file=sys.stderr)
+    if writers:
+        print(f"written {len(writers[0].written)} parts; {writers[0].there} are in {args.out}")
+        return 0
     for video, rows in found.items():
         print(f"{video}: {len(rows)} detections")
         for at in rows.score.argsort()[::-1][:5]:
             print(f"  {rows.start[at]:8.2f} - {rows.end[at]:8.2f} s  {classes[rows.label[at]]}  {rows.score[at]:.4f}")
-    for path in export(args.out, found, classes, f"{config.method} {Path(args.checkpoint).name}"):
+    for path in export(args.out, found, classes, version):
         print(f"written {path}")
     return 0

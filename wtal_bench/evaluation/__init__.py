@@ -12,7 +12,7 @@ from wtal_bench.evaluation.bootstrap import (
     video_influence,
 )
 from wtal_bench.evaluation.classification import classification_ap, classification_map, exact_match_accuracy
-from wtal_bench.evaluation.detection_files import DetectionFile, read_detections, write_detections
+from wtal_bench.evaluation.detection_files import DetectionFile
 from wtal_bench.evaluation.difference import (
     BootstrapDifference,
     Interval,
@@ -35,6 +35,7 @@ from wtal_bench.evaluation.error_analysis import (
     error_analysis,
     sensitivity,
 )
+from wtal_bench.evaluation.formats import read_detections, write_detections
 from wtal_bench.evaluation.frames import frame_accuracy, frame_counts, snippet_labels, told_classes
 from wtal_bench.evaluation.matching import Counts, Matches, Rules, match
 from wtal_bench.evaluation.metric import PRESETS, EvaluationResult, Preset, evaluate, get_preset, summarize

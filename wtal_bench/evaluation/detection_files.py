@@ -68,7 +68,7 @@ class DetectionFile:
         videos: id -> detections in file order, labels indexing `classes`.
         classes: the class list the names were looked up in.
         version: the file's own name for itself, "" without one.
-        layout: "videos" (ours) or "results" (ActivityNet submission).
+        layout: "videos" (ours), "results" (ActivityNet submission) or "parquet".
         unknown_labels: class name not in `classes` -> its rows, which were left out.
         duplicates: rows that repeat an earlier row of their video exactly (kept: only the first can be right).
         sha256: hex digest of the file's bytes.
@@ -111,26 +111,15 @@ class DetectionFile:
         return found
 
 
-def read_detections(
-    path: str | Path, classes: Sequence[str], *, strict: bool = False, allow_invalid: bool = False
+def read_text_file(
+    path: Path, classes: Sequence[str], *, strict: bool = False, allow_invalid: bool = False
 ) -> DetectionFile:
-    """Read a `.json` or `.json.gz` file in either layout, or a `.parquet` file (`parquet_files`, an extra).
-
-    Args:
-        path: the file.
-        classes: class names; a row of another class is left out and counted.
-        strict: refuse rows of another class instead.
-        allow_invalid: keep NaN scores and reversed segments (for `strict_official` scoring).
+    """Read a `.json` or `.json.gz` file in either layout; as `formats.read_detections`.
 
     Raises:
         DataError: missing, empty or damaged file, wrong layout (the text names the key, what was expected there and
             shows an example), unknown class with `strict`, NaN score, reversed or infinite segment.
     """
-    path = Path(path)
-    if path.suffix == ".parquet":
-        from wtal_bench.evaluation.parquet_files import read_parquet
-
-        return read_parquet(path, tuple(classes), strict, allow_invalid)
     raw = _bytes(path)
     value = _parse(path, raw)
     layout, videos = _videos(path, value)
@@ -139,28 +128,16 @@ def read_detections(
     return columns.sort_out(path, tuple(classes), value, layout, hashlib.sha256(raw).hexdigest(), strict, allow_invalid)
 
 
-def write_detections(
-    path: str | Path,
-    videos: Mapping[str, Detections],
-    classes: Sequence[str],
-    version: str,
-    beside: Beside | None = None,
+def write_text_file(
+    path: Path, videos: Mapping[str, Detections], classes: Sequence[str], version: str, beside: Beside | None = None
 ) -> None:
-    """Write our layout, one video a line, atomically; compressed when the name ends in `.gz`; or `.parquet`.
+    """Write our layout, one video a line, atomically; compressed when the name ends in `.gz`.
 
-    Floats keep every bit, videos and rows their order; equal input gives equal bytes. Positions on a snippet grid are
-    written where there are any, and so is what `beside` holds (not into Parquet).
-
-    Raises:
-        DataError: a label outside `classes`, or a number that is not finite; nothing is written.
+    As `formats.write_detections`; positions on a snippet grid are written where there are any, and so is what `beside`
+    holds.
     """
-    if Path(path).suffix == ".parquet":
-        from wtal_bench.evaluation.parquet_files import write_parquet
-
-        write_parquet(path, videos, tuple(classes), version)
-        return
     text = "".join(_lines(videos, tuple(classes), version, beside or Beside())).encode()
-    if Path(path).suffix == ".gz":
+    if path.suffix == ".gz":
         buffer = io.BytesIO()
         # no name and no time stamp, so that the bytes depend on the detections alone
         with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=9, mtime=0) as stream:

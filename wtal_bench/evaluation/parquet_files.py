@@ -72,7 +72,7 @@ def write_parquet(path: str | Path, videos: Mapping[str, Detections], classes: t
 
 
 def read_parquet(path: Path, classes: tuple[str, ...], strict: bool, allow_invalid: bool) -> DetectionFile:
-    """Read a file; arguments and errors as `read_detections`."""
+    """Read a file; arguments and errors as `formats.read_detections`."""
     arrow, parquet = _arrow(path)
     with open_file(path, hint="Give a detection file, .parquet.") as stream:
         digest = hashlib.file_digest(stream, "sha256") if hasattr(hashlib, "file_digest") else _digest(stream)

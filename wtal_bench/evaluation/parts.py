@@ -7,19 +7,37 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from wtal_bench.errors import DataError
-from wtal_bench.evaluation.detection_files import DetectionFile, read_detections
+from wtal_bench.evaluation.detection_files import DetectionFile
+from wtal_bench.evaluation.formats import read_detections
 from wtal_bench.evaluation.tables import DetectionTable
+from wtal_bench.reading import TEXT_LIMIT, is_file, read_json
 
 SUFFIXES = (".json", ".json.gz", ".parquet")
 """What a part may be."""
-PREFIX = "part-"
+PREFIX, PLAN = "part-", "parts.json"
 
 
 def part_name(number: int, suffix: str) -> str:
     """The name of a part: `part-00007.parquet`."""
     return f"{PREFIX}{number:05d}{suffix}"
+
+
+def read_plan(folder: Path) -> dict[str, Any] | None:
+    """What the writer of a folder says of its parts: `parts`, how many there will be, and `key`; None from others.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = folder / PLAN
+    if not is_file(path):
+        return None
+    plan = read_json(path, limit=TEXT_LIMIT)
+    if not isinstance(plan, dict) or type(plan.get("parts")) is not int or not isinstance(plan.get("key"), str):
+        raise DataError(f"{path}: must hold 'parts', how many there are, and 'key'; delete it if it is not needed.")
+    return plan
 
 
 def part_files(folder: Path) -> list[Path]:
@@ -37,6 +55,12 @@ def part_files(folder: Path) -> list[Path]:
     twice = [stem for stem, count in Counter(path.name.partition(".")[0] for path in found).items() if count > 1]
     if twice:
         raise DataError(f"{folder}: {min(twice)} is there in two formats; keep one.")
+    plan = read_plan(folder)
+    if plan is not None and len(found) != plan["parts"]:
+        raise DataError(
+            f"{folder}: {len(found)} of {plan['parts']} parts are there. Run the same `wtal-bench infer` again: it "
+            "makes those that are missing."
+        )
     return sorted(found)
 
 
@@ -103,4 +127,4 @@ class DetectionParts:
         self.duplicates += file.duplicates
 
 
-__all__ = ["DetectionParts", "part_files", "part_name"]
+__all__ = ["DetectionParts", "part_files", "part_name", "read_plan"]

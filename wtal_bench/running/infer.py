@@ -26,6 +26,7 @@ from wtal_bench.protocols import OWN, get_protocol, taken_apart
 from wtal_bench.report.curves import draw_video
 from wtal_bench.running.checkpoint import load_weights, meta_of, read_checkpoint, weights_of
 from wtal_bench.running.device import pick_device
+from wtal_bench.running.infer_parts import PartWriter
 from wtal_bench.running.inputs import Rates, open_inputs
 from wtal_bench.running.look import view_of
 from wtal_bench.running.model_checks import check_class_counts
@@ -62,6 +63,7 @@ def detect(
     extractor: Callable[[], Extractor] | None = None,
     plot: Callable[[str], Path] | None = None,
     min_score: float = -math.inf,
+    parts: Callable[[tuple[str, ...]], PartWriter] | None = None,
 ) -> Found:
     """Detect actions in videos nobody annotated.
 
@@ -73,9 +75,10 @@ def detect(
         extractor: makes what turns a video's pictures into features.
         plot: video id -> picture to draw, or None.
         min_score: detections below it are left out, of pictures too.
+        parts: class names -> what writes the detections in parts, and deals out the videos whose part is missing.
 
     Returns:
-        class names, detections by video id, and notes on the features.
+        class names, detections by video id (in parts: those of the last), and notes on the features.
 
     Raises:
         WtalError: a file that is no [T,D] array of finite numbers, or does not fit the model.
@@ -90,8 +93,9 @@ def detect(
     trained = meta_of(state).get("features") or {}
     inputs = open_inputs(sources, rates, trained, options=options, extractor=extractor)
     rule = build_sampling(config.test.sampling, length=config.test.length)
-    found, metas, sampled, width = {}, [], {}, 0
-    for item in track(inputs, len(inputs), "detecting"):
+    writer = None if parts is None else parts(classes)
+    found, metas, sampled, width = {} if writer is None else writer.held, [], {}, 0
+    for item in track(inputs if writer is None else writer.deal(inputs), len(inputs), "detecting"):
         features, meta = item.load()
         _check_width(features, item.source, trained)
         batch = _batch(features, meta, rule).to(device)
@@ -108,6 +112,8 @@ def detect(
         found[meta.id] = rows.take(rows.score >= min_score)
         if plot is not None:
             draw_video(plot(meta.id), video, known, found[meta.id], classes, view=view_of(model, video))
+    if not metas:
+        return Found(classes, found, [])  # every part was there
     fps, stride = metas[0].fps, metas[0].stride
     facts = {"fps": fps, "stride": stride, "width": width, "snippets_a_second": fps / stride}
     notes = data_notes(features=facts, metas=metas, trained=trained or None, sampled=sampled)
