@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from pathlib import Path
@@ -101,6 +102,14 @@ def test_scores_below_the_bound_are_left_out_of_file_and_picture(trained, datase
     assert infer(trained, tmp_path / "some.json", tmp_path / "v.npy", "--min-score", bound, *plot) == 0
     assert len(found(tmp_path / "some.json")["v"]) == (scores >= bound).sum()
     assert (tmp_path / "plots" / "v.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_model_that_skips_its_start_finds_what_one_that_drew_it_finds(trained, dataset, tmp_path, monkeypatch):
+    assert infer(trained, tmp_path / "a.json", dataset / "features") == 0
+    monkeypatch.setattr("wtal_bench.running.infer._NoStart", contextlib.nullcontext)
+    assert infer(trained, tmp_path / "b.json", dataset / "features") == 0
+    first, second = found(tmp_path / "a.json"), found(tmp_path / "b.json")
+    assert all(np.array_equal(first[name].rows(), second[name].rows()) for name in first)
 
 
 @pytest.mark.parametrize(

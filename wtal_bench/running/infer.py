@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.gather import sample_video
@@ -86,7 +87,8 @@ def detect(
     classes = class_names(config)
     check_class_counts(config, len(classes), config.data.protocol)
     device = pick_device(config)
-    model = build_model(config.model, config.path)
+    with _NoStart():
+        model = build_model(config.model, config.path)
     state = read_checkpoint(checkpoint)
     load_weights(model, weights_of(state), checkpoint)
     model.to(device).eval()
@@ -118,6 +120,18 @@ def detect(
     facts = {"fps": fps, "stride": stride, "width": width, "snippets_a_second": fps / stride}
     notes = data_notes(features=facts, metas=metas, trained=trained or None, sampled=sampled)
     return Found(classes, found, notes)
+
+
+class _NoStart(TorchFunctionMode):
+    """Leaves out what `torch.nn.init` draws: a checkpoint that must hold every weight replaces it a moment later."""
+
+    def __torch_function__(
+        self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def _check_width(features: np.ndarray, source: str, trained: Mapping[str, Any]) -> None:
