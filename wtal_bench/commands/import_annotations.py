@@ -21,6 +21,7 @@ from wtal_bench.reading import read_text
 SUMMARY = "turn a CSV table (video,label,duration[,start,end,subset]) or ActivityNet's JSON into an annotation file"
 EXAMPLE = """\
 wtal-bench import-annotations tags.csv data/mine/mine.json --version mine-1 --subset train
+  wtal-bench import-annotations tags.csv data/mine/mine.json --version mine-1 --durations data/mine/features
   wtal-bench import-annotations activity_net.v1-3.min.json data/mine/anet.json --version anet-1"""
 
 
@@ -35,7 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", help="annotation file to write")
     parser.add_argument("--version", required=True, help="name the annotations get, e.g. mine-1")
     parser.add_argument(
-        "--durations", help="THUMOS14's folder: a table with video and duration (fps, frames), or a feature store"
+        "--durations",
+        help="where durations are known, if the annotations do not say them (a table without that column, THUMOS14's "
+        "folder): a feature store, or a table with video and duration (fps, frames)",
     )
     parser.add_argument("--subset", help="subset of every video, where the file gives none")
     parser.add_argument("--classes", help="text file with one class name a line, in order (default: sorted labels)")
@@ -57,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     elif is_json(args.table):
         value = read_activitynet(args.table, **settings)
     else:
-        value = read_table(args.table, notes=notes, **settings)
+        durations = _durations(args.durations) if args.durations else None
+        value = read_table(args.table, durations=durations, notes=notes, **settings)
     write_json(args.out, value)
     for note in notes:
         print(f"{args.table}: {note}")

@@ -178,3 +178,18 @@ def test_the_folder_of_thumos_is_read_with_durations_from_a_table(tmp_path, caps
     (folder / "Golf_test.txt").write_text("video_test_0000004 2\n")
     assert main([*arguments, "--durations", str(tmp_path / "long.csv"), "--overwrite"]) == 2
     assert "Golf_test.txt, line 1: is 'video_test_0000004 2'" in capsys.readouterr().err
+
+
+def test_durations_a_table_lacks_come_from_where_they_are_known(tmp_path):
+    table = tmp_path / "tags.csv"
+    table.write_text("filename;label;subset;start;end\na.mp4;Jump;train;;\nb.mp4;Jump;test;1,5;2\n")
+    known = {"a": {"duration": 12.5, "fps": 25.0}, "b": {"duration": 8.0}}
+    value = read_table(table, version="v", durations=known)
+    assert value["videos"]["a"] == {"subset": "train", "duration": 12.5, "fps": 25.0, "labels": ["Jump"]}
+    assert value["videos"]["b"]["segments"] == [{"label": "Jump", "start": 1.5, "end": 2.0}]
+    with pytest.raises(DataError, match=r"'duration' is missing.*A feature store knows durations: --durations STORE"):
+        read_table(table, version="v")
+    with pytest.raises(DataError, match=r"line 3: no duration is known of video 'b'.*Extract or import its features"):
+        read_table(table, version="v", durations={"a": known["a"]})
+    table.write_text("video,label,duration,subset\na,Jump,10,train\n")  # what the table says goes before
+    assert read_table(table, version="v", durations=known)["videos"]["a"]["duration"] == 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def read_table(
     version: str,
     subset: str | None = None,
     classes: Sequence[str] | None = None,
+    durations: Mapping[str, Mapping[str, Any]] | None = None,
     notes: list[str] | None = None,
 ) -> dict[str, Any]:
     """Read a table with a header line and one row per tag or instance; return annotations for `files.write_json`.
@@ -41,12 +42,17 @@ def read_table(
         version: name the annotations get.
         subset: subset of every video, for tables without that column.
         classes: class names in order; None = the labels of the table, sorted.
+        durations: video -> duration (and fps, frames) for a table without that column, as a feature store knows them.
         notes: gets sentences on what was recognised.
 
     Raises:
         DataError: the text names line and column.
     """
-    rows, told = _rows(Path(path))
+    if durations is None:
+        rows, told = _rows(Path(path))
+    else:
+        rows, told = _rows(Path(path), _REQUIRED[:2], (*_REQUIRED[2:], *_OPTIONAL))
+        rows = [(line, _with_duration(row, durations, f"{path}, line {line}")) for line, row in rows]
     videos: dict[str, dict[str, Any]] = {}
     for line, row in rows:
         place = f"{path}, line {line}"
@@ -66,6 +72,20 @@ def read_table(
     if notes is not None:
         notes += told
     return value
+
+
+def _with_duration(row: dict[str, str], durations: Mapping[str, Mapping[str, Any]], place: str) -> dict[str, str]:
+    """The row with the duration of its video, where it has none itself."""
+    if row.get("duration"):
+        return row
+    known = durations.get(row["video"])
+    if known is None:
+        near = did_you_mean(row["video"], durations)
+        raise DataError(
+            f"{place}: no duration is known of video {row['video']!r}: it is not among the {len(durations)} of "
+            f"--durations.{near} Extract or import its features too, or fill in a column `duration`."
+        )
+    return {**row, **{name: str(value) for name, value in known.items() if not row.get(name)}}
 
 
 def read_durations(path: str | Path) -> dict[str, dict[str, Any]]:
@@ -138,7 +158,8 @@ def _check_columns(
         if name not in dialect.columns:
             raise DataError(
                 f"{path}: the column {name!r} is missing; needed are {listing(required)}, known besides "
-                f"{listing(optional)}. The first line must name the columns, separated by commas."
+                f"{listing(optional)}. The first line must name the columns."
+                + (" A feature store knows durations: --durations STORE." if name == "duration" else "")
             )
     if len(set(columns)) != len(columns):
         raise DataError(f"{path}: a column is named twice: {listing(columns)}.")

@@ -107,7 +107,7 @@
         { barmode: "stack", title: { text: `best-ranked detections at tIoU ${tious[tiou]}` }, yaxis: { title: { text: "%" }, range: [0, 100] }, height: 380 });
       const kinds = Object.keys(found.gains);
       draw(gains, [{ type: "bar", x: kinds, y: kinds.map((kind) => percent(found.gains[kind])), marker: { color: kinds.map((kind) => KINDS[kind]) } }],
-        { title: { text: "mAP gained if all of a kind were deleted" }, yaxis: { title: { text: "points" } }, height: 380 });
+        { title: { text: "mAP gained if all of a kind were deleted" }, yaxis: { title: { text: "points" }, rangemode: "tozero" }, height: 380 });
     };
     if (several) choice(choices, "run", runs.map((one) => one.label), (at) => { run = at; show(); });
     choice(choices, "tIoU", tious, (at) => { tiou = at; show(); }).value = tiou;
