@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import shared_file
+from wtal_bench import cli
 from wtal_bench.cli import VERBS, main
 from wtal_bench.evaluation import read_detections
 from wtal_bench.recipes import find
@@ -161,6 +163,44 @@ def test_the_shipped_configs_the_readme_names_are_there(capsys):
     assert all(find(name).is_file() for name in names)
     run(next(line for lines in BLOCKS for line in lines if line.startswith("wtal-bench list --configs")))
     assert "ecm_synthetic" in capsys.readouterr().out
+
+
+PAGES = sorted(
+    path
+    for folder in ("", "plugins", "wtal_bench", "tests", ".github", "configs")
+    for path in (REPOSITORY / folder).glob("*.md" if folder == "" else "**/*.md")
+)
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of a page's blocks of code that start a verb, continued lines joined."""
+    text = page.read_text(encoding="utf-8")
+    fences = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    blocks = [block for language, block in fences if language in ("", "bash", "sh", "console")]
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = [
+        re.search(r"(?:^|&& |^\$ |^\w+=\S+ )((?:wtal-bench|python tools/\w+\.py|python -m wtal_bench) .*)", line)
+        for line in lines
+    ]
+    return [match[1].partition(" &&")[0].partition("  #")[0] for match in found if match]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_every_command_of_every_page_is_one_its_verb_takes(page, capsys):
+    """What is written can be typed: the verb is there, and takes these options."""
+    for line in commands(page):
+        words = shlex.split(line.replace("...", ""), comments=True)
+        door = words[0] == "python" and words[1].startswith("tools/")
+        verb, *rest = (
+            [Path(words[1]).stem.replace("_", "-"), *words[2:]] if door else words[3 if words[0] == "python" else 1 :]
+        )
+        if verb == "VERB" or verb.startswith("--"):
+            continue
+        try:
+            cli._parser(verb, importlib.import_module(VERBS[verb])).parse_args(rest)
+        except SystemExit as left:
+            if left.code:
+                pytest.fail(f"{page}: {line}\n{capsys.readouterr().err}")
 
 
 def test_tools_and_verbs_the_readme_names_are_there():
