@@ -243,6 +243,7 @@ def test_a_plugins_own_folder_hides_neither_the_plugin_nor_its_suite(tmp_path):
     [
         ("ecm", "the harness has a plugin of that name"),
         ("core", "the harness has a plugin of that name"),
+        ("co_la", "readers would take it for cola"),
         ("thumos14", "the harness has a data set of that name"),
         ("json", "Python's own library"),
         ("numpy", "pip would replace it"),

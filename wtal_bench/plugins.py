@@ -153,7 +153,7 @@ class Registrar:
                     f"plugin {self._plugin.name!r}: a title is a printable text of 1 to {LONGEST_TITLE} characters, "
                     f"without spaces around it, got {text!r}."
                 )
-        taken = next((name for name, other in _titles.items() if _alike(other.method) == _alike(method)), None)
+        taken = entitled(method)
         if taken is not None:
             raise PluginError(
                 f"plugin {self._plugin.name!r} calls itself {method!r}, as plugin {taken!r} does: readers could not "
@@ -196,6 +196,11 @@ class Registrar:
     def _check_text(self, kind: str, name: object) -> None:
         if not isinstance(name, str):
             raise PluginError(f"plugin {self._plugin.name!r}: the name of a {kind} must be a text, got {name!r}.")
+
+
+def entitled(title: str) -> str | None:
+    """The plugin, of those loaded so far, that has this title or one the eye takes for it; None where none has."""
+    return next((name for name, other in _titles.items() if _alike(other.method) == _alike(title)), None)
 
 
 def _alike(title: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import wtal_bench
 from wtal_bench.discovery import installed_spec
 from wtal_bench.errors import ConfigError
-from wtal_bench.plugins import load_plugins
+from wtal_bench.plugins import entitled, load_plugins
 from wtal_bench.protocols import OWN, PROTOCOLS
 
 TEMPLATE = Path(wtal_bench.__file__).with_name("templates") / "plugin"
@@ -62,6 +62,8 @@ def _why_taken(name: str) -> str:
     if name in load_plugins():
         owner = "the harness" if load_plugins()[name].in_tree else "a package that is installed here"
         return f"{owner} has a plugin of that name"
+    if (owner := entitled(name)) is not None:
+        return f"readers would take it for {owner}"
     datasets = {protocol.partition("/")[0] for protocol in (*PROTOCOLS, OWN)}
     if name in datasets:
         return "the harness has a data set of that name"
