@@ -1,7 +1,8 @@
 # FTCL on ACM-Net, on the embedded synthetic benchmark: ACM-Net first with both losses on over in-batch pairs, then 5
 # epochs on the list of pairs. Scaled down as acm_net_synthetic.py is, with as many epochs in the first stage (its 150
-# are few already); L, J, tau and the loss weights are the published ones. Both stages take about a minute on a core. The
-# first stage's rate (ACM-Net's) and the bar for a class are the best of eight trials on another world (`searches/ftcl.yaml`).
+# are few already); L, J, tau and the loss weights are the published ones. Both stages take about a minute on a core.
+# The first stage's rate (ACM-Net's) and the bar for a class are the best of eight trials on another world
+# (`searches/ftcl.yaml`).
 _base_ = ['ftcl_thumos.py', '_base_/datasets/synthetic.py']
 
 model = dict(
