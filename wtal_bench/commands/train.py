@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from wtal_bench.running.settings import RunConfig
 
 SUMMARY = "Train a config, test it, print its table and write its leaderboard record."
-EXAMPLE = """wtal-bench train ecm_synthetic
+EXAMPLE = r"""wtal-bench train ecm_synthetic
   wtal-bench train ecm_thumos --seeds 0 1 2 --cfg-options train.lr=1e-4
   wtal-bench train ecm_thumos --profile published
   wtal-bench train ecm_synthetic --cfg-options runtime.visualizer=tensorboard
-  torchrun --nproc_per_node 2 -m wtal_bench train ecm_synthetic --work-dir two_processes
+  wtal-bench train ecm_synthetic --seeds 0 1 2 --jobs 3
+  wtal-bench train ecm_synthetic --nproc 2
+  torchrun --nnodes 2 --nproc_per_node 4 --rdzv_backend c10d --rdzv_endpoint HOST:29500 -m wtal_bench train ecm_thumos \
+      --work-dir SHARED_FOLDER
 
 in a checkout, `python tools/train.py CONFIG` is the same door
 curves go to the run's folder (`wtal-bench report` draws them), and with runtime.visualizer=tensorboard, wandb or mlflow
@@ -63,6 +66,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="one training and one test step, nothing kept")
     parser.add_argument("--print-config", action="store_true", help="print the resolved config and stop")
+    parser.add_argument(
+        "--nproc",
+        type=number_in("[1, 1024]", whole=True),
+        metavar="N",
+        help="train the run over N processes of this machine, one a GPU (or over cores): what torchrun does",
+    )
     add_arguments(parser)
     parser.add_argument("--file", action="store_true", help="also file the record under leaderboard/ and rebuild it")
 
@@ -93,10 +102,18 @@ def run(args: argparse.Namespace) -> int:
     engine = args.engine not in (None, "here") or args.jobs is not None
     if args.seeds is None and engine:
         raise ConfigError("--engine and --jobs make runs side by side: name several with --seeds.")
+    if not engine:
+        from wtal_bench.engines.choose import engine_of
+
+        engine_of(args)  # sets the threads, refuses words for other engines
+    if args.nproc is not None and (engine or args.seeds is not None):
+        raise ConfigError("--nproc trains one run over several processes; runs side by side have one process each.")
     if args.seeds is None:
         folder = args.work_dir
         if folder is None:
             folder = latest_work_dir(config.path) if args.resume else _new_folder(config, config.runtime.seed)
+        if args.nproc is not None and args.nproc > 1:
+            return _over_processes(args, config, Path(folder))
         _train(args, Planned(config, Path(folder), resume=args.resume))
         return 0
     if args.seed is not None:
@@ -114,6 +131,33 @@ def run(args: argparse.Namespace) -> int:
 
         print(seeds_summary(results))
     return 0
+
+
+def _over_processes(args: argparse.Namespace, config: RunConfig, folder: Path) -> int:
+    """Start the processes; each of them runs this verb with the same arguments, as under torchrun."""
+    from wtal_bench.engines.processes import launch
+    from wtal_bench.running.device import pick_device
+
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ConfigError(
+            f"--nproc {args.nproc} under torchrun, which has started the processes already; leave it out."
+        )
+    if pick_device(config).type == "cuda":
+        import torch
+
+        if args.nproc > (there := torch.cuda.device_count()):
+            raise ConfigError(f"--nproc {args.nproc}: this machine has {there} GPUs, and every process needs one.")
+    words = ["train", args.config, "--work-dir", str(folder)]
+    words += ["--profile", args.profile] if args.profile is not None else []
+    words += ["--seed", str(args.seed)] if args.seed is not None else []
+    words += ["--threads", str(args.threads)] if args.threads else []
+    words += ["--cfg-options", *args.cfg_options] if args.cfg_options else []
+    words += [f"--{name}" for name in ("resume", "deterministic", "file") if getattr(args, name)]
+    return launch(words, args.nproc, _go_on(folder))
+
+
+def _go_on(folder: Path) -> str:
+    return f"What was trained is in {folder}: give the same command with --work-dir {folder} --resume to go on."
 
 
 def _side_by_side(args: argparse.Namespace, runs: list[Planned]) -> list[Result]:
@@ -150,7 +194,14 @@ def _train(args: argparse.Namespace, run: Planned) -> Result | None:
     with contextlib.redirect_stdout(sys.stdout if first else open(os.devnull, "w", encoding="utf-8")):
         named = f"profile {run.config.profile or 'none'}, seed {run.config.runtime.seed}"
         print(f"config {describe(run.config.path)}, {named}")
-        result = execute(run)
+        try:
+            result = execute(run)
+        except RuntimeError as error:
+            from wtal_bench.engines.processes import lost_peer
+
+            if not lost_peer(error):
+                raise
+            raise WtalError(f"another process of this run is gone, so it cannot go on. {_go_on(run.folder)}") from error
     if result is not None:
         _say(args, result)
     return result
