@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import time
 import zipfile
@@ -13,7 +14,7 @@ import pytest
 
 from wtal_bench.arrays import read_npy, read_npz
 from wtal_bench.errors import ConfigError, DataError
-from wtal_bench.files import unplain
+from wtal_bench.files import JsonError, parse_json, unplain
 from wtal_bench.reading import gunzip, open_file, read_bytes, read_json, read_text, read_yaml
 
 
@@ -92,6 +93,25 @@ def test_json_that_nothing_can_hold_is_refused(tmp_path, text, said):
     path.write_bytes(text)
     with pytest.raises(DataError, match=rf"x\.json: .*{said}"):
         read_json(path)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("1e400", "-1.5E+309", "0.1e0310", "1e400\n", "1.7976931348623159e308", "1" + 400 * "0" + ".0"),
+        *("1" + 150 * "0" + ".5e200", "1" + 250 * "0" + "e60", "1" + 230 * "0" + "e99"),
+    ],
+    ids=lambda number: number.strip() if len(number) < 30 else f"{len(number)} characters",
+)
+@pytest.mark.parametrize("around", ["{}", "[{}]", '{{"a": {}}}', '[ {} , "x"]', '["{{", -{}\t]'])
+def test_a_number_beyond_floats_is_found_wherever_it_stands(number, around):
+    with pytest.raises(JsonError, match=r"which no float can hold"):
+        parse_json(around.format(number.lstrip("-")))
+
+
+@pytest.mark.parametrize("text", ["1e99", "9" * 199 + ".0e99", "-1e-400", "1.7976931348623157e308", '["1e999", 0.5]'])
+def test_large_numbers_that_floats_hold_are_read(text):
+    assert parse_json(text) == json.loads(text)
 
 
 def test_json_at_the_bounds_is_read(tmp_path):

@@ -182,7 +182,9 @@ def parse_json(content: str | bytes, *, nan: bool = False) -> Any:
         text = content if isinstance(content, str) else content.decode(json.detect_encoding(content))
         if _nesting(content if isinstance(content, bytes) and content.isascii() else text) > MAX_DEPTH:
             raise JsonError(f"it is not valid JSON for this harness: nested more than {MAX_DEPTH} deep")
-        rules = {} if nan else {"parse_float": finite, "parse_int": whole}
+        rules = {} if nan else {"parse_int": whole}
+        if not nan and _may_overflow(text):  # asked once, as asking every number takes longer than reading it
+            rules["parse_float"] = finite
         value = json.loads(text, object_pairs_hook=unique, parse_constant=not_finite, **rules)
     except JsonError:
         raise
@@ -193,6 +195,19 @@ def parse_json(content: str | bytes, *, nan: bool = False) -> Any:
     if _BROKEN_ESCAPE.search(text) and (problem := unplain(value, numbers=False)):
         raise JsonError(problem)
     return value
+
+
+_LARGE_EXPONENT = re.compile(r"[eE]\+?\d{3,}\s*(?:[,\]}]|$)")
+_LONG = 100
+
+
+def _may_overflow(text: str) -> bool:
+    """Whether a JSON text may hold a number beyond floats: one from 1e100 on has such an exponent or 100 digits.
+
+    Below both it stays under 1e99 times 1e200. A run of 200 digits fills one of the pieces of 100.
+    """
+    pieces = (text[at : at + _LONG] for at in range(0, len(text), _LONG))
+    return _LARGE_EXPONENT.search(text) is not None or any(piece.isdecimal() for piece in pieces)
 
 
 _BROKEN_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")

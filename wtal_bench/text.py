@@ -25,6 +25,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def visible(text: str) -> str:
     """Spell what cannot be seen, or reorders what can, as \\u escapes: two names that look alike are alike."""
+    if text.isascii() and text.isprintable():
+        return text
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
@@ -48,8 +50,10 @@ def table_cell(text: str) -> str:
     Those get an apostrophe in front; a number and a lone "-" do nothing and stay.
     """
     text = visible(text)
+    if not text.startswith(_FORMULA):
+        return text
     harmless = text == MISSING or re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", text)
-    return f"'{text}" if text.startswith(_FORMULA) and not harmless else text
+    return text if harmless else f"'{text}"
 
 
 def percent(fraction: float | None, *, decimals: int = 2) -> str:

@@ -72,14 +72,10 @@ def to_csv(records: pd.DataFrame, published: Sequence[PublishedRow], sections: I
     import pandas as pd
 
     keys = [*OF_ROW, "row", "evaluator", "metric", "iou"]
-    grouped = records.groupby(keys, sort=False, dropna=False)[["value", "seed", "record"]].agg(list).reset_index()
-    scores = [Score.over(None if value != value else value for value in values) for values in grouped["value"]]
-    grouped["percent"] = [_percent(score.mean) for score in scores]
-    grouped["std"] = [_percent(score.std) for score in scores]
-    grouped["n"] = [str(len(ids)) for ids in grouped["record"]]
-    grouped["seeds"] = [" ".join(str(seed) for seed in seeds if not pd.isna(seed)) for seeds in grouped["seed"]]
-    grouped["records"] = grouped["record"].map(" ".join)
-    grouped["rank"] = ["" if pd.isna(rank) else str(rank) for rank in grouped["rank"]]
+    groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for line in zip(*(records[name].tolist() for name in (*keys, "value", "seed", "record"))):
+        groups.setdefault(line[: len(keys)], []).append(line[len(keys) :])
+    measured = [_measured_line(dict(zip(keys, key)), *zip(*seeds)) for key, seeds in groups.items()]
     gains = [
         line
         for section in sections
@@ -87,9 +83,27 @@ def to_csv(records: pd.DataFrame, published: Sequence[PublishedRow], sections: I
         for gain in find_gains(section, block)
         for line in _gain_lines(section, block, gain)
     ]
-    lines = [*grouped.to_dict("records"), *gains, *(line for paper in published for line in _published_lines(paper))]
+    lines = [*measured, *gains, *(line for paper in published for line in _published_lines(paper))]
     frame = pd.DataFrame(lines, columns=list(CSV_COLUMNS)).map(lambda x: table_cell(x) if isinstance(x, str) else x)
     return frame.to_csv(index=False, lineterminator="\n", na_rep="")
+
+
+def _measured_line(
+    about: dict[str, Any], values: Sequence[float], seeds: Sequence[Any], records: Sequence[str]
+) -> dict[str, Any]:
+    """A row's line of one evaluator and threshold, from its value, seed and id of every record."""
+    import pandas as pd
+
+    score = Score.over(None if value != value else value for value in values)
+    return {
+        **about,
+        "percent": _percent(score.mean),
+        "std": _percent(score.std),
+        "n": str(len(records)),
+        "seeds": " ".join(str(seed) for seed in seeds if seed is not pd.NA),
+        "records": " ".join(records),
+        "rank": "" if about["rank"] is pd.NA else str(about["rank"]),
+    }
 
 
 def _lines(section: Section, row: Row) -> Iterator[dict[str, Any]]:

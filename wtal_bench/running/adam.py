@@ -8,6 +8,7 @@ host counts.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,11 @@ class _CountedByHost(torch.optim.Adam):
     """What `Adam` and `AdamW` share; `decoupled` says how weight decay works."""
 
     decoupled = False
+
+    # torch keeps its compiler out of these two, and imports it to do so: a second at every start, for steps that nobody
+    # compiles
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
