@@ -106,3 +106,4 @@ def test_a_chart_shows_every_ranked_method_over_tiou_and_what_papers_print(world
     best = section.blocks[0].rows[0].per_tiou(section.main)[0].mean
     assert f"<title>{names[0]}: {percent(best)} at tIoU {tious[0]:g}</title>" in measured
     assert "GauFuse (GauFuse Table 2)" in printed[0]
+    assert "P-GCN" not in printed[0], "trained on times: in a table of its own supervision, not among weak ones"

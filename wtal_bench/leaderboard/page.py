@@ -284,6 +284,7 @@ def _curve(paper: PublishedRow) -> dict[str, Any]:
     return {
         "name": f"{paper.method} ({paper.tables[0]})",
         "dataset": normal_name(paper.dataset),
+        "supervision": paper.supervision,
         "tious": [float(iou) for iou in tious],
         "mean": [_short(paper.number(iou) / 100) for iou in tious],
     }

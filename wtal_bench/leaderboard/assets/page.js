@@ -196,8 +196,9 @@ function drawOverview(part) {
   const chapter = part.closest(".chapter");
   if (place.dataset.dataset) {
     const half = (paper) => paper.mean[paper.tious.indexOf(0.5)] ?? -1;  // the one value that nearly all papers print
-    const printed = DATA.published.filter((paper) => paper.dataset === place.dataset.dataset).sort((a, b) => half(b) - half(a));
-    place.replaceChildren(overview(printed, "Published mAP over tIoU, best at 0.5 first; no ranks"));
+    const here = DATA.published.filter((paper) => paper.dataset === place.dataset.dataset && paper.supervision === "weak");
+    const printed = here.sort((a, b) => half(b) - half(a));
+    place.replaceChildren(overview(printed, "Published mAP over tIoU, weak supervision, best at 0.5 first; no ranks"));
     return;
   }
   const lines = all("tr[data-key]", part.querySelector("figure:not(.overview)"));
