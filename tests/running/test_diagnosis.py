@@ -80,6 +80,13 @@ def test_a_sparse_attention_that_works_is_no_cause():
     assert codes(examine(lambda m, f, c, d: (m, {"attention": f["attention"] / 30, "actionness": c[:, 0]}, c, d))) == []
 
 
+def test_a_closed_attention_is_named_though_no_decoder_finds_more():
+    """In order, but so small that the curve it weighs is gone: every reading of it finds next to nothing."""
+    report = examine(lambda m, f, c, d: (m, {"attention": f["attention"] / 30}, 0 * c, d.take([])))
+    assert report["oracles"]["true tags, own curve"] < 0.05
+    assert "saturated closed" in codes(report)
+
+
 def test_tags_that_fail_are_told_from_curves_that_fail():
     wrong = lambda found: Detections(found.start, found.end, (found.label + 1) % len(PROTOCOL.classes), found.score)  # noqa: E731
     report = examine(lambda m, f, c, d: (m, f, c, wrong(d)), classification=0.3)

@@ -30,6 +30,9 @@ MIRRORED, BLIND, STUCK, TOLD_BADLY = 0.45, 0.6, 0.9, 0.6
 """Bounds of the patterns `causes` names: AUC of a mirrored foreground and of a curve that is blind, share of snippets
 of a stuck attention, classification mAP of tags that fail."""
 
+POOR = 0.05
+"""Average mAP below which an attention that ran to an end is named though no other decoder does better: it is lost."""
+
 COLLAPSED = 0.02
 """Average mAP below which a run is called collapsed, whatever the reason."""
 
@@ -196,7 +199,7 @@ def causes(seen: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _foreground_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     decoded, own = seen["oracles"].get("as decoded"), seen["oracles"].get("true tags, own curve")
-    poor = decoded is None or own is None or decoded < 0.5 * own
+    poor = decoded is None or own is None or decoded < max(0.5 * own, POOR)
     for name, values in seen["foreground"].items():
         auc = values["auc"]
         if auc is not None and auc < MIRRORED:
