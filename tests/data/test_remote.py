@@ -124,7 +124,7 @@ def test_https_fetches_ranges_of_videos_once(local, server, cache):
     asked = len(handler.asked)
     same(FeatureStore.open(address), local)
     assert handler.asked[asked:] == ["/manifest.json"]  # index and videos are in the cache
-    assert {path.name for path in cache.glob("??/*")} >= {store.checksum(row) for row in (0, 1, 3, 5, 8, 11)}
+    assert {path.name for path in cache.glob("??/*")} >= {store.index.checksum(row) for row in (0, 1, 3, 5, 8, 11)}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="loader workers are forked on Linux")
@@ -202,7 +202,7 @@ def test_the_cache_keeps_to_its_limit_and_lets_the_oldest_go(tmp_path):
 
 def test_what_lies_in_the_cache_is_not_believed(local, address, cache):
     FeatureStore.open(address).video(4)
-    path = Cache(cache, 10**6).path(local.checksum(4))
+    path = Cache(cache, 10**6).path(local.index.checksum(4))
     path.write_bytes(b"\0" * path.stat().st_size)
     np.testing.assert_array_equal(FeatureStore.open(address).video(4), local.video(4))
 

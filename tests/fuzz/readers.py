@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.fuzz import stranger
+from tests.fuzz import large, stranger
 from tests.fuzz.corpus import PROTOCOL, TABLE, Corpus
 from tests.fuzz.mutators import (
     NASTY_NUMBERS,
@@ -510,3 +510,7 @@ def outputs(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
         ["new-plugin", "my_thing", "--out", place],
     ]
     return [rng.choice(commands)]
+
+
+for _function in (large.sharded_stores, large.large_detections):
+    reader(_function)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from wtal_bench.arrays import LIMIT, read_header, read_npy
+from wtal_bench.data.store.index import Index
 from wtal_bench.data.store.manifest import (
     AGAIN,
     DTYPES,
@@ -85,21 +86,13 @@ class LocalRows:
     Args:
         folder: the store's.
         manifest: checked.
-        offsets, lengths: [N] first row and rows of every video.
+        index: of its videos.
         damaged: files may be missing or cut off; who asks for their videos is told.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        manifest: Mapping[str, Any],
-        offsets: np.ndarray,
-        lengths: np.ndarray,
-        *,
-        damaged: bool = False,
-    ) -> None:
+    def __init__(self, folder: Path, manifest: Mapping[str, Any], index: Index, *, damaged: bool = False) -> None:
         self.folder, self.shards = folder, Shards(manifest)
-        self._spans = np.stack([offsets, offsets + lengths], axis=1).tolist()
+        self._index = index
         self._map = functools.lru_cache(maxsize=MAPPED)(self._opened)
         self._hashes = [shard[2] for shard in manifest.get("shards", ())]
         self._width, self._kind = width_of(manifest), np.dtype(DTYPES[manifest["dtype"]])
@@ -111,9 +104,8 @@ class LocalRows:
     def video(self, row: int) -> np.ndarray:
         """[T,D] view of one video; changes to it stay in memory and reach no file."""
         shard = self.shards.of(row) if self.shards.sharded else 0
-        begin = int(self.shards.first_row[shard])
-        first, end = self._spans[row]
-        return self._map(shard)[first - begin : end - begin]
+        first = int(self._index.offsets[row] - self.shards.first_row[shard])
+        return self._map(shard)[first : first + int(self._index.lengths[row])]
 
     def prepare(self, rows: Sequence[int]) -> None:
         """Nothing has to be fetched."""

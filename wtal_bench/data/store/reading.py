@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wtal_bench.data.store.files import LocalRows, Rows, Shards
-from wtal_bench.data.store.index import check_index
+from wtal_bench.data.store.index import Index
 from wtal_bench.data.store.manifest import (
     AGAIN,
     DTYPES,
@@ -54,6 +54,7 @@ class FeatureStore:
     Attributes:
         folder: where it lies: a path, or the address of a remote store.
         shards: how its videos are spread over files.
+        index: what index.json says of every video.
         manifest: the manifest, as written.
         manifest_hash: sha256 over the manifest: the identity of the features, for records.
         ids: video ids, in stored order.
@@ -62,7 +63,7 @@ class FeatureStore:
     """
 
     def __init__(
-        self, folder: Path | str, manifest: dict[str, Any], index: dict[str, list], resident: str | None, rows: Rows
+        self, folder: Path | str, manifest: dict[str, Any], index: Index, resident: str | None, rows: Rows
     ) -> None:
         self.folder = folder
         self.manifest = manifest
@@ -70,11 +71,10 @@ class FeatureStore:
         self.resident = resident
         self.shards = Shards(manifest)
         # features written before names were composed keep two spellings of one name apart, if they hold both
-        names = tuple(map(composed, index["ids"]))
-        self.ids: tuple[str, ...] = names if len(set(names)) == len(names) else tuple(index["ids"])
-        self.lengths = np.asarray(index["lengths"], dtype=np.int64)
-        self._offsets = np.asarray(index["offsets"], dtype=np.int64)
-        self._index = index
+        names = tuple(map(composed, index.ids))
+        self.ids: tuple[str, ...] = names if names != index.ids and len(set(names)) == len(names) else index.ids
+        self.lengths = index.lengths
+        self.index = index
         self._rows = {video: row for row, video in enumerate(self.ids)}
         self._files = rows
         self._memory = self._whole() if resident == "ram" else None
@@ -99,8 +99,7 @@ class FeatureStore:
         manifest = decode_json(_read(folder, MANIFEST, TEXT_LIMIT), folder / MANIFEST, hint=AGAIN)
         content = _read(folder, INDEX, GIB)
         index = checked_index(manifest, content, folder)
-        offsets, lengths = (np.asarray(index[name], dtype=np.int64) for name in ("offsets", "lengths"))
-        return cls(folder, manifest, index, resident, LocalRows(folder, manifest, offsets, lengths, damaged=damaged))
+        return cls(folder, manifest, index, resident, LocalRows(folder, manifest, index, damaged=damaged))
 
     @classmethod
     def _at(cls, place: Remote, resident: str | None) -> FeatureStore:
@@ -158,7 +157,7 @@ class FeatureStore:
 
     def span(self, row: int) -> tuple[int, int]:
         """Return the rows [first, end) of `bank` that belong to the video at position `row`."""
-        first = int(self._offsets[row])
+        first = int(self.index.offsets[row])
         return first, first + int(self.lengths[row])
 
     def video(self, video: str | int, streams: Sequence[str] | None = None) -> np.ndarray:
@@ -234,8 +233,8 @@ class FeatureStore:
         evenly over the video, usually a fraction of a frame count.
         """
         row = int(video) if isinstance(video, int | np.integer) else self.row(video)
-        duration, fps = float(self._index["durations"][row]), float(self._index["fps"][row])
-        frames, length = self._index["frames"][row], int(self.lengths[row])
+        duration, fps = float(self.index.durations[row]), float(self.index.rates[row])
+        frames, length = int(self.index.frames[row]) or None, int(self.lengths[row])
         stride = self.manifest["stride"]
         if stride is None:
             stride = (frames or duration * fps) / length
@@ -244,7 +243,7 @@ class FeatureStore:
     @property
     def rates(self) -> np.ndarray:
         """[N] float64 frames a second of every video."""
-        return np.asarray(self._index["fps"], dtype=np.float64)
+        return self.index.rates
 
     @property
     def on_host(self) -> bool:
@@ -259,14 +258,6 @@ class FeatureStore:
         memory = self._whole() if self._memory is None else self._memory
         tensor = torch.from_numpy(memory)
         return tensor if self.on_host else tensor.to(self.resident)
-
-    def checksum(self, row: int) -> str:
-        """Sha256 of one video's rows, as they were written."""
-        return self._index["sha256"][row]
-
-    def columns_of_index(self, name: str) -> list:
-        """A column of index.json, for who writes one."""
-        return self._index[name]
 
     def check_shard(self, shard: int) -> None:
         """Refuse a shard whose file, index or manifest is not the one this store was written with.
@@ -285,7 +276,7 @@ class FeatureStore:
             data = self.video(row)
         except DataError as error:
             return f"video {self.ids[row]!r}: {error}"
-        if hashlib.sha256(data).hexdigest() != self.checksum(row):
+        if hashlib.sha256(data).hexdigest() != self.index.checksum(row):
             return f"video {self.ids[row]!r}: its features differ from the checksum in {INDEX}"
         if not np.isfinite(data).all():
             return f"video {self.ids[row]!r}: holds NaN or infinite features"
@@ -307,7 +298,7 @@ class FeatureStore:
             )
 
 
-def checked_index(manifest: Any, content: bytes, folder: Path | str) -> dict[str, list]:
+def checked_index(manifest: Any, content: bytes, folder: Path | str) -> Index:
     """Check a manifest and the index that belongs to it.
 
     Args:
@@ -323,8 +314,7 @@ def checked_index(manifest: Any, content: bytes, folder: Path | str) -> dict[str
         raise DataError(f"{folder}: {INDEX} is not the one {MANIFEST} was written with. {AGAIN}")
     place = f"{folder}/{INDEX}"
     index = decode_json(content, place, hint=AGAIN, nan=True)  # told with the video, by the next line
-    check_index(index, manifest["videos"], manifest["rows"], place)
-    return index
+    return Index.read(index, manifest["videos"], manifest["rows"], place)
 
 
 def _read(folder: Path, name: str, limit: int) -> bytes:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from wtal_bench.data.store.files import HEADER, Shards
+from wtal_bench.data.store.index import Index
 from wtal_bench.data.store.manifest import DTYPES, INDEX, MANIFEST, width_of
 from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.files import cache_folder
@@ -238,15 +239,15 @@ class RemoteRows:
         cache: keeps videos on this disk.
     """
 
-    def __init__(self, place: Remote, manifest: Mapping[str, Any], index: Mapping[str, list], cache: Cache) -> None:
+    def __init__(self, place: Remote, manifest: Mapping[str, Any], index: Index, cache: Cache) -> None:
         self.place, self.cache, self.shards = place, cache, Shards(manifest)
         self._kind, self._width = np.dtype(DTYPES[manifest["dtype"]]), width_of(manifest)
         self._index = index
 
     def video(self, row: int) -> np.ndarray:
         """[T,D] of one video, from the cache or fetched."""
-        shape = (self._index["lengths"][row], self._width)
-        path = self.cache.get(self._index["sha256"][row])
+        shape = (int(self._index.lengths[row]), self._width)
+        path = self.cache.get(self._index.checksum(row))
         if path is not None:
             with contextlib.suppress(OSError, ValueError):  # another process has just thrown it away
                 return np.memmap(path, self._kind, "c", shape=shape)
@@ -255,7 +256,7 @@ class RemoteRows:
 
     def prepare(self, rows: Sequence[int]) -> None:
         """Fetch at once what of these videos is not in the cache."""
-        missing = [row for row in dict.fromkeys(rows) if self.cache.get(self._index["sha256"][row]) is None]
+        missing = [row for row in dict.fromkeys(rows) if self.cache.get(self._index.checksum(row)) is None]
         if missing:
             self._fetch(missing)
 
@@ -266,25 +267,25 @@ class RemoteRows:
         contents = self.place.ranges([self._range(row) for row in rows])
         for row, content in zip(rows, contents):
             self._check(row, content)
-            self.cache.put(self._index["sha256"][row], content)
+            self.cache.put(self._index.checksum(row), content)
         return contents
 
     def _range(self, row: int) -> tuple[str, int, int]:
         """The file and bytes of a video."""
         shard = self.shards.of(row)
-        first = self._index["offsets"][row] - int(self.shards.first_row[shard])
+        first = int(self._index.offsets[row] - self.shards.first_row[shard])
         step = self._width * self._kind.itemsize
-        return self.shards.file(shard), HEADER + first * step, HEADER + (first + self._index["lengths"][row]) * step
+        return self.shards.file(shard), HEADER + first * step, HEADER + (first + int(self._index.lengths[row])) * step
 
     def _check(self, row: int, content: bytes) -> None:
         name, first, end = self._range(row)
-        where, video = f"{self.place.address}/{name}", self._index["ids"][row]
+        where, video = f"{self.place.address}/{name}", self._index.ids[row]
         if len(content) != end - first:
             raise DataError(
                 f"{where}: gave {len(content)} bytes where the {end - first} of video {video!r} were asked for. A "
                 "shard that was cut off, or a server that knows no ranges (HTTP Range)?"
             )
-        if hashlib.sha256(content).hexdigest() != self._index["sha256"][row]:
+        if hashlib.sha256(content).hexdigest() != self._index.checksum(row):
             raise DataError(
                 f"{where}: the features of video {video!r} differ from the checksum in {INDEX}. The shard there is "
                 "damaged: upload a sound copy of it."

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from wtal_bench.data.store.files import HEADER
-from wtal_bench.data.store.index import COLUMNS
 from wtal_bench.data.store.manifest import DTYPES, ONE_FILE, described, shard_name
 from wtal_bench.data.store.reading import FeatureStore
 from wtal_bench.data.store.write import npy_header, write_index
@@ -70,7 +69,7 @@ def _salvaged(store: FeatureStore, row: int) -> bytes | None:
             content = stream.read((end - first) * size)
     except OSError:
         return None
-    return content if hashlib.sha256(content).hexdigest() == store.checksum(row) else None
+    return content if hashlib.sha256(content).hexdigest() == store.index.checksum(row) else None
 
 
 def _whole(store: FeatureStore, shard: int) -> bool:
@@ -99,7 +98,7 @@ def _rewrite(store: FeatureStore, copy: FeatureStore, shard: int, sound: list[by
 
 def _from(copy: FeatureStore, store: FeatureStore, row: int) -> bytes:
     content = copy.video(store.ids[row]).tobytes()
-    if hashlib.sha256(content).hexdigest() != store.checksum(row):
+    if hashlib.sha256(content).hexdigest() != store.index.checksum(row):
         raise DataError(
             f"{copy.folder}: holds other features of video {store.ids[row]!r} than {store.folder} did. Give another "
             "copy, or import the features anew."
@@ -112,9 +111,8 @@ def _write_around(store: FeatureStore, shard: int) -> None:
     if store.manifest["format"] == ONE_FILE:
         return
     rows = store.shards.videos(shard)
-    index = {name: store.columns_of_index(name)[rows.start : rows.stop] for name in COLUMNS}
-    index["offsets"] = [offset - int(store.shards.first_row[shard]) for offset in index["offsets"]]
-    write_index(store.folder / shard_name(shard), {**described(store.manifest), "format": ONE_FILE}, index)
+    manifest = {**described(store.manifest), "format": ONE_FILE}
+    write_index(store.folder / shard_name(shard), manifest, store.index.columns(rows))
 
 
 __all__ = ["Mended", "repair"]
