@@ -15,7 +15,7 @@ import numpy as np
 
 from wtal_bench.errors import listing
 from wtal_bench.evaluation.average_precision import Hits, precision_of_hits
-from wtal_bench.evaluation.matching import Counts, Matches, match
+from wtal_bench.evaluation.matching import Counts, Matches, Rules, match
 from wtal_bench.evaluation.metric import EvaluationResult, Preset
 from wtal_bench.evaluation.tables import DetectionTable, GroundTruth, TableError
 
@@ -73,45 +73,97 @@ def evaluate_parts(
     return {name: kept.result() for name, kept in collected.items()}
 
 
+class _Truth:
+    """The ground truth of one evaluator, from which that of a part is cut: a pass costs no more for many parts."""
+
+    def __init__(self, truth: GroundTruth) -> None:
+        self.truth = truth
+        self.place = {name: place for place, name in enumerate(truth.videos)}
+        self.present = np.flatnonzero(truth.instances())
+        videos = np.arange(len(truth.videos) + 1)
+        # stable: the order in which a video's instances are listed decides between them
+        self.order, self.spans = (np.argsort(of, kind="stable") for of in (truth.video, truth.ambiguous_video))
+        self.first = np.searchsorted(truth.video[self.order], videos)
+        self.first_span = np.searchsorted(truth.ambiguous_video[self.spans], videos)
+
+    def of(self, names: Sequence[str]) -> tuple[GroundTruth, np.ndarray]:
+        """The ground truth of some videos, and [V] the places of its videos in the whole.
+
+        One video more, which no detection is in, shows every class of the whole: classes keep their numbers.
+        """
+        places = np.array(sorted(self.place[name] for name in names if name in self.place), dtype=np.int64)
+        rows, video = _ranges(self.first, places)
+        spans, span_video = _ranges(self.first_span, places)
+        rows, spans, whole = self.order[rows], self.spans[spans], self.truth
+        more = len(self.present)
+        part = GroundTruth(
+            whole.classes,
+            (*(whole.videos[place] for place in places), _NOWHERE),
+            np.append(video, np.full(more, len(places))),
+            np.append(whole.label[rows], self.present),
+            np.append(whole.start[rows], np.zeros(more)),
+            np.append(whole.end[rows], np.ones(more)),
+            span_video,
+            whole.ambiguous_start[spans],
+            whole.ambiguous_end[spans],
+        )
+        return part, places
+
+    def counts(self, rules: Rules) -> Counts:
+        """Videos and instances of the whole, and no detection yet."""
+        annotated = len(np.unique(self.truth.video)) if rules.videos == "annotated" else len(self.truth.videos)
+        return Counts(videos=annotated, instances=len(self.truth), detections=0)
+
+
+_NOWHERE = "\0"
+
+
+def _ranges(first: np.ndarray, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[R] positions first[i] .. first[i + 1] of every i of some, and [R] which of them it is."""
+    sizes = first[some + 1] - first[some]
+    which = np.repeat(np.arange(len(some)), sizes)
+    return np.arange(len(which)) + np.repeat(first[some] - (np.cumsum(sizes) - sizes), sizes), which
+
+
 class _Collected:
     """What one evaluator keeps of the parts."""
 
     def __init__(self, preset: Preset, truth: GroundTruth, tious: Sequence[float]) -> None:
-        self.preset, self.truth, self.tious = preset, truth, tious
+        self.preset, self.tious = preset, tious
+        self.truth = _Truth(truth.without(preset.exclude))
         self.found: list[_True] = []
         self.offsets = [0]
-        self.counts: Counts | None = None
-        self.sizes = np.zeros(0, np.int64)
+        self.counts = self.truth.counts(preset.rules)
+        self.instances = self.truth.truth.instances()[self.truth.present]
+        self.classes = tuple(truth.classes[label] for label in self.truth.present)
+        self.sizes = np.zeros(len(self.classes), np.int64)
         self.part = 0
 
-    def _matched(self, table: DetectionTable, tious: Sequence[float]) -> Matches:
-        detections, truth = self.preset.tables(table, self.truth)
-        return match(detections, truth, tious, self.preset.rules)
+    def _matched(self, table: DetectionTable, tious: Sequence[float]) -> tuple[Matches, np.ndarray]:
+        truth, places = self.truth.of(table.videos)
+        detections, _ = self.preset.tables(table, truth)
+        return match(detections, truth, tious, self.preset.rules), places
 
     def collect(self, table: DetectionTable) -> None:
         """First pass: keep a part's true positives."""
-        matches = self._matched(table, self.tious)
-        if self.counts is None:
-            self.counts, self.classes, self.instances = matches.counts, matches.classes, matches.instances()
-            self.thresholds = matches.tious
-        else:
-            added = {name: getattr(self.counts, name) + getattr(matches.counts, name) for name in _ADDED}
-            self.counts = replace(self.counts, **added)
-        sizes = np.diff(matches.class_bounds())
-        self.sizes = sizes if not len(self.sizes) else self.sizes + sizes
+        matches, places = self._matched(table, self.tious)
+        self.thresholds = matches.tious
+        added = {name: getattr(self.counts, name) + getattr(matches.counts, name) for name in _ADDED}
+        self.counts = replace(self.counts, **added)
+        self.sizes += np.diff(matches.class_bounds())
         hit = np.unique(matches.taken_by[matches.taken_by >= 0])
         at = np.stack([np.isin(hit, taken) for taken in matches.taken_by])
-        position = self._positions(matches, hit, self.offsets[-1])
+        position = self._positions(matches, places, hit, self.offsets[-1])
         self.offsets.append(self.offsets[-1] + len(table))
         uncounted = matches.uncounted[hit]
         self.found.append(_True(matches.label[hit], matches.score[hit], position, uncounted, at))
 
-    def _positions(self, matches: Matches, index: np.ndarray | slice, offset: int) -> np.ndarray:
+    def _positions(self, matches: Matches, places: np.ndarray, index: np.ndarray | slice, offset: int) -> np.ndarray:
         """[M] what equal scores are ordered by, ascending in ranking order: places in the file, or as videos come."""
         position = matches.row[index].astype(np.int64)
         if self.preset.rules.videos == "annotated":
             # in the order of the annotations; a video has all its rows in one part, so rows within it are enough
-            position += matches.video[index].astype(np.int64) << 32
+            position += places[matches.video[index]] << 32
         else:
             position += offset
         return -position if self.preset.rules.ties == "last_first" else position
@@ -126,8 +178,8 @@ class _Collected:
 
     def count(self, table: DetectionTable) -> None:
         """Second pass: count what stands before every true positive."""
-        matches = self._matched(table, self.tious[:1])
-        position = self._positions(matches, slice(None), self.offsets[self.part])
+        matches, places = self._matched(table, self.tious[:1])
+        position = self._positions(matches, places, slice(None), self.offsets[self.part])
         self.part += 1
         own = matches.class_bounds()
         uncounted = matches.uncounted if matches.uncounted.any() else None
