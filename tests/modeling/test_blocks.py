@@ -232,6 +232,28 @@ def test_take_columns_refuses_what_is_not_there():
         blocks.take_columns(x, (4, 8), "streams.flow")
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-13, 1e-15, 1e-18])
+def test_gradient_of_a_cosine_with_a_nearly_dead_row_is_that_of_double_precision(scale):
+    """A row that ReLU leaves next to nothing of; 1 / ||x||^3 overflows float32 from 1e-13 on."""
+    x, rows = draw(5, seed=1)[0, :4] * scale, draw(5, seed=2)[0, :3]
+    gradients = []
+    for kind in (torch.float32, torch.float64):
+        leaf = x.to(kind).requires_grad_()
+        blocks.cosine(leaf, rows.to(kind)).square().sum().backward()
+        gradients.append(leaf.grad)
+    single, double = gradients
+    torch.testing.assert_close(single.double(), double, rtol=1e-3, atol=1e-4 * float(double.abs().max()))
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-23, 1e-30, 1e-38, 1e-44])
+def test_cosine_of_a_row_too_small_to_square_is_finite_with_its_gradient(scale):
+    x, rows = (draw(5, seed=1)[0, :4] * scale).float().requires_grad_(), draw(5, seed=2)[0, :3].float()
+    made = blocks.cosine(x, rows)
+    made.square().sum().backward()
+    assert torch.isfinite(made).all()
+    assert torch.isfinite(x.grad).all()
+
+
 def test_xavier_starts_weights_in_their_bounds_and_biases_at_zero():
     for layer, bound in ((torch.nn.Linear(30, 20), (6 / 50) ** 0.5), (torch.nn.Conv1d(30, 20, 3), (6 / 150) ** 0.5)):
         assert blocks.xavier(layer) is layer

@@ -251,15 +251,16 @@ class _InverseNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         """[...,D] -> [...,1]."""
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        inverse = torch.where(norm > 0, 1 / norm, torch.zeros_like(norm))
+        # below the smallest normal number 1 / norm overflows
+        inverse = torch.where(norm >= torch.finfo(norm.dtype).tiny, 1 / norm, torch.zeros_like(norm))
         ctx.save_for_backward(x, inverse)
         return inverse
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """d(1/||x||) = -x / ||x||^3."""
+        """d(1/||x||) = -x / ||x||^3, factor by factor: the cube overflows float32 from a norm of 1e-13 on."""
         x, inverse = ctx.saved_tensors
-        return x * (-grad * inverse**3)
+        return (x * inverse) * (-(grad * inverse) * inverse)
 
 
 def cosine(x: Tensor, rows: Tensor) -> Tensor:
