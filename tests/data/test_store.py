@@ -11,6 +11,7 @@ import pickle
 import shutil
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,22 @@ def test_resized_features_spread_their_rows_over_the_video(tmp_path):
         tmp_path / "r", [StoredVideo("a", features(0, 10), 33.0, 30.0)], manifest={**MANIFEST, "stride": None}
     )
     assert resized.meta("a").snippet_seconds == pytest.approx(3.3)
+
+
+def test_a_stride_is_of_all_videos_or_of_each(tmp_path):
+    each = [StoredVideo(f"v{row}", features(row, 5), 3.0, 25.0, stride=row + 1) for row in range(2)]
+    store = write_store(tmp_path / "s", each, manifest={**MANIFEST, "stride": None})
+    assert [store.meta(row).stride for row in range(2)] == [1, 2]
+    assert FeatureStore.open(tmp_path / "s").index.columns(range(1, 2))["strides"] == [2]
+    for videos, stride in (((each[0], stored()[3]), None), ((stored()[3], each[0]), None), (each, 16)):
+        with pytest.raises(DataError, match="videos have a stride each"):
+            write_store(tmp_path / "t", videos, manifest={**MANIFEST, "stride": stride})
+    with pytest.raises(DataError, match="stride must be a whole number"):
+        write_store(tmp_path / "t", [replace(each[0], stride=0)], manifest={**MANIFEST, "stride": None})
+    path = tmp_path / "s" / "manifest.json"
+    path.write_text(path.read_text().replace('"stride": null', '"stride": 16'))
+    with pytest.raises(DataError, match=r"gives every video a stride, and manifest\.json one for all"):
+        FeatureStore.open(tmp_path / "s")
 
 
 def test_an_unknown_video_gets_a_suggestion(tmp_path):

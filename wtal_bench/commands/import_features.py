@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wtal_bench.data.annotations import Annotations, beside
 from wtal_bench.data.importers.features import import_features
+from wtal_bench.data.importers.table import read_rates
 from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.files import write_json
@@ -56,10 +57,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fps",
         required=True,
-        help="frames a second of the decoded videos, or 'video': each its own of the annotations",
+        help="frames a second of the decoded videos, or 'video': each its own of --rates or the annotations",
     )
     parser.add_argument(
-        "--stride", required=True, help="frames between two snippets, or 'resized' for features of a fixed length"
+        "--stride",
+        required=True,
+        help="frames between two snippets, 'resized' for features of a fixed length, 'video': each its own (--rates)",
+    )
+    parser.add_argument(
+        "--rates",
+        help="a CSV table `video,fps,stride` of videos that have their own (--fps and --stride: of all others)",
     )
     parser.add_argument("--window", type=number_in("[1, 1000000]", whole=True), help="frames a snippet sees")
     parser.add_argument(
@@ -91,7 +98,10 @@ def run(args: argparse.Namespace) -> int:
     """Import, print what was done, return 0."""
     annotations = Annotations.load(args.annotations) if args.annotations else None
     fps = None if args.fps == "video" else _positive("--fps", args.fps, float)
-    stride = None if args.stride == "resized" else _positive("--stride", args.stride, int)
+    stride = None if args.stride in ("resized", "video") else _positive("--stride", args.stride, int)
+    rates = read_rates(args.rates) if args.rates else {}
+    if args.stride == "video" and not any(own for _, own in rates.values()):
+        raise ConfigError("--stride video: give each video its own with --rates TABLE, a CSV of `video,stride`.")
     source = _source(args, annotations)
     for note in source.notes:
         print(note, file=sys.stderr)
@@ -109,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         shard_size=None if args.shard_size is None else int(args.shard_size * 1e9),
         jobs=args.jobs,
+        rates=rates,
     )
     store = result.store
     print(f"{store.folder}: {len(store)} videos, {store.lengths.sum()} snippets, manifest hash {store.manifest_hash}")

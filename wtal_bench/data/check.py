@@ -107,7 +107,11 @@ def check_data(
 def _describe(store: FeatureStore, report: DataReport) -> None:
     manifest, lengths = store.manifest, store.lengths
     streams = ", ".join(f"{name} {first}:{end}" for name, (first, end) in store.streams.items())
-    stride = "resized to a fixed length" if manifest["stride"] is None else f"stride {manifest['stride']} frames"
+    strides = store.index.strides
+    if strides is not None:
+        stride = f"a stride a video, {strides.min()} to {strides.max()} frames"
+    else:
+        stride = "resized to a fixed length" if manifest["stride"] is None else f"stride {manifest['stride']} frames"
     report.facts += [
         f"features: {store.name} in {store.folder}{' (SYNTHETIC)' if store.synthetic else ''}",
         f"  extractor: {manifest['extractor']}; {stride}; fps {manifest.get('fps') or 'per video'}",

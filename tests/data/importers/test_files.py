@@ -297,3 +297,43 @@ def test_a_large_import_is_sharded_by_processes_and_equal_to_one_file(tmp_path, 
         np.testing.assert_array_equal(result.store.video(video), FeatureStore.open(tmp_path / "one").video(video))
     assert main([*given, "--out", str(tmp_path / "c"), "--shard-size", "0.001", "--jobs", "2"]) == 0
     assert FeatureStore.open(tmp_path / "c").manifest["format"] == 2
+
+
+def rated(tmp_path, rows_of_table: str, *options: str) -> int:
+    """Import six videos of one stream with a table of rates."""
+    for video in IDS:
+        write(tmp_path / "in" / f"{video}.npy", rows(video))
+    (tmp_path / "rates.csv").write_text(rows_of_table)
+    words = ["import-features", str(tmp_path / "in"), "--out", str(tmp_path / "s"), "--extractor", "x", "--overwrite"]
+    return main([*words, "--rates", str(tmp_path / "rates.csv"), *options])
+
+
+@pytest.mark.parametrize("options", [(), ("--shard-size", "0.001")], ids=["one file", "shards"])
+def test_videos_have_a_rate_and_a_stride_of_their_own(tmp_path, capsys, options):
+    table = f"video;fps;stride\n{IDS[0]};29,97;8\n{IDS[1]};;4\n{IDS[2]}.mp4;50;\n"
+    assert rated(tmp_path, table, "--fps", "25", "--stride", "16", *options) == 0
+    store = FeatureStore.open(tmp_path / "s")
+    assert store.manifest["stride"] is store.manifest["fps"] is None
+    known = [(store.meta(video).fps, store.meta(video).stride) for video in IDS]
+    assert known == [(29.97, 8), (25.0, 4), (50.0, 16), *[(25.0, 16)] * 3]
+    meta = store.meta(IDS[0])
+    assert meta.duration == pytest.approx(meta.num_snippets * 8 / 29.97)
+    assert main(["check-data", str(tmp_path / "s")]) == 0
+    assert "a stride a video, 4 to 16 frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "said"),
+    [
+        ("video,fps\nclip_00,25\n", ("--fps", "25", "--stride", "video"), "give each video its own with --rates"),
+        ("video,stride\nclip_00,8\n", ("--fps", "25", "--stride", "video"), "has no stride of its own"),
+        ("video,stride\nclip_00,0.5\n", ("--fps", "25", "--stride", "16"), "line 2: `stride` must be a whole number"),
+        ("video,fps\nclip_00,0\n", ("--fps", "25", "--stride", "16"), "line 2: `fps` must be above 0"),
+        ("video,fps\nclip_00,9\nclip_00,9\n", ("--fps", "25", "--stride", "16"), "line 3: video 'clip_00' has a row"),
+        ("video,subset\nclip_00,x\n", ("--fps", "25", "--stride", "16"), "neither a column 'fps' nor a column"),
+    ],
+)
+def test_wrong_rates_are_named(tmp_path, capsys, table, options, said):
+    assert rated(tmp_path, table, *options) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()

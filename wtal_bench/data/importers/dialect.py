@@ -23,6 +23,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "subset": ("split", "set", "partition"),
     "fps": ("frame_rate", "framerate", "rate"),
     "frames": ("num_frames", "frame_count", "nframes"),
+    "stride": ("snippet_stride", "step", "frames_a_snippet"),
 }
 """Our names of columns -> others that mean the same."""
 

@@ -57,6 +57,7 @@ def import_features(
     overwrite: bool = False,
     shard_size: int | None = None,
     jobs: int = 1,
+    rates: Mapping[str, tuple[float | None, int | None]] | None = None,
 ) -> ImportResult:
     """Write the videos of a source into a feature store: in one file, or, past a few GB, in shards.
 
@@ -77,6 +78,7 @@ def import_features(
         overwrite: replace a store that is there.
         shard_size: bytes of a shard; None writes one file up to `LARGEST_FILE` and shards of `SHARD` past it.
         jobs: processes that write shards at once.
+        rates: video -> its own fps and stride (see `table.read_rates`), which go before `fps` and `stride`.
 
     Raises:
         DataError: features that cannot be, or no video in common with the annotations.
@@ -90,16 +92,18 @@ def import_features(
             f"videos like {next(iter(annotations.videos))!r}.{did_you_mean(source.ids[0], annotations.videos)} Cut a "
             "prefix off with --strip-prefix."
         )
-    if stride is None and annotations is None:
+    rates = rates or {}
+    own_fps, own_stride = (any(own[at] is not None for own in rates.values()) for at in (0, 1))
+    if stride is None and not own_stride and annotations is None:
         raise ConfigError("features resized to a fixed length say nothing of time: give the annotations with it.")
-    if fps is None and annotations is None:
+    if fps is None and not own_fps and annotations is None:
         raise ConfigError("give the frame rate of the decoded videos with --fps, or annotations that hold one a video.")
     first = source.read(wanted[0])
     manifest: dict[str, Any] = {
         "name": name,
         "extractor": extractor,
-        "fps": fps,
-        "stride": stride,
+        "fps": None if own_fps else fps,
+        "stride": None if own_stride else stride,
         "window": window,
         "streams": _columns(first, source.streams, streams),
         "synthetic": False,
@@ -107,7 +111,15 @@ def import_features(
 
     def read(at: int) -> StoredVideo:
         raw = source.read(at)
-        return _stored(raw, even(raw), fps, stride, annotations)
+        video = composed(raw.id)
+        own = rates.get(video, (None, None))
+        frames = stride if own[1] is None else own[1]
+        if own_stride and frames is None:
+            raise DataError(
+                f"video {video!r}: has no stride of its own; fill it in, or say one for such with --stride."
+            )
+        stored = _stored(raw, even(raw), fps if own[0] is None else own[0], frames, annotations)
+        return replace(stored, stride=frames) if own_stride else stored
 
     settings = {"manifest": manifest, "dtype": dtype, "overwrite": overwrite}
     sizes, stamps = _sizes(source, wanted, first, dtype)
@@ -122,7 +134,8 @@ def import_features(
         store = write_store(folder, videos(), ahead=True, **settings)
     else:
         names = [ids[at] for at in wanted]
-        plan = plan_shards(names, sizes, shard_size or SHARD, {**manifest, "dtype": dtype}, stamps)
+        given = [fps, stride, [rates.get(name) for name in names], _told(annotations, names)]
+        plan = plan_shards(names, sizes, shard_size or SHARD, {**manifest, "dtype": dtype}, [*stamps, given])
         store, cut = write_shards(folder, plan, lambda at: read(wanted[at]), jobs=jobs, **settings)
     known = () if annotations is None else annotations.videos
     return ImportResult(
@@ -165,6 +178,13 @@ def even(raw: RawVideo) -> RawVideo:
             "more are cut off, but these are not of one video, or were extracted with different strides."
         )
     return replace(raw, parts=tuple(part[: min(lengths)] for part in raw.parts))
+
+
+def _told(annotations: Annotations | None, names: Sequence[str]) -> list[tuple[float, float | None]]:
+    """What annotations tell of videos, and so becomes part of a store."""
+    if annotations is None:
+        return []
+    return [(annotations.videos[name].duration, annotations.videos[name].fps) for name in names]
 
 
 def _sizes(

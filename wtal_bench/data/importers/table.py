@@ -98,6 +98,31 @@ def read_durations(path: str | Path) -> dict[str, dict[str, Any]]:
     return {row["video"]: _facts(row, f"{path}, line {line}") for line, row in rows}
 
 
+def read_rates(path: str | Path) -> dict[str, tuple[float | None, int | None]]:
+    """A table of `video` and `fps`, `stride`, or one of the two -> {video: (fps, stride)}, None for an empty cell.
+
+    Raises:
+        DataError: the text names line and column.
+    """
+    rows, _ = _rows(Path(path), ("video",), ("fps", "stride"))
+    if not {"fps", "stride"} & rows[0][1].keys():
+        raise DataError(f"{path}: has neither a column 'fps' nor a column 'stride'.")
+    rates: dict[str, tuple[float | None, int | None]] = {}
+    for line, row in rows:
+        place = f"{path}, line {line}"
+        fps, stride = (
+            _number(row[name], f"{place}: `{name}`") if row.get(name) else None for name in ("fps", "stride")
+        )
+        if fps is not None and not fps > 0:
+            raise DataError(f"{place}: `fps` must be above 0, got {fps:g}.")
+        if stride is not None and (stride < 1 or stride != int(stride)):
+            raise DataError(f"{place}: `stride` must be a whole number of frames of at least 1, got {stride:g}.")
+        if row["video"] in rates:
+            raise DataError(f"{place}: video {row['video']!r} has a row already.")
+        rates[row["video"]] = (fps, None if stride is None else int(stride))
+    return rates
+
+
 def _label(video: dict[str, Any], row: dict[str, str], place: str) -> None:
     """Add a row's label to its video: an instance where the row gives times, a tag where it gives none."""
     label, start, end = row["label"], row.get("start", ""), row.get("end", "")

@@ -15,6 +15,8 @@ from wtal_bench.errors import DataError, listing
 SMALLEST, LARGEST = 1e-3, 1e7
 """Seconds of the shortest and the longest video (four months), and frames a second beyond those of any camera."""
 COLUMNS = ("ids", "lengths", "offsets", "durations", "fps", "frames", "sha256")
+STRIDES = "strides"
+"""A column more, of stores whose videos have a stride each; the manifest's is null then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,7 @@ class Index:
         durations, rates: [N] float64 seconds, and frames a second.
         frames: [N] int64, 0 where it is not known.
         hashes: [N,32] uint8 sha256 of the rows.
+        strides: [N] int64 frames between two snippets, None where the manifest gives one for all.
     """
 
     ids: tuple[str, ...]
@@ -36,6 +39,7 @@ class Index:
     rates: np.ndarray
     frames: np.ndarray
     hashes: np.ndarray
+    strides: np.ndarray | None = None
 
     @classmethod
     def read(cls, index: Any, videos: int, rows: int, path: Path | str) -> Index:
@@ -47,6 +51,7 @@ class Index:
             *(np.array(index[name], np.float64) for name in ("durations", "fps")),
             np.array([frames or 0 for frames in index["frames"]], np.int64),
             np.frombuffer(bytes.fromhex("".join(index["sha256"])), np.uint8).reshape(-1, 32),
+            np.array(index[STRIDES], np.int64) if STRIDES in index else None,
         )
 
     def __len__(self) -> int:
@@ -67,6 +72,7 @@ class Index:
             "fps": self.rates[part].tolist(),
             "frames": [frames or None for frames in self.frames[part].tolist()],
             "sha256": [self.checksum(row) for row in rows],
+            **({} if self.strides is None else {STRIDES: self.strides[part].tolist()}),
         }
 
 
@@ -83,7 +89,8 @@ def check_index(index: Any, videos: int, rows: int, path: Path | str) -> None:
     """
     if not isinstance(index, dict) or any(not isinstance(index.get(name), list) for name in COLUMNS):
         raise _damaged(path, f"must hold the columns {listing(COLUMNS)}")
-    if {len(index[name]) for name in COLUMNS} != {videos}:
+    columns = (*COLUMNS, STRIDES) if STRIDES in index else COLUMNS
+    if not isinstance(index.get(STRIDES, []), list) or {len(index[name]) for name in columns} != {videos}:
         raise _damaged(path, f"its columns do not all hold the {videos} videos of the manifest")
     ids = index["ids"]
     _check_ids(ids, path)
@@ -108,6 +115,8 @@ def check_index(index: Any, videos: int, rows: int, path: Path | str) -> None:
     for name in ("durations", "fps"):
         check(name, f"a number from {SMALLEST:g} to {LARGEST:g}", {int, float}, _is_sound)
     check("frames", "a whole number of at least 1, or null", {int, type(None)}, lambda x: x >= 0)
+    if STRIDES in index:
+        check(STRIDES, "a whole number of frames", {int}, lambda x: (x >= 1) & (x <= LARGEST))
     if 0 in index["frames"]:
         raise _damaged(path, "its column frames holds 0; needed: whole numbers of at least 1, or null")
     hashes = index["sha256"]

@@ -3,7 +3,7 @@
 A store is a folder. Below a few GB it holds three files:
 
     features.npy    [sum of T, D] float16 or float32, little-endian, videos one after the other
-    index.json      columns of equal length: ids, lengths, offsets, durations, fps, frames, sha256
+    index.json      columns of equal length: ids, lengths, offsets, durations, fps, frames, sha256, perhaps strides
     manifest.json   what the features are (extractor, fps, stride, streams, ...), and the hash of index.json
 
 A larger one is sharded: `shards/00000`, `shards/00001`, ... are each a store of one file, complete with index and
@@ -229,13 +229,13 @@ class FeatureStore:
     def meta(self, video: str | int) -> VideoMeta:
         """Return what the store knows of one video.
 
-        Features resized to a fixed length (`stride` null in the manifest) get the stride that spreads their rows
-        evenly over the video, usually a fraction of a frame count.
+        Features resized to a fixed length (`stride` null in the manifest, none in the index) get the stride that
+        spreads their rows evenly over the video, usually a fraction of a frame count.
         """
         row = int(video) if isinstance(video, int | np.integer) else self.row(video)
         duration, fps = float(self.index.durations[row]), float(self.index.rates[row])
         frames, length = int(self.index.frames[row]) or None, int(self.lengths[row])
-        stride = self.manifest["stride"]
+        stride = self.manifest["stride"] if self.index.strides is None else int(self.index.strides[row])
         if stride is None:
             stride = (frames or duration * fps) / length
         return VideoMeta(self.ids[row], duration, fps, stride, length, num_frames=frames)
@@ -314,7 +314,10 @@ def checked_index(manifest: Any, content: bytes, folder: Path | str) -> Index:
         raise DataError(f"{folder}: {INDEX} is not the one {MANIFEST} was written with. {AGAIN}")
     place = f"{folder}/{INDEX}"
     index = decode_json(content, place, hint=AGAIN, nan=True)  # told with the video, by the next line
-    return Index.read(index, manifest["videos"], manifest["rows"], place)
+    found = Index.read(index, manifest["videos"], manifest["rows"], place)
+    if found.strides is not None and manifest["stride"] is not None:
+        raise DataError(f"{place}: gives every video a stride, and {MANIFEST} one for all. {AGAIN}")
+    return found
 
 
 def _read(folder: Path, name: str, limit: int) -> bytes:

@@ -24,7 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from wtal_bench.data.progress import track
-from wtal_bench.data.store.index import COLUMNS
+from wtal_bench.data.store.index import COLUMNS, STRIDES
 from wtal_bench.data.store.manifest import (
     INDEX,
     MANIFEST,
@@ -230,15 +230,15 @@ class _Work:
         return list(filter(None, cut))
 
     def _fill(self, target: Path) -> None:
-        columns: dict[str, list] = {name: [] for name in COLUMNS}
+        columns: dict[str, list] = {}
         shards, rows = [], 0
         for shard in range(len(self.plan.shards)):
             folder = self.path / shard_name(shard)
             manifest = read_json(folder / MANIFEST, limit=TEXT_LIMIT)
             index = read_json(folder / INDEX, limit=GIB)
             index["offsets"] = [rows + offset for offset in index["offsets"]]
-            for name in COLUMNS:
-                columns[name] += index[name]
+            for name in (*COLUMNS, STRIDES) if STRIDES in index else COLUMNS:
+                columns.setdefault(name, []).extend(index[name])
             shards.append([manifest["videos"], manifest["rows"], manifest_hash(manifest)])
             rows += manifest["rows"]
         write_index(target, {**self.manifest, "shards": shards}, columns)

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from wtal_bench.data.store.files import HEADER
-from wtal_bench.data.store.index import COLUMNS, LARGEST, SMALLEST
+from wtal_bench.data.store.index import COLUMNS, LARGEST, SMALLEST, STRIDES
 from wtal_bench.data.store.manifest import DTYPES, FEATURES, INDEX, MANIFEST, ONE_FILE, check_manifest, width_of
 from wtal_bench.data.store.reading import FeatureStore
 from wtal_bench.errors import DataError
@@ -37,6 +37,8 @@ class StoredVideo:
         frames: frames of that decoded video, None if unknown.
         source: the file it was read from, named in error texts.
         cut: streams that differed by a snippet or two were cut to the shorter.
+        stride: frames between two snippets, where videos differ in it: given for all of a store, whose manifest says
+            None then, or for none.
     """
 
     id: str
@@ -46,6 +48,7 @@ class StoredVideo:
     frames: int | None = None
     source: str | None = None
     cut: bool = False
+    stride: int | None = None
 
     @property
     def place(self) -> str:
@@ -152,10 +155,10 @@ def _write_features(
     """Write features.npy and return the columns of the index."""
     kind, width = np.dtype(DTYPES[manifest["dtype"]]), width_of(manifest)
     columns: dict[str, list] = {name: [] for name in COLUMNS}
-    rows = 0
+    rows, strides = 0, []
     with open(path, "wb") as stream, ThreadPoolExecutor(2) as pool:
         stream.write(npy_header(kind, 0, width))
-        staged = _staged(videos, kind, width)
+        staged = _staged(videos, kind, width, manifest["stride"] is not None)
         # numpy, hashlib and write all let go of the interpreter: where there is a second core, hashing costs no time
         begin = pool.submit if ahead else _at_once
         following = begin(next, staged, None)
@@ -175,20 +178,27 @@ def _write_features(
             )
             for name, value in zip(COLUMNS, entry):
                 columns[name].append(value)
+            strides.append(video.stride)
             rows += len(data)
             del found, video, data, hashing  # the next is made while this one is in memory, and no other
             following = following or begin(next, staged, None)
         if not rows:
             raise DataError(f"no video was given for feature store {path.parent.parent}; nothing was written.")
         finish(stream, npy_header(kind, rows, width))
+    if any(stride is not None for stride in strides):
+        columns[STRIDES] = strides
     return columns
 
 
-def _staged(videos: Iterable[StoredVideo], kind: np.dtype, width: int) -> Iterator[tuple[StoredVideo, np.ndarray]]:
-    """Every video, checked, with its [T,D] features as they are stored."""
+def _staged(
+    videos: Iterable[StoredVideo], kind: np.dtype, width: int, fixed: bool
+) -> Iterator[tuple[StoredVideo, np.ndarray]]:
+    """Every video, checked, with its [T,D] features as stored; `fixed`: the manifest gives one stride for all."""
     seen: set[str] = set()
+    own = False if fixed else None  # the first video decides
     for video in videos:
-        yield video, _checked(video, seen, kind, width)
+        own = video.stride is not None if own is None else own
+        yield video, _checked(video, seen, kind, width, own)
 
 
 def _at_once(call: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -212,7 +222,7 @@ def _sha256(data: np.ndarray) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _checked(video: StoredVideo, seen: set[str], kind: np.dtype, width: int) -> np.ndarray:
+def _checked(video: StoredVideo, seen: set[str], kind: np.dtype, width: int, own_stride: bool | None) -> np.ndarray:
     """Return a video's features [T,D] as stored, or refuse them."""
     place = video.place
     if not isinstance(video.id, str) or not video.id or not video.id.isprintable() or "/" in video.id:
@@ -233,10 +243,24 @@ def _checked(video: StoredVideo, seen: set[str], kind: np.dtype, width: int) -> 
             raise DataError(f"{place}: {name} must be a finite number above 0, got {value!r}.")
         if not SMALLEST <= value <= LARGEST:
             raise DataError(f"{place}: {name} is {value:g}, which no video has; is the unit right?")
+    _check_stride(video, own_stride)
     frames = video.frames
     if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int | np.integer) or frames < 1):
         raise DataError(f"{place}: frames must be a whole number of at least 1 or None, got {frames!r}.")
     return _as_stored(parts, kind, width, place)
+
+
+def _check_stride(video: StoredVideo, own: bool | None) -> None:
+    """Refuse a video with a stride of its own among others without, or under a manifest that gives one for all."""
+    stride = video.stride
+    if stride is None and not own:
+        return
+    if stride is None or own is False:
+        raise DataError(
+            f"{video.place}: videos have a stride each, under a manifest whose `stride` is None, or none of them has."
+        )
+    if isinstance(stride, bool) or not isinstance(stride, int | np.integer) or not 1 <= stride <= LARGEST:
+        raise DataError(f"{video.place}: stride must be a whole number of frames of at least 1, got {stride!r}.")
 
 
 def _parts(features: Any) -> tuple:
