@@ -138,6 +138,8 @@ def _breakable(head: str) -> str:
 
 
 def _kind(table: Table, column: int) -> str:
+    if table.heads[column] in _NAMES:
+        return "text"  # whatever a name sorts by
     if table.heads[column] in _WORDY or table.heads[column].startswith("vs "):
         return "words"
     return "number" if any(isinstance(line.cells[column].sort, int | float) for line in table.lines) else "text"
