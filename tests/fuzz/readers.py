@@ -358,6 +358,21 @@ def ablations(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
 
 
 @reader
+def searches(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
+    space = {
+        "train.lr": {"log_uniform": [1e-4, 1e-2]},
+        "train.epochs": [1, 2],
+        "train.eps": {"uniform": [1e-9, 1e-7]},
+        "train.weight_decay": {"choice": [0, 0.5]},
+    }
+    search = {"held_out": "holdout", "metric": "average", "trials": 3, "seed": 0, "space": space}
+    field = {"profiles": ["honest"], "seeds": [0, 1], "recipes": [{"recipe": corpus.rows["base"], "options": {}}]}
+    tree = {"base": corpus.rows["base"], "search": search} if rng.random() < 0.7 else {"reproduce": field}
+    path = _put(folder / "rows.yaml", as_yaml(mutate_tree(tree, rng), rng), rng)
+    return [["sweep", path, "--list"] if rng.random() < 0.4 else ["sweep", path, "--metric", "mAP@0.123"]]
+
+
+@reader
 def stores(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
     store = corpus.copy("data/features", folder)
     manifest, index = corpus.manifest, corpus.index

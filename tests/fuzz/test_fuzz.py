@@ -14,7 +14,7 @@ from tests.fuzz.readers import READERS
 from wtal_bench import cli
 
 INPUTS = 13
-"""Of every reader; 23 readers make about 300."""
+"""Of every reader; 24 readers make about 300."""
 
 
 @pytest.fixture(scope="module")

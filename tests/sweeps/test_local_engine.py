@@ -16,6 +16,7 @@ import torch
 
 from tests.running.conftest import dataset, tiny_config
 from wtal_bench.cli import main
+from wtal_bench.engines.board import Board
 from wtal_bench.engines.engine import ATTEMPTS, Here, RunQueue
 from wtal_bench.engines.local import Local
 from wtal_bench.errors import WtalError
@@ -244,3 +245,26 @@ def test_gpus_are_shared_out_in_turn():
 def test_engines_that_cannot_be_are_refused(here, capsys, words, said):
     assert sweep(*words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_table_shows_what_runs_are_doing_brackets_and_all():
+    from rich.console import Console
+
+    lines: list[str] = []
+    board = Board(lines.append, live=True)
+    for number in range(40):
+        board.begin(f"row{number}/seed0", "worker 0")
+        board.end(f"row{number}/seed0", "done")
+    board.begin("full/seed0", "worker 1")
+    board.say("full/seed0", "epoch 1/2 [bold]")
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(board._table())
+    shown = console.export_text()
+    assert "epoch 1/2 [bold]" in shown
+    assert "row39/seed0" in shown
+    assert "row0/seed0" not in shown, "a table fits a terminal"
+    assert lines == []
+    plain = Board(lines.append, live=False)
+    plain.begin("a/seed0", "worker 0")
+    plain.say("a/seed0", "epoch 1/2")
+    assert lines == ["a/seed0: begins (worker 0)", "a/seed0: epoch 1/2"]

@@ -26,16 +26,19 @@ if TYPE_CHECKING:
     from wtal_bench.running.run import Result
     from wtal_bench.sweeps.plan import Asked, Plan
 
-SUMMARY = "Run the named variants of an ablation file, or a search over settings, and print their table."
+SUMMARY = "Run the rows of an ablation file, a search over settings or a whole field, and print their table."
 EXAMPLE = """wtal-bench sweep ablations/ecm --base ecm_synthetic --seeds 0 1 2
   wtal-bench sweep ablations/transfer --data synthetic --dry-run
   wtal-bench sweep ablations/ecm --base ecm_synthetic --engine local --jobs 2
+  wtal-bench sweep reproduce/thumos14 --engine slurm --slurm partition=gpu timeout_min=480
   wtal-bench sweep my_search.yaml --out trials.md"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("file", help="ablation or search file (.yaml), or a shipped one's name, e.g. ablations/ecm")
+    parser.add_argument(
+        "file", help="ablation, search or reproduction file (.yaml), or a shipped one's name, e.g. ablations/ecm"
+    )
     parser.add_argument("--base", nargs="+", default=[], help="apply the rows to these configs, not to the file's own")
     parser.add_argument("--data", help="what {data} in the file's names of configs stands for, e.g. synthetic")
     parser.add_argument("--rows", nargs="+", help="run these rows only")
@@ -43,8 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--seeds",
         type=number_in("[0, 4294967296)", whole=True),
         nargs="+",
-        default=[0],
-        help="seeds per row (default: 0)",
+        help="seeds per row (default: 0, or those of a reproduction)",
     )
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of every row and its rival"
@@ -76,13 +78,15 @@ def run(args: argparse.Namespace) -> int:
     from wtal_bench.engines.choose import engine_of
     from wtal_bench.sweeps.estimate import estimate, plan_lines
     from wtal_bench.sweeps.plan import Asked, plan_sweep, read_rows, settled
+    from wtal_bench.sweeps.reproduce import load_field, plan_field
     from wtal_bench.sweeps.tables import check_out, published
 
     check_out(args.out)
+    field = load_field(args.file)
     asked = Asked(
         file=args.file,
         folder=Path(args.work_dir),
-        seeds=args.seeds,
+        seeds=args.seeds or (field.seeds if field else [0]),
         bases=args.base,
         data=args.data,
         rows=args.rows,
@@ -90,30 +94,38 @@ def run(args: argparse.Namespace) -> int:
         metric=args.metric,
         options=args.cfg_options,
     )
-    rows, search = read_rows(asked)
-    print(f"{'rows' if search is None else 'trials'} of {describe(rows[0].file)}")
+    rows, search = read_rows(asked) if field is None else (list(field.rows), None)
+    kind = "recipes" if field else "rows" if search is None else "trials"
+    print(f"{kind} of {describe(rows[0].file)}")
     if args.list:
         third = [row.paper_row if search is None else row.where.removeprefix(f"{search.where}: ") for row in rows]
         lines = [[row.name, published(row), more] for row, more in zip(rows, third, strict=True)]
         print("\n".join(table([], lines, left=(0, 1, 2))))
         return 0
-    plan = plan_sweep(asked)  # every row is checked before the first trains
+    # every row is checked before the first trains
+    plan = plan_sweep(asked) if field is None else plan_field(asked, field)
+    if field is not None:
+        from wtal_bench.sweeps.pilot import hours
+
+        _say(hours(plan, _say))
     if args.dry_run:
         print(*plan_lines(plan, args.jobs or 1), sep="\n")
         return 0
-    engine = engine_of(args, _say, keep_going=search is not None)
+    engine = engine_of(args, _say, keep_going=search is not None or field is not None)
     plan = settled(plan, args.again, _say)
-    _say(f"{estimate(plan, engine.jobs)} ({engine.describe})")
-    _report(plan, _run(plan, engine), asked, args.out)
+    if field is None:
+        _say(f"{estimate(plan, engine.jobs)} ({engine.describe})")
+    results, problems = _run(plan, engine)
+    page = args.out or (None if field is None else asked.folder / plan.file.stem / "README.md")
+    _report(plan, results, asked, page, field is not None)
+    if problems and search is None:
+        shown = "".join(f"\n  {folder}: {problem}" for folder, problem in problems.items())
+        raise WtalError(f"{len(problems)} of {len(plan.runs)} runs were not made, the others are kept:{shown}")
     return 0
 
 
-def _run(plan: Plan, engine: Engine) -> dict[Path, Result]:
-    """Make, or read, every run, and say every row as soon as it is whole; a trial that fails is left out.
-
-    Raises:
-        WtalError: rows could not be made (the others were).
-    """
+def _run(plan: Plan, engine: Engine) -> tuple[dict[Path, Result], dict[Path, str]]:
+    """Make, or read, every run, and say every row as soon as it is whole: results and problems by folder."""
     from wtal_bench.sweeps.tables import said
 
     results: dict[Path, Result] = {}
@@ -131,16 +143,16 @@ def _run(plan: Plan, engine: Engine) -> dict[Path, Result]:
         for job in [job for job in left if all(run.folder in results for run in job.runs)]:
             left.remove(job)
             _say(said(job, results))
-    if problems and plan.search is None:
-        shown = "".join(f"\n  {folder}: {problem}" for folder, problem in problems.items())
-        raise WtalError(f"{len(problems)} of {len(plan.runs)} runs were not made, the others are kept:{shown}")
-    return results
+    return results, problems
 
 
-def _report(plan: Plan, results: dict[Path, Result], asked: Asked, out: Path | None) -> None:
+def _report(plan: Plan, results: dict[Path, Result], asked: Asked, out: Path | None, whole_field: bool) -> None:
+    from wtal_bench.sweeps.reproduce import field_table
     from wtal_bench.sweeps.tables import chosen_lines, foreign_rows, row_tables, search_table, write_tables
 
-    if plan.search is None:
+    if whole_field:
+        tables, more = [field_table(plan, results, asked.seeds)], []
+    elif plan.search is None:
         tables, more = row_tables(plan, results, asked.seeds), foreign_rows(plan)
     else:
         tables, more = [search_table(plan, results, asked.seeds)], chosen_lines(plan, results)

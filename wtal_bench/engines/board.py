@@ -65,6 +65,7 @@ class Board:
 
     def _table(self) -> Any:
         from rich.table import Table
+        from rich.text import Text
 
         table = Table("run", "where", "seconds", "says", expand=True)
         for column in table.columns:
@@ -74,5 +75,6 @@ class Board:
         for name in [*others[-max(0, SHOWN - len(working)) :], *working][-SHOWN:]:
             who, text, began, ended = self._rows[name]
             seconds = (ended or time.monotonic()) - began
-            table.add_row(name, who, f"{seconds:.0f}", text, style="dim" if ended else "")
+            # as texts: square brackets are markup otherwise
+            table.add_row(Text(name), Text(who), f"{seconds:.0f}", Text(text), style="dim" if ended else "")
         return table

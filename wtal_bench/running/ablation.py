@@ -37,8 +37,8 @@ from wtal_bench.running.ideas import as_tree, settled
 from wtal_bench.running.profiles import with_profile
 from wtal_bench.running.settings import RunConfig
 
-FILE_KEYS = ("base", "method", "data", "rows", "search", "parts", "note")
-"""Keys of a file; `parts` is a place for anchors that rows share, `search` that of `wtal_bench.sweeps.search`."""
+FILE_KEYS = ("base", "method", "data", "rows", "search", "reproduce", "parts", "note")
+"""Keys of a file; `parts` is a place for anchors that rows share; `search`, `reproduce`: `wtal_bench.sweeps`."""
 PUBLISHED_KEYS = ("metric", "value", "host")
 ROW_KEYS: dict[str, Any] = {
     "name": str,
@@ -69,6 +69,7 @@ class Row:
         against: the config its gain is measured against, or None.
         file: the ablation file.
         where: file and row, for error texts.
+        renames: whether its name becomes the record's variant; a recipe that is run as it is keeps its own.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Row:
     instead: Mapping[str, str] | None = None
     note: str = ""
     against: str | None = None
+    renames: bool = True
 
     def config(
         self, base: str | None = None, profile: str | None = None, over: Mapping[str, Any] | None = None
@@ -107,7 +109,7 @@ class Row:
             _set(tree, key, value, self.where)
             if key.startswith("train.init_from"):
                 anchor(tree, self.file, layers.path)
-        if self.options or not layers.ideas:  # a mix that is run as it is keeps its name
+        if self.renames and (self.options or not layers.ideas):  # a mix that is run as it is keeps its name
             tree["variant"] = self.name
         return check_config(tree, layers.where)
 
@@ -186,7 +188,7 @@ def read_top(path: str | Path) -> tuple[Path, Mapping[str, Any]]:
             raise ConfigError(
                 f"{path}: unknown key {key!r:.80}.{did_you_mean(key, FILE_KEYS)} Known: {listing(FILE_KEYS)}."
             )
-        if key not in ("rows", "parts", "search"):
+        if key not in ("rows", "parts", "search", "reproduce"):
             check_type(value, str | None, f"{path}: {key}")
     return path, top
 

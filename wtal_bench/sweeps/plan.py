@@ -56,6 +56,19 @@ class Asked:
     metric: str | None = None
     options: Sequence[str] = ()
 
+    @property
+    def over(self) -> dict[str, Any]:
+        """`options` by dotted key.
+
+        Raises:
+            ConfigError: one that the sweep has a word of its own for.
+        """
+        over = dict(split_option(option) for option in self.options)
+        for key, other in (("profile", "--profile"), ("runtime.seed", "--seeds"), ("variant", "the rows' names")):
+            if key in over:
+                raise ConfigError(f"--cfg-options {key}={over[key]!r}: a sweep has {other} for it.")
+        return over
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -148,23 +161,29 @@ def plan_sweep(asked: Asked) -> Plan:
         WtalError: a row that cannot run, a metric its protocol does not have, a seed that stands there twice.
     """
     rows, search = read_rows(asked)
-    over = _over(asked.options)
     default = search.metric if search else next((row.published["metric"] for row in rows if row.published), "average")
-    bases = asked.bases or (None,)
-    entries = [_entry(row, base, asked, over, default) for base in bases for row in rows]
-    jobs = _jobs(entries, asked.folder / rows[0].file.stem, asked)
+    return Plan(rows[0].file, tuple(jobs_of(rows, asked, rows[0].file, default)), search)
+
+
+def jobs_of(rows: Sequence[Row], asked: Asked, file: Path, default: str = "average") -> list[Job]:
+    """The runs of rows on every base, each row checked.
+
+    Args:
+        rows: of a sweep file.
+        asked: of the command line.
+        file: whose name the folder of the runs has.
+        default: metric of rows that name none.
+
+    Raises:
+        WtalError: as `plan_sweep`.
+    """
+    over = asked.over
+    entries = [_entry(row, base, asked, over, default) for base in asked.bases or (None,) for row in rows]
+    jobs = _jobs(entries, asked.folder / file.stem, asked)
     for job in jobs:
         if any(run.state != DONE for run in job.ours):
             check_model(job.entry.config)
-    return Plan(rows[0].file, tuple(jobs), search)
-
-
-def _over(options: Sequence[str]) -> dict[str, Any]:
-    over = dict(split_option(option) for option in options)
-    for key, other in (("profile", "--profile"), ("runtime.seed", "--seeds"), ("variant", "the rows' names")):
-        if key in over:
-            raise ConfigError(f"--cfg-options {key}={over[key]!r}: a sweep has {other} for it.")
-    return over
+    return jobs
 
 
 def _jobs(entries: Sequence[Entry], folder: Path, asked: Asked) -> list[Job]:

@@ -56,7 +56,8 @@ Results = Mapping[Path, Result]
 def row_tables(plan: Plan, results: Results, seeds: Sequence[int]) -> list[Table]:
     """One table for every metric and evaluator, of the rows that are compared with nothing; and one of the gains."""
     tables = []
-    alone = [job for job in plan.jobs if not job.theirs]
+    whole = [job for job in plan.jobs if _whole(job, results)]
+    alone = [job for job in whole if not job.theirs]
     for measure in dict.fromkeys(job.entry.measure for job in alone):
         rows = [_line(job, results) for job in alone if job.entry.measure == measure]
         by = f" by {measure.evaluator}" if measure.evaluator else ""
@@ -64,7 +65,7 @@ def row_tables(plan: Plan, results: Results, seeds: Sequence[int]) -> list[Table
         head = ("row", "measured", "std over seeds", "published", "difference", "paper row")
         title = f"{measure.title} (%){by}, seeds {listing(map(str, seeds))}"
         tables.append(Table(title, head, tuple(rows), (0, 5), tuple(notes)))
-    compared = [job for job in plan.jobs if job.theirs]
+    compared = [job for job in whole if job.theirs]
     if compared:
         over = "videos and seeds" if len(seeds) > 1 else "videos only: one seed shows no spread"
         note = (
