@@ -416,9 +416,11 @@ def _recipe(name: str, path: Path) -> Recipe:
 
 
 def _what(tree: Mapping[str, Any]) -> str:
-    """The protocol of a recipe, the number of rows of an ablation file, the videos a search is scored on."""
+    """The protocol of a recipe, how many rows or recipes a sweep file has, the videos a search is scored on."""
     if "rows" in tree:
         return f"{len(tree['rows'])} rows"
+    if "reproduce" in tree:
+        return f"{len(tree['reproduce']['recipes'])} recipes"
     return f"search on {tree['search'].get('held_out', 'holdout')}" if "search" in tree else tree["data"]["protocol"]
 
 
