@@ -285,6 +285,7 @@ class ThresholdDecoder(PostProcessor):
 
     def candidates(self, outputs: VideoOutputs, meta: VideoMeta) -> Candidates:
         """Scored segments before NMS and clamping, sorted by (class, threshold, start)."""
+        outputs = outputs if isinstance(outputs, ReadFields) else ReadFields(outputs)
         kept, runs_on, scored_on = self.fine_curves(outputs, meta)
         video_scores = self.class_scores(outputs, meta.id)[kept] if self.contrast.video_score else None
         runs_on = np.asarray(runs_on) if self.thresholds.relative else runs_on
@@ -347,7 +348,7 @@ def finish(
     Raises:
         ConfigError: `nms_units="samples"` over grids that differ.
     """
-    pooled = Detections.concatenate(part.detections() for part in parts)
+    pooled = parts[0].detections() if len(parts) == 1 else Detections.concatenate(p.detections() for p in parts)
     rows = np.argsort(pooled.label, kind="stable")
     if clamp == "before_nms":
         pooled, inside = clamped(pooled, duration)
@@ -368,7 +369,8 @@ def finish(
         if len(alone):
             rows = np.concatenate([rows, alone])
             rows = rows[np.argsort(pooled.label[rows], kind="stable")]
-    found = pooled.take(rows)
+    sorted_already = len(parts) == 1 and len(rows) == len(pooled) and bool((rows[1:] > rows[:-1]).all())
+    found = pooled if sorted_already else pooled.take(rows)
     if clamp == "after_nms":
         found, inside = clamped(found, duration)
         found = found.take(inside)

@@ -88,7 +88,8 @@ def find_runs(
     levels = np.asarray(thresholds, dtype=curve.dtype)
     if len(curve.shape) != 2 or levels.ndim not in (1, 2) or (levels.ndim == 2 and len(levels) != curve.shape[1]):
         raise DataError(f"a curve [N,K] and thresholds [H] or [K,H] are needed, got {curve.shape} and {levels.shape}.")
-    levels = np.broadcast_to(levels, (curve.shape[1], levels.shape[-1]))
+    if levels.ndim == 1:
+        levels = np.broadcast_to(levels, (curve.shape[1], len(levels)))
     test = _Test(np.greater if above == ">" else np.greater_equal, positive)
     row, start, end = (_fine_runs if isinstance(curve, Upsampled) else _runs)(curve, levels, test)
     if lone_first_sample == "drop":
@@ -264,6 +265,8 @@ class Contrast:
             means = table.means(runs)
             if means is not None:
                 return means
+        if self.overhang == 0 and self.inside == "max":
+            return table.maxima(runs)
         inner = (runs.start, np.minimum(runs.end + self.overhang, table.count))
         values, first, count = table.of(runs, [inner], below=self.overhang > 0)
         if self.inside == "mean":
@@ -333,6 +336,13 @@ class _Samples:
             sums[rows] = np.add.reduceat(table[: ends[-1] + 1], ends)[::2]
             table[before] = covered
         return sums / np.maximum(count, 1).astype(table.dtype)
+
+    def maxima(self, runs: Runs) -> np.ndarray:
+        """[R] largest sample of every run, found where it lies."""
+        edges = np.empty((len(runs), 2), dtype=np.int64)
+        edges[:, 0] = self.first(runs) + runs.start
+        np.add(edges[:, 0], runs.end - runs.start, out=edges[:, 1])
+        return np.maximum.reduceat(self.summed, edges.ravel())[::2]  # the others are of what lies between runs
 
     def of(
         self, runs: Runs, ranges: list[tuple[np.ndarray, np.ndarray]], below: bool = True

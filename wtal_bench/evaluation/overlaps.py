@@ -45,7 +45,7 @@ def near_ranges(
 def with_instances(group: np.ndarray, of_group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """[M] rows whose group has instances, where those begin, and where they end."""
     groups = int(max(group.max(initial=0), of_group[-1])) + 1
-    if groups > 4 * len(group) + 1_000_000:  # a table would take longer than the search
+    if groups > 4 * len(group):  # a table would take longer than the search
         low, after = (np.searchsorted(of_group, group, side=side) for side in ("left", "right"))
         some = np.flatnonzero(after > low)
         return some, low[some], after[some]
