@@ -12,11 +12,13 @@ import pytest
 
 from tests.running.conftest import FPS, STRIDE, WIDTH, tiny_config
 from wtal_bench.cli import main
-from wtal_bench.data.store import FeatureStore
+from wtal_bench.data.store import FeatureStore, StoredVideo, plan_shards, write_shards
+from wtal_bench.data.store.manifest import described
 from wtal_bench.errors import ConfigError
 from wtal_bench.evaluation import read_detections
 from wtal_bench.interfaces import Extractor
 from wtal_bench.protocols import get_protocol
+from wtal_bench.running.checkpoint import read_checkpoint, weights_of
 from wtal_bench.running.exports import check_suffix, export
 from wtal_bench.running.inputs import Rates, open_inputs
 from wtal_bench.structures import Detections
@@ -208,3 +210,26 @@ def test_a_writer_that_is_not_installed_is_missed_before_the_work_begins(monkeyp
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'wtal-bench\[elan\]'"):
         check_suffix("x.eaf")
+
+
+def test_training_on_shards_at_an_address_gives_the_weights_of_one_file(dataset, tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setenv("WTAL_CACHE", str(tmp_path / "cache"))
+    one = FeatureStore.open(dataset / "features")
+    metas = [one.meta(row) for row in range(len(one))]
+    videos = [StoredVideo(meta.id, one.video(meta.id), meta.duration, meta.fps, meta.num_frames) for meta in metas]
+    manifest = {key: value for key, value in described(one.manifest).items() if key != "dtype"}
+    plan = plan_shards(one.ids, [1] * len(one), 4, manifest)
+    write_shards(tmp_path / "shards", plan, videos.__getitem__, manifest=manifest, dtype=one.manifest["dtype"])
+    system = fsspec.filesystem("memory")
+    system.put(str(tmp_path / "shards"), "/trained/features", recursive=True)
+    weights = []
+    for name, features in (("near", "features"), ("far", "memory://trained/features")):
+        config = tiny_config(dataset, epochs=1)
+        config["data"]["features"] = features
+        (tmp_path / f"{name}.json").write_text(json.dumps(config))
+        assert main(["train", str(tmp_path / f"{name}.json"), "--work-dir", str(tmp_path / name)]) == 0
+        weights.append(weights_of(read_checkpoint(tmp_path / name / "last.pth")))
+    system.rm("/trained", recursive=True)
+    assert weights[0].keys() == weights[1].keys()
+    assert all(weights[0][key].equal(weights[1][key]) for key in weights[0])
