@@ -143,9 +143,14 @@ def plan_field(asked: Asked, field: Field) -> Plan:
 
 
 def _has(row: Row, profile: str, asked: Asked) -> bool:
-    """Whether a recipe has a profile; every one is honest."""
+    """Whether a recipe is run with a profile: every one honestly; an idea on another's host in no other way.
+
+    No paper says how the checkpoint of a transfer table was picked, and the host's own way may not fit a mix's length.
+    """
     if profile == HONEST:
         return True
+    if row.config(None, HONEST, asked.over).ideas:
+        return False
     try:
         row.config(None, profile, asked.over)
     except ConfigError as error:
