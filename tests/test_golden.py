@@ -54,7 +54,7 @@ def parameters(test: object) -> Iterator[str]:
                 continue
             own = entry.values if hasattr(entry, "marks") else entry  # a pytest.param, or the bare value
             for value in own if isinstance(own, (tuple, list)) else (own,):
-                if isinstance(value, Path) and TRAVELLING in value.parents:
+                if isinstance(value, Path) and TRAVELLING in value.parents and value.suffix in SUFFIXES:
                     yield str(value.relative_to(TRAVELLING))
 
 
