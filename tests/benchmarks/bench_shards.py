@@ -30,7 +30,7 @@ from wtal_bench.data.importers.features import import_features
 from wtal_bench.data.importers.files import Options, feature_files
 from wtal_bench.data.store import FeatureStore
 
-TINY = "--videos 12 24 --width 4 --shard 0.001 --gathers 2 --repeats 1"
+TINY = "--videos 12 --width 4 --shard 0.001 --gathers 2 --repeats 1"
 """What the test suite runs, so that this file cannot rot."""
 
 BATCH = 16
