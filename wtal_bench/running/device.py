@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 
@@ -32,7 +33,14 @@ def join_processes(device: torch.device) -> tuple[int, int]:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(_leave_processes)
     return (torch.distributed.get_rank(), world) if world > 1 else (0, 1)
+
+
+def _leave_processes() -> None:
+    """Let go of the others before the interpreter ends: a gloo thread that outlives it aborts the process, at times."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def be_deterministic(wanted: bool, compiled: bool = False) -> None:
