@@ -194,7 +194,7 @@ def test_a_full_disk_on_one_worker_is_a_sentence(here, monkeypatch):
     def full(run, say):
         raise OSError(errno.ENOSPC, "No space left on device", "w/last.pth")
 
-    monkeypatch.setattr(work, "execute", full)
+    monkeypatch.setattr("wtal_bench.running.plan.execute", full)
     run = Planned(None, Path("w"))
     report = work.perform(work.Ticket(run, here, 1), print)
     assert report.state == work.FAILED
@@ -216,11 +216,14 @@ def test_workers_with_other_code_or_without_the_folder_are_refused(here):
 def test_a_run_that_dies_is_tried_a_bounded_number_of_times_and_what_begins_from_it_fails():
     first, second = Planned(None, Path("a")), Planned(None, Path("b"), start=Path("a"))
     queue = RunQueue([second, first])
+    said: list[str] = []
     for _ in range(ATTEMPTS - 1):
         assert queue.take().folder == Path("a")
         assert queue.take() is None, "what begins from a waits for it"
-        assert queue.died(first)
-    assert not queue.died(queue.take())
+        assert list(queue.died(first, "killed", said.append)) == []
+    (outcome,) = queue.died(queue.take(), "killed", said.append)
+    assert outcome.problem.startswith("killed, the last of 3 attempts")
+    assert said == [f"killed; attempt {count} of 3 goes on from its last checkpoint" for count in (2, 3)]
     assert queue.orphans() == [second]
     assert queue.empty
 

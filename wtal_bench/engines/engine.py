@@ -7,12 +7,13 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from wtal_bench.engines.job import Job
+from wtal_bench.engines.work import BUSY, DONE, Report
 from wtal_bench.errors import WtalError
-from wtal_bench.running.plan import DONE, Planned, as_it_lies, execute, read_result
-from wtal_bench.running.run import Result
 from wtal_bench.running.workdir import BusyError
 
 ATTEMPTS = 3
@@ -23,10 +24,10 @@ PAUSE = 1.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: its result, or the problem in words."""
+    """What became of a run: its result (what its `make` returns), or the problem in words."""
 
-    run: Planned
-    result: Result | None = None
+    run: Job
+    result: Any = None
     problem: str = ""
 
 
@@ -42,7 +43,7 @@ class Engine(ABC):
     describe: str = "one after another"
 
     @abstractmethod
-    def run(self, runs: Sequence[Planned]) -> Iterator[Outcome]:
+    def run(self, runs: Sequence[Job]) -> Iterator[Outcome]:
         """Make every run, or read it, and give each outcome as soon as there is one.
 
         Args:
@@ -59,7 +60,7 @@ class Here(Engine):
     def __init__(self, out: Callable[[str], None] = print, keep_going: bool = False) -> None:
         self.out, self.keep_going = out, keep_going
 
-    def run(self, runs: Sequence[Planned]) -> Iterator[Outcome]:
+    def run(self, runs: Sequence[Job]) -> Iterator[Outcome]:
         """See `Engine`."""
         queue = RunQueue(runs)
         while not queue.empty:
@@ -70,7 +71,7 @@ class Here(Engine):
                 time.sleep(PAUSE / 4)
                 continue
             try:
-                result = execute(as_it_lies(run), self.out)
+                result = run.make(self.out)
             except BusyError as error:
                 if queue.first_try(run):
                     self.out(f"{error} Others go first; this one is looked at again.")
@@ -93,7 +94,7 @@ class RunQueue:
         runs: all of them.
     """
 
-    runs: Sequence[Planned]
+    runs: Sequence[Job]
     attempts: Counter[Path] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -109,7 +110,7 @@ class RunQueue:
         """Whether no run waits."""
         return not self._waiting
 
-    def take(self) -> Planned | None:
+    def take(self) -> Job | None:
         """The next run that may begin now, or None."""
         now = time.monotonic()
         for run in self._waiting:
@@ -119,7 +120,7 @@ class RunQueue:
                 return run
         return None
 
-    def orphans(self) -> list[Planned]:
+    def orphans(self) -> list[Job]:
         """Runs that begin from one that failed: taken out, they fail too."""
         lost = [run for run in self._waiting if run.start in self._failed]
         for run in lost:
@@ -128,52 +129,70 @@ class RunQueue:
         return lost
 
     @staticmethod
-    def why_orphan(run: Planned) -> str:
+    def why_orphan(run: Job) -> str:
         """Why a run of `orphans` is not made."""
         return f"the run it begins from, {run.start}, was not made"
 
-    def first_try(self, run: Planned) -> bool:
+    def first_try(self, run: Job) -> bool:
         """Whether nobody found its folder in use yet."""
         return run.folder not in self._tried
 
-    def later(self, run: Planned) -> None:
+    def later(self, run: Job) -> None:
         """Somebody else is in its folder: look again after a while."""
         self._tried.add(run.folder)
         self._at[run.folder] = time.monotonic() + PAUSE
         self._waiting.append(run)
 
-    def died(self, run: Planned) -> bool:
-        """Its process died: have it made again from its last checkpoint; False if it has died often enough."""
-        self.attempts[run.folder] += 1
-        if self.attempts[run.folder] >= ATTEMPTS:
+    def through(self, run: Job, report: Report) -> Iterator[Outcome]:
+        """Its worker is through with it: what became of it, unless it is looked at again later."""
+        if report.state == BUSY:
+            self.later(run)
+        elif report.state == DONE:
+            self.done(run)
+            yield Outcome(run, report.result)
+        else:
             self.fail(run)
-            return False
-        self._tried.add(run.folder)
-        self._waiting.insert(0, replace(run, joins=True))
-        return True
+            yield Outcome(run, problem=report.text)
 
-    def done(self, run: Planned) -> None:
+    def died(self, run: Job, how: str, say: Callable[[str], None]) -> Iterator[Outcome]:
+        """Its process died: it is made again, or has died often enough.
+
+        Args:
+            run: whose process it was.
+            how: in words, of the process: "its process died (signal SIGKILL)".
+            say: takes the line that it is made again.
+        """
+        self.attempts[run.folder] += 1
+        count = self.attempts[run.folder]
+        if count < ATTEMPTS:
+            self._tried.add(run.folder)
+            self._waiting.insert(0, run.joined())
+            say(f"{how}; attempt {count + 1} of {ATTEMPTS} {run.goes_on}")
+            return
+        self.fail(run)
+        yield Outcome(
+            run,
+            problem=f"{how}, the last of {count} attempts. If memory ran out, fewer --jobs need less; what was made is "
+            f"in {run.folder}, and the same command goes on from there.",
+        )
+
+    def done(self, run: Job) -> None:
         """It has a record."""
         self._done.add(run.folder)
 
-    def fail(self, run: Planned) -> None:
+    def fail(self, run: Job) -> None:
         """It will have none."""
         self._failed.add(run.folder)
 
     def finished(self) -> list[Outcome]:
         """Those that are done already: taken out and read."""
-        there = [run for run in self._waiting if run.state == DONE and run.resume and not run.changed]
+        there = [run for run in self._waiting if run.done]
         for run in there:
             self._waiting.remove(run)
             self.done(run)
-        return [Outcome(run, read_result(run.folder)) for run in there]
+        return [Outcome(run, run.read()) for run in there]
 
 
-def label(run: Planned) -> str:
-    """A run's name among others: "full/seed0"."""
-    return "/".join(run.folder.parts[-2:])
-
-
-def shared_folder(runs: Sequence[Planned]) -> Path:
+def shared_folder(runs: Sequence[Job]) -> Path:
     """The folder all runs lie in."""
     return Path(os.path.commonpath([run.folder.resolve().parent for run in runs]))

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from wtal_bench.engines.board import Board
-from wtal_bench.engines.engine import ATTEMPTS, Engine, Outcome, RunQueue, label
+from wtal_bench.engines.engine import Engine, Outcome, RunQueue
+from wtal_bench.engines.job import Job
 from wtal_bench.engines.machine import THREADS
 from wtal_bench.engines.work import BUSY, DONE, Report, Ticket, perform
-from wtal_bench.running.plan import Planned, read_result
 
 GRACE = 10.0
 """Seconds a worker has to end in when it is told to."""
@@ -39,7 +39,7 @@ class Local(Engine):
         on = f", GPUs {', '.join(self.gpus)}" if self.gpus else ""
         self.describe = f"{jobs} worker processes, {threads} {'thread' if threads == 1 else 'threads'} each{on}"
 
-    def run(self, runs: Sequence[Planned]) -> Iterator[Outcome]:
+    def run(self, runs: Sequence[Job]) -> Iterator[Outcome]:
         """See `Engine`. However it ends, no worker is left behind, and what they were at can be resumed."""
         queue = RunQueue(runs)
         yield from queue.finished()
@@ -52,7 +52,7 @@ class Local(Engine):
                     for worker in workers:
                         if worker.run is None and (run := queue.take()) is not None:
                             worker.give(run)
-                            self.board.begin(label(run), f"worker {worker.number}")
+                            self.board.begin(run.label, f"worker {worker.number}")
                     yield from self._hear(workers, queue)
         finally:
             for worker in workers:
@@ -76,37 +76,20 @@ class Local(Engine):
                 yield from self._dead(worker, run, queue)
                 continue
             if isinstance(message, str):
-                self.board.say(label(run), message)
+                self.board.say(run.label, message)
                 continue
             worker.run = None
             yield from self._through(run, message, queue)
 
-    def _through(self, run: Planned, report: Report, queue: RunQueue) -> Iterator[Outcome]:
-        self.board.end(label(run), {DONE: "done", BUSY: "in use by another sweep"}.get(report.state, "failed"))
-        if report.state == BUSY:
-            queue.later(run)
-        elif report.state == DONE:
-            queue.done(run)
-            yield Outcome(run, read_result(run.folder))
-        else:
-            queue.fail(run)
-            yield Outcome(run, problem=report.text)
+    def _through(self, run: Job, report: Report, queue: RunQueue) -> Iterator[Outcome]:
+        self.board.end(run.label, {DONE: "done", BUSY: "in use by another sweep"}.get(report.state, "failed"))
+        yield from queue.through(run, report)
 
-    def _dead(self, worker: _Worker, run: Planned, queue: RunQueue) -> Iterator[Outcome]:
+    def _dead(self, worker: _Worker, run: Job, queue: RunQueue) -> Iterator[Outcome]:
         how = worker.how_it_died()
         worker.stop()
-        again = queue.died(run)
-        count = queue.attempts[run.folder]
-        self.board.end(label(run), f"its process died ({how})")
-        if again:
-            text = f"its process died ({how}); attempt {count + 1} of {ATTEMPTS} goes on from its last checkpoint"
-            self.board.say(label(run), text)
-            return
-        yield Outcome(
-            run,
-            problem=f"its process died {count} times ({how}). If memory ran out, fewer --jobs need less; what was "
-            f"trained is in {run.folder}, and the same command goes on from there.",
-        )
+        self.board.end(run.label, f"its process died ({how})")
+        yield from queue.died(run, f"its process died ({how})", lambda text: self.board.say(run.label, text))
 
 
 class _Worker:
@@ -114,11 +97,11 @@ class _Worker:
 
     def __init__(self, number: int, engine: Local) -> None:
         self.number, self.engine = number, engine
-        self.run: Planned | None = None
+        self.run: Job | None = None
         self.pipe: Any = None
         self._process: Any = None
 
-    def give(self, run: Planned) -> None:
+    def give(self, run: Job) -> None:
         """Let it make a run."""
         if self._process is None:
             self._start()

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from wtal_bench.engines.engine import ATTEMPTS, Engine, Outcome, RunQueue, label, shared_folder
+from wtal_bench.engines.engine import Engine, Outcome, RunQueue, shared_folder
+from wtal_bench.engines.job import Job
 from wtal_bench.engines.machine import THREADS, cores
-from wtal_bench.engines.work import BUSY, DONE, Report, Ticket, code_hash, perform, refuse_other, token_in
+from wtal_bench.engines.work import Report, Ticket, code_hash, in_short, perform, refuse_other, token_in
 from wtal_bench.errors import ConfigError, WtalError
-from wtal_bench.running.plan import Planned, read_result
 
 CHECK_SECONDS = 120
 """Seconds a node has to show that it sees the folder and runs the same code."""
@@ -42,14 +42,14 @@ class Ray(Engine):
         self.jobs = jobs or 1
         self.describe = f"Ray, {'a cluster of this machine' if address is None else f'the cluster at {address}'}"
 
-    def run(self, runs: Sequence[Planned]) -> Iterator[Outcome]:
+    def run(self, runs: Sequence[Job]) -> Iterator[Outcome]:
         """See `Engine`; tasks that are at work when it ends are cancelled."""
         queue = RunQueue(runs)
         yield from queue.finished()
         if queue.empty:
             return
         own = self._join()
-        at_work: dict[Any, Planned] = {}
+        at_work: dict[Any, Job] = {}
         try:
             with token_in(shared_folder(runs)) as token:
                 code = code_hash()
@@ -102,49 +102,36 @@ class Ray(Engine):
             problems = self._ray.get(tasks, timeout=CHECK_SECONDS)
         except self._ray.exceptions.RayError as error:
             raise WtalError(
-                f"--engine ray: a machine of the cluster cannot run wtal-bench: {_short(error)}. Install the same "
+                f"--engine ray: a machine of the cluster cannot run wtal-bench: {in_short(error)}. Install the same "
                 "version on all of them."
             ) from error
         if found := [problem for problem in problems if problem]:
             raise WtalError(f"--engine ray: {found[0]}")
 
-    def _work(self, queue: RunQueue, at_work: dict[Any, Planned], code: str, token: Path) -> Iterator[Outcome]:
+    def _work(self, queue: RunQueue, at_work: dict[Any, Job], code: str, token: Path) -> Iterator[Outcome]:
         task = self._ray.remote(num_cpus=self.threads, num_gpus=self._gpus(), max_retries=0)(_performed)
         while not queue.empty or at_work:
             for run in queue.orphans():
                 yield Outcome(run, problem=queue.why_orphan(run))
             while (self.most is None or len(at_work) < self.most) and (run := queue.take()) is not None:
                 ticket = Ticket(run, Path.cwd(), self.threads, code, token)
-                at_work[task.options(name=label(run)).remote(ticket)] = run
+                at_work[task.options(name=run.label).remote(ticket)] = run
             ready, _ = self._ray.wait(list(at_work), timeout=0.5) if at_work else ([], [])
             for done in ready:
                 yield from self._through(done, at_work.pop(done), queue)
 
-    def _through(self, task: Any, run: Planned, queue: RunQueue) -> Iterator[Outcome]:
+    def _through(self, task: Any, run: Job, queue: RunQueue) -> Iterator[Outcome]:
         try:
             report: Report = self._ray.get(task)
         except self._ray.exceptions.RayError as error:  # the worker or its machine is gone
-            if queue.died(run):
-                count = queue.attempts[run.folder] + 1
-                self.out(
-                    f"{label(run)}: {_short(error)}; attempt {count} of {ATTEMPTS} goes on from its last checkpoint"
-                )
-            else:
-                yield Outcome(run, problem=f"its worker died {ATTEMPTS} times: {_short(error)}")
-            return
-        if report.state == BUSY:
-            queue.later(run)
-        elif report.state == DONE:
-            queue.done(run)
-            yield Outcome(run, read_result(run.folder))
+            yield from queue.died(run, in_short(error), lambda text: self.out(f"{run.label}: {text}"))
         else:
-            queue.fail(run)
-            yield Outcome(run, problem=report.text)
+            yield from queue.through(run, report)
 
 
 def _performed(ticket: Ticket) -> Report:
     """In a worker: Ray takes what it prints to the driver."""
-    stream, name = sys.stdout, label(ticket.run)
+    stream, name = sys.stdout, ticket.run.label
     return perform(ticket, lambda text: print(f"{name}: {text}", file=stream, flush=True))
 
 
@@ -154,10 +141,6 @@ def _checked(code: str, token: Path) -> str:
     except WtalError as error:
         return str(error)
     return ""
-
-
-def _short(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:300]
 
 
 def _import() -> Any:

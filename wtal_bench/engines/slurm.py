@@ -6,15 +6,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wtal_bench.engines.engine import ATTEMPTS, Engine, Outcome, RunQueue, label, shared_folder
+from wtal_bench.engines.engine import Engine, Outcome, RunQueue, shared_folder
+from wtal_bench.engines.job import Job
 from wtal_bench.engines.machine import THREADS
-from wtal_bench.engines.work import BUSY, DONE, Report, Ticket, code_hash, perform, token_in
+from wtal_bench.engines.work import Report, Ticket, code_hash, in_short, perform, token_in
 from wtal_bench.errors import ConfigError
-from wtal_bench.running.plan import NEW, Planned, read_result
 
 LOGS = "slurm"
 """The folder, in that of the runs, of what the tasks print."""
@@ -57,13 +56,13 @@ class Slurm(Engine):
         self.jobs = jobs or 1
         self.describe = "Slurm, one task a run"
 
-    def run(self, runs: Sequence[Planned]) -> Iterator[Outcome]:
+    def run(self, runs: Sequence[Job]) -> Iterator[Outcome]:
         """See `Engine`; jobs that are at work when it ends are cancelled, and what they were at can be resumed."""
         queue = RunQueue(runs)
         yield from queue.finished()
         if queue.empty:
             return
-        at_work: dict[Any, Planned] = {}
+        at_work: dict[Any, Job] = {}
         folder = shared_folder(runs)
         try:
             with token_in(folder) as token:
@@ -94,16 +93,16 @@ class Slurm(Engine):
         return executor
 
     def _submit(
-        self, executor: Any, queue: RunQueue, at_work: dict[Any, Planned], code: str, token: Path
+        self, executor: Any, queue: RunQueue, at_work: dict[Any, Job], code: str, token: Path
     ) -> Iterator[Outcome]:
         """Everything that may begin, as one array."""
         ready = []
         while (run := queue.take()) is not None:
-            if run.state != NEW and not run.resume:
+            if run.refused:
                 queue.fail(run)
-                yield Outcome(run, problem=f"{run.folder} already holds a run: add --resume to continue it.")
+                yield Outcome(run, problem=run.refused)
             else:
-                ready.append(replace(run, joins=True))  # a requeued task finds what it left itself
+                ready.append(run.joined())  # a requeued task finds what it left itself
         if not ready:
             return
         tickets = [Ticket(run, Path.cwd(), self.threads, code, token.resolve()) for run in ready]
@@ -113,25 +112,14 @@ class Slurm(Engine):
             f"submitted {len(jobs)} tasks, the first as job {jobs[0].job_id}; their words are in {executor.folder}"
         )
 
-    def _through(self, job: Any, run: Planned, queue: RunQueue) -> Iterator[Outcome]:
+    def _through(self, job: Any, run: Job, queue: RunQueue) -> Iterator[Outcome]:
         try:
             report: Report = job.result()
         except Exception as error:  # submitit's own errors: the job failed, timed out for good, or left no result
-            why = str(error).strip().partition("\n")[0][:300]
-            if queue.died(run):
-                count = queue.attempts[run.folder] + 1
-                self.out(f"{label(run)}: {why}; attempt {count} of {ATTEMPTS} goes on from its last checkpoint")
-            else:
-                yield Outcome(run, problem=f"its job failed {ATTEMPTS} times: {why}. It said: {job.paths.stderr}")
-            return
-        if report.state == BUSY:
-            queue.later(run)
-        elif report.state == DONE:
-            queue.done(run)
-            yield Outcome(run, read_result(run.folder))
+            how = f"{in_short(error)} (it said: {job.paths.stderr})"
+            yield from queue.died(run, how, lambda text: self.out(f"{run.label}: {text}"))
         else:
-            queue.fail(run)
-            yield Outcome(run, problem=report.text)
+            yield from queue.through(run, report)
 
 
 class Task:

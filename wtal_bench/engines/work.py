@@ -13,11 +13,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from wtal_bench.engines.job import Job
 from wtal_bench.errors import WtalError
 from wtal_bench.files import digest, write_text
 from wtal_bench.running.checkouts import hash_everything
-from wtal_bench.running.plan import Planned, as_it_lies, execute
 from wtal_bench.running.provenance import environment
 from wtal_bench.running.workdir import BusyError
 
@@ -39,7 +40,7 @@ class Ticket:
         token: a file only the sender's machines see, or None.
     """
 
-    run: Planned
+    run: Job
     folder: Path
     threads: int
     code: str = ""
@@ -48,24 +49,29 @@ class Ticket:
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker says when it is through: "done", "busy" (another process is in the folder) or "failed", and why."""
+    """What a worker says when it is through.
+
+    Attributes:
+        state: "done", "busy" (another process is in the folder) or "failed".
+        text: why, unless it is done.
+        result: what the run's `make` returned.
+    """
 
     state: str
     text: str = ""
+    result: Any = None
 
 
 def perform(ticket: Ticket, say: Callable[[str], None]) -> Report:
     """Make one run; whatever goes wrong is a report, for others go on. Signals end the process as always."""
     import torch
 
-    run = ticket.run
     try:
         os.chdir(ticket.folder)
         refuse_other(ticket.code, ticket.token)
         torch.set_num_threads(ticket.threads)
         with contextlib.redirect_stdout(_Lines(say)):
-            execute(as_it_lies(run), say)
-        return Report(DONE)
+            return Report(DONE, result=ticket.run.make(say))
     except BusyError as error:
         return Report(BUSY, str(error))
     except WtalError as error:
@@ -85,6 +91,11 @@ def _refused(error: OSError) -> str:
         f"{socket.gethostname()}: {what} {name}: {error.strerror or error}. Make room and give the same command again: "
         "the run goes on from its last checkpoint."
     )
+
+
+def in_short(error: Exception) -> str:
+    """The first line of what a cluster's own error says, which may fill pages."""
+    return str(error).strip().partition("\n")[0][:300]
 
 
 class _Lines(io.TextIOBase):

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from wtal_bench.errors import ConfigError, WtalError, listing
 from wtal_bench.running.checkpoint import read_checkpoint
@@ -56,6 +57,36 @@ class Planned:
     resume: bool = False
     start: Path | None = None
     joins: bool = False
+
+    goes_on: ClassVar[str] = "goes on from its last checkpoint"
+
+    @property
+    def label(self) -> str:
+        """Its name among others: "full/seed0"."""
+        return "/".join(self.folder.parts[-2:])
+
+    @property
+    def done(self) -> bool:
+        """Whether it is read, not made."""
+        return self.state == DONE and self.resume and not self.changed
+
+    @property
+    def refused(self) -> str:
+        """Why it must not begin, in words; "" if it may."""
+        holds = self.state != NEW and not self.resume
+        return f"{self.folder} already holds a run: add --resume to continue it." if holds else ""
+
+    def joined(self) -> Planned:
+        """The same run, which goes on with whatever of it lies in its folder when it begins."""
+        return replace(self, joins=True)
+
+    def make(self, out: Callable[[str], None] = print) -> Result | None:
+        """`execute` it as it lies by then."""
+        return execute(as_it_lies(self), out)
+
+    def read(self) -> Result:
+        """What it left, of one that is done."""
+        return read_result(self.folder)
 
 
 def plan_seeds(
@@ -112,9 +143,9 @@ def execute(run: Planned, out: Callable[[str], None] = print) -> Result | None:
         WtalError: it has changed (see `refuse_changed`), or whatever `train` refuses.
     """
     first = int(os.environ.get("RANK", 0)) == 0
-    if run.state == DONE and run.resume and not run.changed:
+    if run.done:
         out(f"{run.folder} is done: read, not trained again")
-        return read_result(run.folder) if first else None
+        return run.read() if first else None
     work_dir = WorkDir(run.folder, resume=run.resume, share=not first)
     try:
         if run.start is not None:
