@@ -1,4 +1,4 @@
-"""A test that is given a golden file reads it: one that is missing fails the test, and so does one left closed."""
+"""Slow tests come first. A test given a golden file reads it: one missing fails the test, as does one left closed."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ sys.addaudithook(_watch)
 def given(item: pytest.Item) -> list[Any]:
     """The values a test is parametrised with."""
     return list(item.callspec.params.values()) if hasattr(item, "callspec") else []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first: begun last, one keeps a worker busy while the others have nothing left to do."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from tests.helpers import shared_file
-from tests.running.conftest import PROTOCOL, dataset, tiny_config
+from tests.running.conftest import PROTOCOL, dataset, no_pictures, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.errors import DataError, WtalError
@@ -18,7 +18,7 @@ from wtal_bench.running.config import check_config, load_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.parents import parent_config
 
-__all__ = ["dataset"]
+__all__ = ["dataset", "no_pictures"]
 
 
 @pytest.mark.parametrize(

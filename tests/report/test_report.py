@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.running.conftest import dataset, tiny_config
+from tests.running.conftest import dataset, draw_nothing, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate
 from wtal_bench.report.content import gather, video_precision
@@ -26,10 +26,10 @@ def runs(dataset, tmp_path_factory) -> list[Path]:
     """Two finished runs of one config with two seeds."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "my.json").write_text(json.dumps(tiny_config(dataset)))
-    for seed in (0, 1):
-        assert (
-            main(["train", str(folder / "my.json"), "--seed", str(seed), "--work-dir", str(folder / f"s{seed}")]) == 0
-        )
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        for seed in ("0", "1"):
+            assert main(["train", str(folder / "my.json"), "--seed", seed, "--work-dir", str(folder / f"s{seed}")]) == 0
     return [folder / "s0", folder / "s1"]
 
 

@@ -84,6 +84,17 @@ def tiny_config(root: Path, **train) -> dict:
     )
 
 
+def draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs draw no example: the picture takes four fifths of such a small run's time."""
+    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda testing, path: None)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch) -> None:
+    """No test of runs draws; runs that a module shares do, and so does what tests/commands/test_runs.py looks at."""
+    draw_nothing(monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory) -> Path:
     return make_dataset(tmp_path_factory.mktemp("data"))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.running.conftest import FPS, PROTOCOL, STRIDE, WIDTH, make_dataset, tiny_config
+from tests.running.conftest import FPS, PROTOCOL, STRIDE, WIDTH, draw_nothing, make_dataset, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.data.store import StoredVideo, write_store
 from wtal_bench.running.checkpoint import read_checkpoint
@@ -29,10 +29,10 @@ def data(dataset, tmp_path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch, request):
-    """Drawing takes longer than these runs; where a picture could fail it is drawn."""
+def no_pictures(monkeypatch, request):
+    """As in every test of runs, but for those whose picture could fail."""
     if "one_snippet" not in request.node.name:
-        monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
+        draw_nothing(monkeypatch)
 
 
 class Run:

@@ -24,12 +24,6 @@ HOLDOUT = "holdout/classification_mAP"
 
 
 @pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """Drawing takes longer than these runs."""
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda testing, path: None)
-
-
-@pytest.fixture(autouse=True)
 def _toys():
     with snapshot():
         registrar = Registrar(Plugin("toy", "1.0", "toy"))

@@ -16,12 +16,6 @@ from wtal_bench.running.optim import build_optimizer, torch_optimizers
 TAKEN = sorted(set(torch_optimizers()) - {"LBFGS", "SparseAdam", "Muon"})  # Muon takes matrices alone
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """Drawing takes longer than these runs."""
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda testing, path: None)
-
-
 def refused(dataset, **train) -> str:
     with pytest.raises(ConfigError) as caught:
         check_config(tiny_config(dataset, **train), "my.py")

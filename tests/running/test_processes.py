@@ -32,7 +32,6 @@ pytestmark = pytest.mark.slow
 def here(dataset, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
     write(tmp_path, dataset, 2)
     return tmp_path
 

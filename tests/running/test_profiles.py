@@ -28,11 +28,6 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PUBLISHED = {"train": {"selection": "best_on_test", "select_by": "mAP@0.5", "val_interval": 1, "lr": 0.5}}
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
-
-
 def with_profiles(root: Path, **profiles) -> dict:
     return {**tiny_config(root), "profiles": {"published": PUBLISHED, **profiles}}
 

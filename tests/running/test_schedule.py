@@ -28,12 +28,6 @@ SCHEDULES = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """Drawing takes longer than these runs."""
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda testing, path: None)
-
-
 def test_pairs_are_piecewise_constant():
     train = Train(lr=0.1, lr_schedule=[(4, 0.001), (2, 0.01)])
     assert [learning_rate(train, done) for done in range(6)] == [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]

@@ -14,12 +14,6 @@ from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.run import score_checkpoint
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """Drawing takes longer than these runs."""
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
-
-
 @pytest.mark.parametrize("settings", [{"ema": 0.3}, {"ema": 0.3, "selection": "best_on_test"}, {"selection": "last"}])
 def test_a_run_scores_what_its_checkpoint_holds(dataset, tmp_path, settings):
     tree = tiny_config(dataset, epochs=3, lr=0.01, **settings)

@@ -18,12 +18,6 @@ from wtal_bench.running.config import check_config
 from wtal_bench.running.run import dry_run, score_checkpoint
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """Drawing takes longer than these runs."""
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda testing, path: None)
-
-
 @pytest.fixture
 def tests_alone(dataset, tmp_path) -> Path:
     """The data set without its training videos: neither features nor annotations."""

@@ -35,8 +35,7 @@ def config(root, **data):
     return check_config(tree, "my.py")
 
 
-def test_a_run_trains_on_the_list_and_says_so(theirs, tmp_path, monkeypatch):
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
+def test_a_run_trains_on_the_list_and_says_so(theirs, tmp_path):
     opened = {name: open_data(config(theirs, tags=name).data, "cpu", "x") for name in ("segments", "theirs")}
     labels = {name: one.training("refuse").labels for name, one in opened.items()}
     assert labels["segments"][0].argmax() == 0
@@ -79,8 +78,7 @@ def test_a_list_that_is_not_there_is_a_sentence_before_anything_trains(dataset, 
 # ---- only some of the videos ----
 
 
-def test_only_the_videos_of_a_list_are_trained_and_tested_the_others_count_as_missed(theirs, tmp_path, monkeypatch):
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
+def test_only_the_videos_of_a_list_are_trained_and_tested_the_others_count_as_missed(theirs, tmp_path):
     ids = [f"train_{n:03d}" for n in range(8)] + [f"test_{n:03d}" for n in range(9)]
     (theirs / "lists.txt").write_text("\n".join(ids) + "\n\n")
     chosen = config(theirs, only="lists.txt")

@@ -27,12 +27,6 @@ except ImportError:  # Python 3.10, where pytest brings it
 EXTRAS = [name for name in BACKENDS if name != "files"]
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """Drawing takes longer than these runs."""
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda testing, path: None)
-
-
 def tree(dataset, visualizer) -> dict:
     made = tiny_config(dataset, epochs=1)
     made["runtime"]["visualizer"] = visualizer

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.running.conftest import PROTOCOL, dataset, tiny_config
+from tests.running.conftest import PROTOCOL, dataset, no_pictures, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.errors import ConfigError
 from wtal_bench.sweeps.search import config_lines, load_search
 
-__all__ = ["dataset"]
+__all__ = ["dataset", "no_pictures"]
 
 SPACE = (
     "train.lr: {log_uniform: [1e-4, 1e-1]}, train.batch_size: [2, 4], model.heads.pre.dropout: {uniform: [0.1, 0.7]}"

@@ -44,10 +44,11 @@ def hosts() -> dict[str, str]:
 def matrix(only: Iterable[str] | None = None) -> list[Cell]:
     """Build every idea on every host (on those of `only`, if given): cells, host by host."""
     chosen = {name: recipe for name, recipe in hosts().items() if only is None or name in only}
-    return [_cell(host, recipe, idea.name) for host, recipe in chosen.items() for idea in shipped_ideas()]
+    return [built(host, recipe, idea.name) for host, recipe in chosen.items() for idea in shipped_ideas()]
 
 
-def _cell(host: str, recipe: str, idea: str) -> Cell:
+def built(host: str, recipe: str, idea: str) -> Cell:
+    """Build one idea on one host: the cell says why it cannot be, if so."""
     name = f"{recipe}{PLUS}{idea}"
     try:
         config = load_config(name)

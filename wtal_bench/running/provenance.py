@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -89,6 +90,7 @@ def component_list(components: Iterable[tuple[str, Component]], hooks: Iterable[
     ]
 
 
+@cache  # reading what is installed takes 10 ms a package, and a run asks three times
 def _version(name: str) -> str | None:
     try:
         return version(name)
