@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import install
 from tests.helpers import REPOSITORY
 
 HEAD = "from wtal_bench.plugins import hookimpl\nWTAL_API_VERSION = 1\n"
@@ -106,17 +107,6 @@ ON_USE: dict[str, tuple[str, str]] = {
     "example_no_example": (f'{GOOD}\nregistrar.example("NAME.e", "broken_parts:no_example")', "must return a"),
 }
 """Name -> what its hook registers, and words of what `list --check` says."""
-
-
-def install(site: Path, name: str, module: str | None, value: str | None = None, file: str | None = None) -> None:
-    """What pip leaves of a distribution of one module."""
-    file = file or name
-    if module is not None:
-        (site / f"{file}.py").write_text(module.replace("NAME", name))
-    info = site / f"{file}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {file}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[wtal_bench.plugins]\n{name} = {value or file}\n")
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import install
 from wtal_bench.cli import main
 from wtal_bench.errors import PluginError
 from wtal_bench.testing import contract_cases, uncovered_components
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+API = "WTAL_API_VERSION = 1"
 
 
-def write_distribution(folder: Path, name: str, module: str, api: str = "WTAL_API_VERSION = 1") -> Path:
+def write_distribution(folder: Path, name: str, module: str) -> Path:
     """A minimal third-party distribution with one module."""
     source = folder / f"{name}_source"
     (source / name).mkdir(parents=True)
@@ -38,11 +40,11 @@ def write_distribution(folder: Path, name: str, module: str, api: str = "WTAL_AP
             """
         )
     )
-    (source / name / "__init__.py").write_text(f"{api}\n{textwrap.dedent(module)}")
+    (source / name / "__init__.py").write_text(f"{API}\n{textwrap.dedent(module)}")
     return source
 
 
-def install(source: Path, target: Path) -> None:
+def pip_install(source: Path, target: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     command += ["--disable-pip-version-check", "--no-index", "--target", str(target), str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -68,7 +70,7 @@ def wtal_register(registrar):
 
 @pytest.fixture(scope="module")
 def third_party(tmp_path_factory) -> Path:
-    """A folder with three installed strangers: a good one, one that fails to import, one of another API."""
+    """A folder of installed strangers: a good one, by pip, and four that fail, as pip would leave them."""
     root = tmp_path_factory.mktemp("strangers")
     target = root / "site"
     good = """
@@ -97,11 +99,11 @@ def third_party(tmp_path_factory) -> Path:
             '''
         )
     )
-    install(source, target)
-    install(write_distribution(root, "broken", "import a_module_nobody_has"), target)
-    install(write_distribution(root, "outdated", REGISTER.format(name="outdated"), api="WTAL_API_VERSION = 0"), target)
-    install(write_distribution(root, "misspelt", "def wtal_registre(registrar): ..."), target)
-    install(write_distribution(root, "intruder", REGISTER.format(name="ecm")), target)
+    pip_install(source, target)
+    install(target, "broken", f"{API}\nimport a_module_nobody_has")
+    install(target, "outdated", f"WTAL_API_VERSION = 0\n{REGISTER.format(name='outdated')}")
+    install(target, "misspelt", f"{API}\ndef wtal_registre(registrar): ...")
+    install(target, "intruder", f"{API}\n{REGISTER.format(name='ecm')}")
     return target
 
 
@@ -182,7 +184,7 @@ def test_a_new_plugin_is_green_at_once(tmp_path):
     folder = tmp_path / "my_idea"
     assert wtal("new-plugin", "my_idea", "--out", str(folder)).returncode == 0
     site = tmp_path / "site"
-    install(folder, site)
+    pip_install(folder, site)
     variables = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder / "tests")]
     done = subprocess.run(command, capture_output=True, text=True, env=variables, cwd=tmp_path)

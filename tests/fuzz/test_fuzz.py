@@ -11,7 +11,10 @@ import pytest
 from tests.fuzz.corpus import Corpus, make_corpus
 from tests.fuzz.harness import answer, left_behind, run_case
 from tests.fuzz.readers import READERS
+from tests.running.conftest import no_pictures
 from wtal_bench import cli
+
+__all__ = ["no_pictures"]  # `python -m tests.fuzz` has runs draw
 
 INPUTS = 13
 """Of every reader; 24 readers make about 300."""
