@@ -1,4 +1,4 @@
-"""`kill -9` at ten drawn moments of everything that writes; `python -m tests.kill --n 50` draws more."""
+"""`kill -9` at six drawn moments of everything that writes; `python -m tests.kill --n 50` draws more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.helpers import REPOSITORY
 
 SCENARIOS = ("train", "labels", "checkpoint", "import", "add", "add --replace", "sweep")
-KILLS = 10
+KILLS = 6
 
 
 @pytest.mark.slow

@@ -35,17 +35,30 @@ def installed(tmp_path_factory) -> Path:
     return target
 
 
+PROGRAM = """
+import contextlib, io, json, os, sys
+from wtal_bench.cli import main
+ends = []
+for argv in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
+        status = main(argv)
+    ends.append([status, sorted(os.listdir()), said.getvalue()])
+print(json.dumps(ends))
+"""
+"""Verbs one after the other in one process: torch is imported once."""
+
+
 @pytest.fixture
 def bench(installed, tmp_path):
-    """Run `python -m wtal_bench ...` of the wheel in an empty folder; return what it printed."""
+    """Run verbs of the wheel in an empty folder: of each its status, what lies in the folder then, what it printed."""
 
-    def run(*words: str, code: int = 0) -> str:
+    def run(*commands: list[str]) -> list[tuple[int, list[str], str]]:
         paths = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "wtal_bench", *words]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        words = [sys.executable, "-c", PROGRAM, json.dumps(commands)]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
 
     return run
 
@@ -63,29 +76,35 @@ def test_the_wheel_holds_everything_that_is_read(installed):
     assert tops == {"bin", "wtal_bench", "wtal_configs", "wtal_leaderboard", "wtal_plugins"}
 
 
-def test_the_recipes_of_the_wheel_are_listed(bench):
-    names = {row["name"] for row in json.loads(bench("list", "--configs", "--json"))}
+def test_what_the_wheel_holds_is_listed(bench):
+    (status, _, recipes), (read, _, rows), (refused, left, said) = bench(
+        ["list", "--configs", "--json"],
+        ["sweep", "ablations/ecm", "--list"],
+        ["sweep", "ablations/ecm", "--base", "ecm_synthetics"],
+    )
+    assert (status, read, refused, left) == (0, 0, 2, [])
+    names = {row["name"] for row in json.loads(recipes)}
     assert {f"{name}.py" for name in names} | {f"{name}.yaml" for name in names} >= set(shipped_names())
+    assert "fusion_weighted_0.8" in rows
+    assert "Did you mean 'wtal::ecm_synthetic.py'?" in said
 
 
 def test_a_recipe_trains_in_an_empty_folder(bench, installed, tmp_path):
     before = sorted(installed.rglob("*"))
     options = ["--cfg-options", "train.epochs=1", "train.length=20", "test.length=20"]
-    said = bench("train", "ecm_synthetic", "--dry-run", *options)
-    assert f"config wtal::ecm_synthetic.py ({installed}" in said
-    assert list(tmp_path.iterdir()) == []
-    bench("train", "ecm_synthetic", *options)
+    (tmp_path / "own.py").write_text("_base_ = ['wtal::ecm_synthetic.py']\nvariant = 'mine'\n")
+    own, dry, trained = bench(
+        ["train", "own", "--print-config"],
+        ["train", "ecm_synthetic", "--dry-run", *options],
+        ["train", "ecm_synthetic", *options],
+    )
+    assert [status for status, *_ in (own, dry, trained)] == [0, 0, 0], (own, dry, trained)
+    assert json.loads(own[2])["variant"] == "mine"
+    assert f"config wtal::ecm_synthetic.py ({installed}" in dry[2]
+    assert dry[1] == ["own.py"], "a dry run leaves nothing"
     (record,) = tmp_path.glob("work_dirs/ecm_synthetic/*/record/*.json")
     assert json.loads(record.read_text())["method"] == "ecm"
-    (tmp_path / "own.py").write_text("_base_ = ['wtal::ecm_synthetic.py']\nvariant = 'mine'\n")
-    assert json.loads(bench("train", "own", "--print-config"))["variant"] == "mine"
     assert sorted(installed.rglob("*")) == before
-
-
-def test_every_ablation_row_of_the_wheel_is_read(bench):
-    assert "fusion_weighted_0.8" in bench("sweep", "ablations/ecm", "--list")
-    said = bench("sweep", "ablations/ecm", "--base", "ecm_synthetics", code=2)
-    assert "Did you mean 'wtal::ecm_synthetic.py'?" in said
 
 
 def test_published_numbers_are_read_from_the_wheel(installed, tmp_path):
