@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ import torch
 
 from tests.running.conftest import tiny_config
 from wtal_bench.data.sampling import build_sampling
-from wtal_bench.errors import CheckpointError, DataError
+from wtal_bench.errors import CheckpointError, ConfigError, DataError
 from wtal_bench.modeling.build import build_model
 from wtal_bench.running.checkpoint import read_checkpoint, write_checkpoint
 from wtal_bench.running.config import check_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.hooks import seed_everything
 from wtal_bench.running.loader import Gather, Plan
+from wtal_bench.running.parents import parent_config
 from wtal_bench.running.run import train
 from wtal_bench.running.workdir import WorkDir
 
@@ -262,3 +264,42 @@ def test_checkpoints_further_apart_change_no_bit(dataset, tmp_path):
         made["runtime"]["checkpoint_seconds"] = 1e6
     run(half, tmp_path / "resumed")
     assert_equal(straight, run(tree, tmp_path / "resumed", resume=True)[1])
+
+
+def own_data_config(dataset, folder, classes: int = 5, options: Sequence[str] = ()) -> dict:
+    """A config on the data set as data of one's own, that begins from a recipe written for other data."""
+    written = tiny_config(dataset, epochs=1)
+    written["data"] = dict(protocol="thumos14/v1", tags="labels_all")
+    written["model"]["heads"]["pre"]["num_classes"] = classes
+    (folder / "parent.json").write_text(json.dumps(written))
+    child = tiny_config(dataset, epochs=1, init_from={"config": str(folder / "parent.json"), "options": [*options]})
+    child["data"] = dict(protocol="own", root=str(dataset))
+    return child
+
+
+def test_a_parent_is_trained_on_the_data_of_its_child(dataset, tmp_path):
+    child, _ = run(own_data_config(dataset, tmp_path), tmp_path / "run")
+    (record,) = (tmp_path / "run" / "init").glob("record/*.json")
+    parent = json.loads(record.read_text())
+    assert child.record["parent"] == parent["id"]
+    assert parent["protocol"] == child.record["protocol"]
+    assert parent["config"]["data"] == child.record["config"]["data"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "said"),
+    [
+        (20, [], r"num_classes=20, but own.* has 5 classes.* train\.init_from\.options changes its settings"),
+        (5, ["data.protocol=thumos14/v1"], "asks for data.protocol='thumos14/v1', the run itself is 'own'"),
+    ],
+)
+def test_a_parent_that_cannot_be_used_is_refused_before_it_trains(dataset, tmp_path, classes, options, said):
+    with pytest.raises(ConfigError, match=said):
+        run(own_data_config(dataset, tmp_path, classes, options=options), tmp_path / "run")
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+def test_what_the_options_of_a_parent_say_of_data_is_kept(dataset, tmp_path):
+    tree = own_data_config(dataset, tmp_path, options=["data.tags=labels_all"])
+    data = parent_config(check_config(tree, "child.py")).data
+    assert (data.protocol, data.root, data.tags) == ("own", str(dataset), "labels_all")

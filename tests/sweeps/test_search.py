@@ -11,6 +11,7 @@ import pytest
 from tests.running.conftest import PROTOCOL, dataset, no_pictures, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.errors import ConfigError
+from wtal_bench.running.config import load_config
 from wtal_bench.sweeps.search import config_lines, load_search
 
 __all__ = ["dataset", "no_pictures"]
@@ -91,6 +92,24 @@ def test_a_grid_is_tried_whole_or_as_many_points_of_it_as_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("space", "trials"),
+    [
+        ("train.lr: [1e-3, 1e-2], train.batch_size: [2, 4]", 4),  # its own: 1e-3 and 4
+        ("train.eps: [1.0e-8, 1e-6]", 2),  # the default of a setting it leaves out
+        ("model.postprocessor.thresholds_of: [null, 20]", 2),  # a component's default
+        ("model.postprocessor.min_length: [null, 3]", 3),  # which is not null
+        ("train.lr: [3e-3, 1e-2]", 3),  # not in the grid
+        ("train.lr: {choice: [1e-3, 1e-2]}", 2),
+    ],
+)
+def test_the_recipes_own_point_of_a_grid_is_tried_once(here, space, trials):
+    search = load_search(search_file(here, space))
+    rows = search.rows(load_config(here / "base.json"))
+    assert rows[0].name == "recipe"
+    assert len({row.name for row in rows}) == len(rows) == trials
+
+
+@pytest.mark.parametrize(
     ("space", "keys", "said"),
     [
         (SPACE, {"held_out": "test"}, "have seen the test"),
@@ -147,7 +166,7 @@ def test_settings_are_written_as_a_config_has_them():
 
 
 def test_a_trial_that_diverges_is_shown_as_failed_and_the_others_go_on(here, capsys):
-    search_file(here, "train.lr: [1e-3, 1e30]")
+    search_file(here, "train.lr: [1e30, 1e-2]")
     assert main(["sweep", "search.yaml"]) == 0
     printed = capsys.readouterr().out
     assert "failed: " in printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ from wtal_bench.errors import ConfigError, listing
 from wtal_bench.files import expand
 from wtal_bench.leaderboard.record import newest_record
 from wtal_bench.leaderboard.validate import HONEST
-from wtal_bench.protocols import taken_apart
 from wtal_bench.running.checkpoint import read_checkpoint, weights_of
-from wtal_bench.running.config import load_config
+from wtal_bench.running.config import load_config, split_option
 from wtal_bench.running.datasets import Opened, open_data
 from wtal_bench.running.resuming import record_differences
 from wtal_bench.running.settings import RunConfig
@@ -68,10 +68,12 @@ def initial_weights(
 
 
 def parent_config(config: RunConfig) -> RunConfig:
-    """The config that `train.init_from=dict(config=...)` names, to be run as the run itself is.
+    """The config that `train.init_from=dict(config=...)` names, to be run as the run itself is: on its data.
+
+    What its `options` say of data is kept: other tags for the first stage, say.
 
     Raises:
-        ConfigError: another form of it.
+        ConfigError: another form of it, or options that take it to another protocol.
     """
     source = config.train.init_from
     if set(source) - {"config", "options"} or "config" not in source:
@@ -83,9 +85,15 @@ def parent_config(config: RunConfig) -> RunConfig:
     profile = None if own else config.profile
     parent = load_config(source["config"], options, named_by=Path(config.path), profile=profile)
     parent.runtime = config.runtime
-    base, part = taken_apart(config.data.protocol)
-    if part and parent.data.protocol == base:  # on the same held-out videos, which it must not have seen either
-        parent.data = config.data
+    keys = [split_option(option)[0].split(".") for option in options]
+    said = {key[1]: getattr(parent.data, key[1]) for key in keys if key[0] == "data" and len(key) > 1}
+    parent.data = replace(config.data, **said)
+    if parent.data.protocol != config.data.protocol:  # before it trains: afterwards it would not be used
+        raise ConfigError(
+            f"{config.path}: train.init_from.options asks for data.protocol={parent.data.protocol!r}, the run itself "
+            f"is {config.data.protocol!r}: test videos of one may be training videos of the other. Leave it out: a "
+            "parent is trained on the data of the run."
+        )
     return parent
 
 
@@ -166,6 +174,10 @@ def _train_parent(
     own = WorkDir(folder, resume=resume, share=work_dir.shared)
     try:
         train(parent, own, resume)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error} That is the run {config.path} begins from: train.init_from.options changes its settings."
+        ) from error
     finally:
         own.release()
     return folder

@@ -283,7 +283,9 @@ def dry_run(config: RunConfig, work_dir: Path, out: Callable[[str], None] = prin
     opened = open_data(config.data, pick_device(config).type, config.path)
     check_class_counts(config, len(opened.protocol.classes), opened.protocol.name)
     if isinstance(config.train.init_from, dict):
-        check_model(parent_config(config))
+        parent = parent_config(config)
+        check_model(parent)
+        check_class_counts(parent, len(opened.protocol.classes), opened.protocol.name)
     else:
         weights, _ = initial_weights(config, opened.protocol.name, None, False, train, out)
         if weights is not None:

@@ -42,7 +42,7 @@ class Train:
             dict(source="by_class", count=3): batches of which `count` pairs share a class, all drawn with replacement
             (`distinct=True`: two different videos a pair; `negatives=True`: and as many pairs that share no class).
         init_from: None, or where training starts from: a checkpoint (.pth), a run's folder, a record id under
-            `leaderboard/records`, or dict(config="RECIPE") to train that first.
+            `leaderboard/records`, or dict(config="RECIPE", options=[...]) to train that first, on this run's data.
         selection: "last" epoch; "val_holdout": best epoch by video-level classification on a held-out part of the
             training videos; "best_on_test": best epoch by test mAP (what most papers report; never ranked with the
             others).

@@ -136,7 +136,7 @@ def read_rows(asked: Asked) -> tuple[list[Row], Search | None]:
     else:
         search = replace(search, base=_only_base(asked, search))
         config = load_config(search.base, named_by=None if asked.bases else search.file, profile=asked.profile)
-        rows = search.rows(config.data, config.path)
+        rows = search.rows(config)
     if asked.rows:
         names = [row.name for row in rows]
         for name in asked.rows:

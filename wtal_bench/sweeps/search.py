@@ -15,11 +15,13 @@ A sweep file holds a `search` in the place of rows::
         train.weight_decay: {choice: [0, 0.001]}
 
 Draws depend on seed, trial and key alone: with more trials the first ones stay what they were, and a further key
-changes no draw of the others. The first trial is the recipe as it is, so that a search says what it gained.
+changes no draw of the others. The first trial is the recipe as it is, so that a search says what it gained; where the
+grid holds the recipe's own point, that is the trial (a setting the recipe leaves out counts as its default).
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import random
@@ -32,10 +34,12 @@ from typing import Any
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
 from wtal_bench.files import digest
 from wtal_bench.held_out import HOLDOUT, held_out, taken_apart
+from wtal_bench.plugins import registry
 from wtal_bench.protocols import Protocol
+from wtal_bench.registry import CONTRACT_KINDS
 from wtal_bench.running.ablation import Row, check_options, on_data, read_top
 from wtal_bench.running.datasets import protocol_of
-from wtal_bench.running.settings import Data
+from wtal_bench.running.settings import Data, RunConfig
 
 KEYS = ("held_out", "metric", "trials", "seed", "space")
 TRIALS = 12
@@ -93,9 +97,14 @@ class Search:
     seed: int
     space: Mapping[str, Axis]
 
-    def points(self) -> list[dict[str, Any]]:
-        """The settings of every trial, the recipe's own ({}) first; no two are equal."""
-        found: dict[str, dict[str, Any]] = {digest({}): {}}
+    def points(self, recipe: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The settings of every trial, the recipe's own ({}) first; no two are equal.
+
+        Args:
+            recipe: what of the space the recipe itself has, by dotted key: that point is tried as the first trial and
+                not once more. None: nothing is known of it.
+        """
+        found: dict[str, dict[str, Any]] = {digest({} if recipe is None else dict(recipe)): {}}
         most = self.trials if self.trials is not None else math.inf
         for point in self._grid() if self._is_grid else self._draws():
             if len(found) >= most:
@@ -103,17 +112,13 @@ class Search:
             found.setdefault(digest(point), point)
         return list(found.values())
 
-    def rows(self, data: Data, where: str) -> list[Row]:
+    def rows(self, recipe: RunConfig) -> list[Row]:
         """The trials as rows of an ablation file, on the hold-out videos.
-
-        Args:
-            data: of the recipe.
-            where: the recipe, for error texts.
 
         Raises:
             ConfigError: `held_out` names the test videos, the training videos, or none.
         """
-        over = self._data(data, where)
+        over = self._data(recipe.data, recipe.path)
         return [
             Row(
                 name=f"trial_{digest(point)[:8]}" if point else RECIPE,
@@ -122,8 +127,13 @@ class Search:
                 file=self.file,
                 where=f"{self.where}: {_spelled(point)}" if point else self.where,
             )
-            for point in self.points()
+            for point in self.points(self._own(recipe.resolved()))
         ]
+
+    def _own(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """What the recipe has at the keys of the space, as the space writes it: 1 for 1.0."""
+        own = {key: _setting(recipe, key) for key in self.space}
+        return {key: next((same for same in self.space[key].values if same == own[key]), own[key]) for key in own}
 
     def _data(self, data: Data, where: str) -> dict[str, Any]:
         """The options that take a recipe to the hold-out videos."""
@@ -197,6 +207,22 @@ def load_search(path: str | Path, data: str | None = None) -> Search | None:
         seed=_count(given.get("seed", 0), 0, 2**32 - 1, f"{where}.seed"),
         space=space,
     )
+
+
+def _setting(recipe: Mapping[str, Any], key: str) -> Any:
+    """What a recipe has at a dotted key; where it does not say, its component's default, else null."""
+    *parents, last = key.split(".")
+    node: Any = recipe
+    for name in parents:
+        node = node.get(name) if isinstance(node, Mapping) else None
+    if not isinstance(node, Mapping):
+        return None
+    if last in node:
+        return node[last]
+    table = next((table for table in map(registry, CONTRACT_KINDS) if node.get("type") in table.names()), None)
+    known = {} if table is None else inspect.signature(table.get(node["type"])).parameters
+    default = known[last].default if last in known else None
+    return None if default is inspect.Parameter.empty else default
 
 
 def _read_space(given: Any, where: str) -> dict[str, Axis]:
