@@ -33,6 +33,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n` alone, a worker that has nothing left takes tests from the others; `--dist` still chooses another way.
+
+    Not an option in pyproject.toml: where pytest-xdist is missing, pytest would know no such option, and not start.
+    """
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail in words where a golden file should be and is not."""
     for value in given(item):
