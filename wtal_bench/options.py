@@ -19,6 +19,7 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -338,7 +339,8 @@ def _has_containers(hint: Any) -> bool:
     return (origin or hint) not in (int, float, str, bool, None, type(None), Literal)
 
 
-def _hints_of(maker: Any) -> dict[str, Any]:
+@cache  # every hint is a text, to be compiled: a third of what building a model took
+def _hints_of(maker: Any) -> Mapping[str, Any]:
     """Types of a constructor's arguments; {} where they cannot be known (names that only a type checker imports)."""
     try:
         return get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)

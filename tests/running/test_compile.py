@@ -16,6 +16,19 @@ from wtal_bench.running.datasets import open_data
 from wtal_bench.running.graph import check_graph
 from wtal_bench.running.model_checks import check_model
 
+WITHIN = ("acm_net_synthetic", "bm_synthetic", "rskp_synthetic", "stpn_embedding_synthetic")
+"""What these are made of is in others' graphs: FTCL is ACM-Net and two losses, GauFuse RSKP and its labels."""
+
+TRACED = [recipe for recipe in RECIPES if recipe not in WITHIN]
+
+
+def parts_of(node) -> set[str]:
+    """Types of all that makes fields or losses; decoding is no part of a step."""
+    if not isinstance(node, dict):
+        return set()
+    own = {node["type"]} if isinstance(node.get("type"), str) else set()
+    return own.union(*(parts_of(value) for key, value in node.items() if key != "postprocessor"))
+
 
 @pytest.fixture(autouse=True)
 def _forget_graphs(monkeypatch):
@@ -27,7 +40,7 @@ def _forget_graphs(monkeypatch):
 
 @pytest.mark.parametrize(
     "recipe", [pytest.param(r, marks=pytest.mark.slow) if r in ("ftcl_synthetic", "gaufuse_synthetic") else r
-               for r in RECIPES],
+               for r in TRACED],
 )  # fmt: skip
 def test_compute_and_losses_are_one_graph_for_every_length(recipe):
     """`fullgraph=True` refuses any graph break. Dropout is off: a compiler draws its own random numbers."""
@@ -48,6 +61,12 @@ def test_compute_and_losses_are_one_graph_for_every_length(recipe):
             torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
     assert all(torch.equal(value, memory[name]) for name, value in model.named_buffers())
     assert counter.frame_count <= 1 + 2, f"{counter.frame_count - 1} recompiles over an epoch"
+
+
+def test_every_part_of_a_recipe_is_in_a_graph():
+    parts = {recipe: parts_of(load_config(recipe).model) for recipe in RECIPES}
+    assert min(map(len, parts.values())) > 2
+    assert set().union(*parts.values()) == set().union(*(parts[recipe] for recipe in TRACED))
 
 
 @pytest.mark.parametrize(
