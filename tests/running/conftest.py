@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -89,10 +90,12 @@ def draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda testing, path: None)
 
 
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch) -> None:
-    """No test of runs draws; runs that a module shares do, and so does what tests/commands/test_runs.py looks at."""
-    draw_nothing(monkeypatch)
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures() -> Iterator[None]:
+    """No test of runs draws, nor what a module's tests share; tests/commands/test_runs.py looks at what is drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
