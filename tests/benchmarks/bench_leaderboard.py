@@ -1,4 +1,6 @@
-"""How long a rebuild of a large leaderboard takes: generated records of full size, read, checked, aggregated, rendered.
+"""What a large leaderboard costs, of generated records of full size: made anew, unchanged, and with one record changed.
+
+Each in a process of its own, from its start to its end; then the steps of making it anew.
 
 Example: python tests/benchmarks/bench_leaderboard.py --records 1000 --seeds 5 --protocol thumos14/v1
 """
@@ -8,6 +10,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -16,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from wtal_bench.leaderboard.build import build as build_board
-from wtal_bench.leaderboard.build import render, stale
+from wtal_bench.leaderboard.build import build, stale
 from wtal_bench.leaderboard.identity import hash_config, record_folder, record_id
 from wtal_bench.leaderboard.markdown import to_markdown
 from wtal_bench.leaderboard.page import to_html
@@ -43,7 +48,11 @@ def main() -> None:
     parser.add_argument("--protocol", default="thumos14/v1")
     parser.add_argument("--detections-kb", type=int, default=500, help="size of every stored detection file")
     parser.add_argument("--published", type=Path, default=Path("leaderboard/published.csv"))
+    parser.add_argument("--once", nargs=2, metavar=("build|check", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.once:
+        once(*args.once)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "published.csv").write_bytes(args.published.read_bytes())
@@ -51,38 +60,64 @@ def main() -> None:
         for number in range(args.records):
             write_one(folder / "records", protocol, number, args.seeds, args.detections_kb)
         print(f"{args.records} records, {args.seeds} seeds a row, {args.protocol}, {args.detections_kb} KB each")
+        compare(folder, folder / "cache")
         report(folder)
 
 
-def report(folder: Path) -> None:
-    """Time the whole rebuild, then its steps."""
-    seconds = {}
-    began = time.perf_counter()
-    build_board(folder)
-    seconds["build (cold)"] = time.perf_counter() - began
-    began = time.perf_counter()
-    if stale(folder):
+def once(action: str, folder: str) -> None:
+    """Build or check in this process; print its processor time since it began, and its peak memory."""
+    if action == "build":
+        build(folder)
+    elif stale(folder):
         raise SystemExit("a rebuild of the same records differs")
-    seconds["check"] = time.perf_counter() - began
-    began = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({"seconds": time.process_time(), "peak_GiB": peak}))
+
+
+def compare(folder: Path, cache: Path) -> None:
+    """A board made anew, unchanged, and with one record changed."""
+    step(folder, cache, "build", "build, nothing remembered")
+    step(folder, cache, "check", "check, nothing changed")
+    path = min((folder / "records").rglob("*.json"))
+    path.write_text(path.read_text().replace("2026-11-22", "2026-11-23"))
+    step(folder, cache, "build", "build, one record changed")
+
+
+def step(folder: Path, cache: Path, action: str, label: str) -> None:
+    """Run one of them and print what it took."""
+    command = [sys.executable, __file__, "--once", action, str(folder)]
+    done = subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "WTAL_CACHE": str(cache)},
+    )
+    found = json.loads(done.stdout)
+    print(f"{label:28} {found['seconds']:7.2f} s of processor time, {found['peak_GiB']:.2f} GiB")
+
+
+def report(folder: Path) -> None:
+    """Time the steps of making it anew."""
+    seconds = {}
+    began = time.process_time()
     records = load_records(folder / "records")
-    seconds["  read and check records"] = time.perf_counter() - began
-    began = time.perf_counter()
+    seconds["read and check records"] = time.process_time() - began
+    began = time.process_time()
     sections, published = build_sections(records), read_published(folder / "published.csv")
     document = build_document(sections, published)
-    seconds["  rows, tables, comparisons"] = time.perf_counter() - began
+    seconds["rows, tables, comparisons"] = time.process_time() - began
     writers = {
         "README": lambda: to_markdown(document),
         "frame, csv": lambda: to_csv(records_frame(sections), published),
         "page": lambda: to_html(document, sections, published),
     }
     for label, write in writers.items():
-        began = time.perf_counter()
+        began = time.process_time()
         write()
-        seconds[f"  {label}"] = time.perf_counter() - began
+        seconds[label] = time.process_time() - began
     for label, value in seconds.items():
-        print(f"{label:28} {value:7.2f} s")
-    print(", ".join(f"{name} {len(text.encode()) / 1e6:.2f} MB" for name, text in render(folder).items()))
+        print(f"  {label:26} {value:7.2f} s")
 
 
 def write_one(root: Path, protocol: Protocol, number: int, seeds: int, kilobytes: int) -> None:

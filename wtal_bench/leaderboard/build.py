@@ -2,20 +2,22 @@
 
 Every record is scored again before it is ranked, or known to the user's cache to have been (`rescore`). Before it
 writes the files, `build` adds the columns that records lack (`filing.complete`); `render` and `stale` change nothing.
+Where not a byte has changed since the files were made, their texts are recalled (`recall`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wtal_bench.errors import RecordError
 from wtal_bench.files import write_text
-from wtal_bench.leaderboard.filing import complete
+from wtal_bench.leaderboard.filing import complete, wanting
 from wtal_bench.leaderboard.markdown import to_markdown
 from wtal_bench.leaderboard.page import to_html
 from wtal_bench.leaderboard.published import read_published, read_published_gains
+from wtal_bench.leaderboard.recall import beside, recall, remember
 from wtal_bench.leaderboard.record import StoredRecord, load_records
 from wtal_bench.leaderboard.rescore import rescored
 from wtal_bench.leaderboard.rows import build_sections
@@ -73,8 +75,7 @@ def render(folder: str | Path, annotations: Iterable[str | Path] = ()) -> dict[s
         RecordError: there is no leaderboard, a record, `published.csv` or `published_gains.csv` breaks a rule, or a
             record's detections do not give its numbers.
     """
-    folder = Path(folder)
-    return _render(folder, rescored(_records(folder), annotations))
+    return _checked(Path(folder), list(annotations))[0]
 
 
 def _records(folder: Path) -> list[StoredRecord]:
@@ -86,7 +87,23 @@ def _records(folder: Path) -> list[StoredRecord]:
     return load_records(folder / "records")
 
 
+def _checked(folder: Path, annotations: Sequence[str | Path]) -> tuple[dict[str, str], list[str]]:
+    """The texts, and what lies astray among the records."""
+    if known := recall(folder, annotations):
+        return known.texts, []
+    records = _records(folder)
+    return _render(folder, rescored(records, annotations)), astray(folder / "records", records)
+
+
 def _render(folder: Path, records: list[StoredRecord]) -> dict[str, str]:
+    """The texts, remembered for as long as nothing changes."""
+    made_from = beside(folder)
+    texts = _texts(folder, records)
+    remember(folder, records, made_from, texts, whole=not any(map(wanting, records)))
+    return texts
+
+
+def _texts(folder: Path, records: list[StoredRecord]) -> dict[str, str]:
     sections = build_sections(records)
     published = read_published(folder / "published.csv")
     document = build_document(sections, published, read_published_gains(folder / GAINS, published))
@@ -107,12 +124,15 @@ def build(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[Pa
     Raises:
         RecordError: as `render`.
     """
-    folder = Path(folder)
+    folder, annotations, paths = Path(folder), list(annotations), []
     with writing(folder / "records"):
-        records = _records(folder)
-        paths = complete(records, annotations)
-        records = rescored(_records(folder) if paths else records, annotations)
-    for name, text in _render(folder, records).items():
+        known = recall(folder, annotations)
+        if known is None or not known.whole:
+            records = _records(folder)
+            paths = complete(records, annotations)
+            records = rescored(_records(folder) if paths else records, annotations)
+            known = None
+    for name, text in (known.texts if known else _render(folder, records)).items():
         write_text(folder / name, text)
         paths.append(folder / name)
     return paths
@@ -131,10 +151,8 @@ def check(folder: str | Path, annotations: Iterable[str | Path] = ()) -> tuple[l
     Raises:
         RecordError: as `render`.
     """
-    folder = Path(folder)
-    records = _records(folder)
-    strays = astray(folder / "records", records)
-    return strays, _stale(folder, _render(folder, rescored(records, annotations)))
+    texts, strays = _checked(Path(folder), list(annotations))
+    return strays, _stale(folder, texts)
 
 
 def stale(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[str]:

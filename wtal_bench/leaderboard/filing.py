@@ -182,10 +182,9 @@ def complete(records: Iterable[StoredRecord], annotations: Iterable[str | Path] 
     Returns:
         The records rewritten.
     """
-    wanting = [stored for stored in records if lacking(stored.record) or "bootstrap" not in stored.record]
-    find = finder(annotations)
+    incomplete, find = [stored for stored in records if wanting(stored)], finder(annotations)
     changed = []
-    for stored in track(wanting, len(wanting), "adding columns"):
+    for stored in track(incomplete, len(incomplete), "adding columns"):
         verdict, scored = score_again(stored, find(stored))
         if verdict.state == SAME:
             write_json(stored.path, with_columns(stored.record, scored.variants, scored.bootstrap))
@@ -194,6 +193,11 @@ def complete(records: Iterable[StoredRecord], annotations: Iterable[str | Path] 
             names = listing(lacking(stored.record))
             _LOG.warning("%s gets no column %s (%s): %s", verdict.record, names, verdict.state, verdict.why)
     return changed
+
+
+def wanting(stored: StoredRecord) -> bool:
+    """Whether a record lacks a column of its protocol, or its replicates."""
+    return bool(lacking(stored.record)) or "bootstrap" not in stored.record
 
 
 def _shelve(root: Path, record: Mapping[str, Any], write: Any, replace: bool) -> Path:

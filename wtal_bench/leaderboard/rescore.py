@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -211,10 +211,9 @@ def rescored(
     Raises:
         RecordError: listing the records whose detections do not give their numbers.
     """
-    records, find = list(records), finder(annotations)
+    records = list(records)
     remembered = Remembered.load() if remembered is None else remembered
-    truths = [find(stored) for stored in records]
-    keys = [remembered.key(stored, truth) for stored, truth in zip(records, truths)]
+    truths, keys = _keyed(records, annotations, remembered)
     new = [at for at, key in enumerate(keys) if key not in remembered.keys]
     verdicts = {at: score_again(records[at], truths[at])[0] for at in track(new, len(new), "scoring again")}
     remembered.add(keys[at] for at, verdict in verdicts.items() if verdict.state == SAME and keys[at])
@@ -225,6 +224,33 @@ def rescored(
     _warn(verdicts.values())
     unsure = {at for at, verdict in verdicts.items() if verdict.state != SAME}
     return [replace(item, unverified="not scored again" if at in unsure else "") for at, item in enumerate(records)]
+
+
+def recalled(records: Sequence[StoredRecord], annotations: Iterable[str | Path], unverified: Sequence[str]) -> bool:
+    """Whether `rescored` would score none of some records and leave them with these words in `unverified`.
+
+    What cannot be scored is warned of, as there. Of a record only its schema, id, protocol and annotations are read.
+
+    Args:
+        records: what is filed.
+        annotations: files to score on; others are found by themselves.
+        unverified: of each record, as it was found before.
+    """
+    remembered = Remembered.load()
+    truths, keys = _keyed(records, annotations, remembered)
+    if any(bool(key) == bool(word) or (key and key not in remembered.keys) for key, word in zip(keys, unverified)):
+        return False
+    _warn(score_again(stored, truth)[0] for stored, truth, key in zip(records, truths, keys) if not key)
+    return True
+
+
+def _keyed(
+    records: Sequence[StoredRecord], annotations: Iterable[str | Path], remembered: Remembered
+) -> tuple[list[Truth | str], list[str]]:
+    """What every record is scored on, and what its verdict is remembered by."""
+    find = finder(annotations)
+    truths = [find(stored) for stored in records]
+    return truths, [remembered.key(stored, truth) for stored, truth in zip(records, truths)]
 
 
 def _warn(verdicts: Iterable[Verification]) -> None:

@@ -27,7 +27,8 @@ from wtal_bench.leaderboard.record import StoredRecord, load_record, read_record
 REPLACED, STAGING = ".replaced-", ".filing-"
 _STORED = re.compile(r"[0-9a-f]{64}\.json\.gz")
 _HALF_WRITTEN = re.compile(r"\..+\.json(\.gz)?\.\w{8}")
-_KEPT = (".gitkeep", ".gitignore")
+KEPT_FILES = (".gitkeep", ".gitignore")
+"""Files that may lie among the records though they are part of none."""
 
 
 @contextlib.contextmanager
@@ -96,7 +97,7 @@ def astray(root: Path, records: Iterable[StoredRecord]) -> list[str]:
         found += [f"{here / name} is a link to a folder; records lie in folders of their own" for name in folders
                   if (here / name).is_symlink()]  # fmt: skip
         for path in (here / name for name in files):
-            if path not in known and path.name not in _KEPT:
+            if path not in known and path.name not in KEPT_FILES:
                 what = "detections of no filed record" if _STORED.fullmatch(path.name) else "no part of a record"
                 found.append(f"{path} is {what}: file it with `leaderboard add`, or remove it")
     return sorted(found)
