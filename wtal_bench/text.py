@@ -56,6 +56,14 @@ def table_cell(text: str) -> str:
     return text if harmless else f"'{text}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds in the unit a person would say them in."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def percent(fraction: float | None, *, decimals: int = 2) -> str:
     """Print a fraction in 0..1 as percent (0.42428 -> '42.43'); None and NaN print as '-'."""
     missing = fraction is None or math.isnan(fraction)

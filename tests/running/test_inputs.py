@@ -5,21 +5,36 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from filelock import FileLock
 
 from tests.running.conftest import FPS, STRIDE, WIDTH, tiny_config
 from wtal_bench.cli import main
+from wtal_bench.data.importers.files import Options
 from wtal_bench.data.store import FeatureStore, StoredVideo, plan_shards, write_shards
 from wtal_bench.data.store.manifest import described
+from wtal_bench.engines import work
+from wtal_bench.engines.board import Board
 from wtal_bench.errors import ConfigError
 from wtal_bench.evaluation import read_detections
 from wtal_bench.interfaces import Extractor
 from wtal_bench.protocols import get_protocol
 from wtal_bench.running.checkpoint import read_checkpoint, weights_of
+from wtal_bench.running.config import load_config
 from wtal_bench.running.exports import check_suffix, export
+from wtal_bench.running.infer_jobs import Inference, PartsJob
+from wtal_bench.running.infer_parts import PartsProgress
 from wtal_bench.running.inputs import Rates, open_inputs
 from wtal_bench.structures import Detections
 
@@ -95,6 +110,109 @@ def test_a_store_is_detected_in_parts_that_go_on_and_refuse_others(trained, data
     assert reports[0] == reports[1]
 
 
+def _kill_the_worker(part: Path, others: int) -> None:
+    """Let a worker make all parts but one, and kill it while it waits for that one."""
+    with FileLock(part.with_name(f".{part.name}.lock")):
+        end = time.monotonic() + 300
+        while len(list(part.parent.glob("part-*"))) < others:
+            assert time.monotonic() < end, "the worker made nothing"
+            time.sleep(0.05)
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid, signal.SIGKILL)
+        time.sleep(0.2)  # not `join`: the driver waits for it, and only one can
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_its_part_and_what_workers_write_are_the_bytes_of_one_process(
+    trained, dataset, tmp_path, capsys
+):
+    parts = [dataset / "features", "--part-videos", "5", "--threads", "1"]
+    before = torch.get_num_threads()
+    try:
+        assert infer(trained, tmp_path / "one", *parts) == 0
+    finally:
+        torch.set_num_threads(before)
+    names = sorted(path.name for path in (tmp_path / "one").glob("part-*"))
+    (tmp_path / "shared").mkdir()
+    killer = threading.Thread(target=_kill_the_worker, args=(tmp_path / "shared" / names[1], len(names) - 1))
+    killer.start()
+    capsys.readouterr()
+    assert infer(trained, tmp_path / "shared", *parts, "--jobs", "1") == 0
+    killer.join()
+    printed = capsys.readouterr().out
+    assert f"0 of {len(names)} parts are there; 1 worker processes, 1 thread each" in printed
+    assert "its process died (signal SIGKILL); attempt 2 of 3 goes on with the parts that are missing" in printed
+    assert "infer0: 1 parts written" in printed, "what the first attempt had written is not made again"
+    assert f"written {len(names)} parts; {len(names)} are in" in printed
+    files = [path.name for path in (tmp_path / "shared").iterdir()]
+    assert sorted(files) == sorted(path.name for path in (tmp_path / "one").iterdir())
+    for name in names:
+        assert (tmp_path / "shared" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    assert infer(trained, tmp_path / "shared", *parts, "--jobs", "2") == 0, "with nothing to do no worker is started"
+    assert "written 0 parts" in capsys.readouterr().out
+
+
+def test_workers_are_refused_in_a_sentence_before_they_start(trained, dataset, tmp_path, capsys):
+    features = dataset / "features"
+    assert infer(trained, tmp_path / "found.json", features, "--jobs", "2") == 2
+    assert "say with --part-videos N, of how many videos each is" in capsys.readouterr().err
+    assert infer(trained, tmp_path / "a", features, "--part-videos", "5", "--engine", "here", "--jobs", "2") == 2
+    assert "--engine here" in capsys.readouterr().err
+    assert infer(trained, tmp_path / "a", features, "--part-videos", "5") == 0
+    assert infer(trained, tmp_path / "a", features, "--part-videos", "4", "--jobs", "2") == 2
+    assert "holds detections of another model, other videos or other settings" in capsys.readouterr().err
+
+
+def test_a_worker_of_parts_is_plain_data_and_says_why_it_cannot_work(trained, dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a worker goes where its ticket says
+    asked = Inference(
+        config=load_config(trained / "my.json"),
+        checkpoint=trained / "run" / "last.pth",
+        sources=(str(dataset / "features"),),
+        rates=Rates(),
+        options=Options(),
+        extractor="EfficientNetLite0",
+        extractor_options=(),
+        min_score=0.0,
+        plot=None,
+        plot_format="png",
+        out=tmp_path / "parts",
+        part_videos=5,
+        part_format=".json",
+    )
+    job = pickle.loads(pickle.dumps(PartsJob(asked, 0)))
+    lines: list[str] = []
+    assert work.perform(work.Ticket(job, tmp_path, torch.get_num_threads()), lines.append).state == work.DONE
+    count = len(list((tmp_path / "parts").glob("part-*")))
+    assert [line for line in lines if line.startswith("part ")] == [f"part {n + 1} of {count}" for n in range(count)]
+    gone = PartsJob(replace(asked, sources=(str(tmp_path / "gone"),)), 0)
+    report = work.perform(work.Ticket(gone, tmp_path, torch.get_num_threads()), lines.append)
+    assert report.state == work.FAILED
+    assert "gone" in report.text
+
+
+def test_how_far_the_parts_are_is_said_with_the_time_that_is_left(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("wtal_bench.running.infer_parts.time.monotonic", lambda: now[0])
+    paths = [tmp_path / f"part-{number}" for number in range(4)]
+    paths[0].touch()
+    progress = PartsProgress(paths)
+    assert progress() == "1 of 4 parts are there"
+    paths[1].touch()
+    now[0] = 90.0
+    assert progress() == "2 of 4 parts are there, about 3.0 minutes left"
+    lines: list[str] = []
+    board = Board(lines.append, live=False)
+    board.headline = progress
+    monkeypatch.setattr("wtal_bench.engines.board.BETWEEN", 0.0)
+    board.tick()
+    board.tick()
+    assert lines == ["2 of 4 parts are there, about 3.0 minutes left"], "what has not changed is not said again"
+    for path in paths:
+        path.touch()
+    assert progress() == "4 of 4 parts are there"
+
+
 def test_scores_below_the_bound_are_left_out_of_file_and_picture(trained, dataset, tmp_path):
     np.save(tmp_path / "v.npy", FeatureStore.open(dataset / "features").video("test_000"))
     assert infer(trained, tmp_path / "all.json", tmp_path / "v.npy") == 0
@@ -108,7 +226,7 @@ def test_scores_below_the_bound_are_left_out_of_file_and_picture(trained, datase
 
 def test_a_model_that_skips_its_start_finds_what_one_that_drew_it_finds(trained, dataset, tmp_path, monkeypatch):
     assert infer(trained, tmp_path / "a.json", dataset / "features") == 0
-    monkeypatch.setattr("wtal_bench.running.infer._NoStart", contextlib.nullcontext)
+    monkeypatch.setattr("wtal_bench.running.infer.NoStart", contextlib.nullcontext)
     assert infer(trained, tmp_path / "b.json", dataset / "features") == 0
     first, second = found(tmp_path / "a.json"), found(tmp_path / "b.json")
     assert all(np.array_equal(first[name].rows(), second[name].rows()) for name in first)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.sweeps.test_local_engine import dataset, endless, found, here, one_thread, sweep
 from wtal_bench.engines import work
+from wtal_bench.engines.board import Board
 from wtal_bench.engines.work import Report, Ticket
 from wtal_bench.errors import ConfigError, WtalError
 from wtal_bench.running.config import load_config
@@ -71,13 +72,14 @@ def test_an_array_job_gives_the_bits_of_one_process(here, one_thread):
     runs = planned("b/rows")
     runs[0].config.variant = "one"
     lines: list[str] = []
-    (outcome,) = Slurm({"timeout_min": 5}, out=lines.append, cluster="local", poll=0.2).run(runs)
+    (outcome,) = Slurm({"timeout_min": 5}, board=Board(lines.append, live=False), cluster="local", poll=0.2).run(runs)
     assert outcome.problem == ""
     assert found("a")["one"] == found("b")["one"]
     assert "submitted 1 tasks" in lines[0]
-    (again,) = Slurm(out=lines.append, cluster="local", poll=0.2).run(planned_again(runs))
+    said = len(lines)
+    (again,) = Slurm(board=Board(lines.append, live=False), cluster="local", poll=0.2).run(planned_again(runs))
     assert again.result.record["id"] == outcome.result.record["id"]
-    assert len(lines) == 1, "what is done is read, nothing is submitted"
+    assert len(lines) == said, "what is done is read, nothing is submitted"
 
 
 def planned_again(runs: list) -> list:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from wtal_bench.engines.choose import add_arguments
+from wtal_bench.errors import ConfigError, WtalError
 from wtal_bench.options import number_in
 from wtal_bench.recipes import describe
 
+if TYPE_CHECKING:
+    from wtal_bench.data.note import Note
+    from wtal_bench.engines.engine import Engine
+    from wtal_bench.running.infer_jobs import Inference
+
 SUMMARY = "Detect actions in videos, or features, of your own: no annotations, no launcher, CPU is enough."
 EXAMPLE = """wtal-bench infer ecm_thumos last.pth my_video.npy --fps 25 --stride 16 --out found.json
-  wtal-bench infer my_config.py my_run/last.pth new_video.mp4 --out new_video.vtt --plot pictures"""
+  wtal-bench infer my_config.py my_run/last.pth new_video.mp4 --out new_video.vtt --plot pictures
+  wtal-bench infer my_config.py my_run/last.pth my_store --part-videos 1000 --out found --jobs 2"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,56 +60,91 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=number_in("[1, inf)", whole=True),
         metavar="N",
         help="for many videos: --out is a folder of parts of N videos each, which `evaluate` takes; the same command "
-        "goes on after a kill, and shares the work with others like it that see the folder",
+        "goes on after a kill, and shares the work with others like it that see the folder; workers share it with "
+        "--jobs or --engine",
     )
     parser.add_argument("--part-format", default=".json.gz", help="of parts: .json.gz (default), .json or .parquet")
+    add_arguments(parser, "workers")
     parser.add_argument("--plot", help="folder for one picture a video: curves, detections, attention")
     parser.add_argument("--plot-format", default="png", help="png (default), pdf or svg")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load, detect, write."""
+    """Load, detect, write; or have workers do it."""
     from wtal_bench.data.importers.files import Options
     from wtal_bench.data.notes import printed
+    from wtal_bench.engines.choose import engine_of
     from wtal_bench.report.figures import check_format
     from wtal_bench.running.config import load_config
     from wtal_bench.running.exports import check_suffix, export
-    from wtal_bench.running.infer import detect
-    from wtal_bench.running.infer_parts import PartWriter
-    from wtal_bench.running.inputs import Rates, build_extractor
+    from wtal_bench.running.infer_jobs import Inference
+    from wtal_bench.running.infer_parts import PartsProgress
+    from wtal_bench.running.inputs import Rates
 
+    engine = engine_of(args)
     if args.part_videos is None:
         check_suffix(args.out)
-    kind = check_format(args.plot_format, "--plot-format")
     crop = int(args.crop) if args.crop.isdecimal() else args.crop
-    config = load_config(args.config)
-    print(f"config {describe(config.path)}")
-    version, writers = f"{config.method} {Path(args.checkpoint).name}", []
-
-    def parts(classes: tuple[str, ...]) -> PartWriter:
-        made_by = [args.checkpoint, str(args.min_score)]
-        writers.append(PartWriter(Path(args.out), args.part_videos, args.part_format, classes, version, made_by))
-        return writers[0]
-
-    classes, found, notes = detect(
-        config,
-        Path(args.checkpoint),
-        args.features,
+    asked = Inference(
+        config=load_config(args.config),
+        checkpoint=Path(args.checkpoint),
+        sources=tuple(args.features),
         rates=Rates(args.fps, args.stride, args.duration),
         options=Options(args.pattern, tuple(args.keys), args.transposed, crop),
-        extractor=lambda: build_extractor(args.extractor, args.extractor_options),
-        plot=None if args.plot is None else lambda name: Path(args.plot) / f"{name}.{kind}",
+        extractor=args.extractor,
+        extractor_options=tuple(args.extractor_options),
         min_score=args.min_score,
-        parts=None if args.part_videos is None else parts,
+        plot=None if args.plot is None else Path(args.plot),
+        plot_format=check_format(args.plot_format, "--plot-format"),
+        out=Path(args.out),
+        part_videos=args.part_videos,
+        part_format=args.part_format,
     )
+    print(f"config {describe(asked.config.path)}")
+    if args.jobs is not None or args.engine not in (None, "here"):
+        return _by_workers(args, asked, engine)
+    writer = asked.writer()
+    classes, found, notes = asked.detect(writer)
     print("\n".join(printed(notes)), file=sys.stderr)
-    if writers:
-        print(f"written {len(writers[0].written)} parts; {writers[0].there} are in {args.out}")
+    if writer is not None:
+        there = PartsProgress(writer.paths).there
+        print(f"written {len(writer.written)} parts; {there} are in {args.out}")
         return 0
     for video, rows in found.items():
         print(f"{video}: {len(rows)} detections")
         for at in rows.score.argsort()[::-1][:5]:
             print(f"  {rows.start[at]:8.2f} - {rows.end[at]:8.2f} s  {classes[rows.label[at]]}  {rows.score[at]:.4f}")
-    for path in export(args.out, found, classes, version):
+    for path in export(args.out, found, classes, asked.version):
         print(f"written {path}")
+    return 0
+
+
+def _by_workers(args: argparse.Namespace, asked: Inference, engine: Engine) -> int:
+    """Have the parts that are missing made by an engine's workers.
+
+    Raises:
+        WtalError: parts are missing in the end.
+    """
+    from wtal_bench.data.notes import printed
+    from wtal_bench.running.infer_jobs import PartsJob
+    from wtal_bench.running.infer_parts import PartsProgress
+
+    writer = asked.writer()
+    if writer is None:
+        raise ConfigError("workers share the parts of a folder: say with --part-videos N, of how many videos each is.")
+    if args.jobs is None and args.engine != "local":
+        raise ConfigError(f"--engine {args.engine}: say with --jobs N how many workers share the parts.")
+    progress = engine.board.headline = PartsProgress(writer.agree(asked.inputs()))
+    before = progress.missing
+    print(f"{progress()}; {engine.describe}", flush=True)
+    notes: dict[Note, None] = {}
+    problems: dict[str, None] = {}
+    for outcome in engine.run([PartsJob(asked, number) for number in range(min(engine.jobs, before))]):
+        problems |= {outcome.problem: None} if outcome.problem else {}
+        notes |= dict.fromkeys(outcome.result or ())
+    print("\n".join(printed(notes)), file=sys.stderr)
+    if left := progress.missing:
+        shown = "".join(f"\n  {problem}" for problem in problems)
+        raise WtalError(f"{left} of {len(writer.paths)} parts were not made, the others are kept:{shown}")
+    print(f"written {before} parts; {progress.there} are in {args.out}")
     return 0

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+BETWEEN = 10.0
+"""Seconds between two lines of how far the whole is, where there is no terminal."""
 SHOWN = 30
 """Lines of the table at most: those that are at work, and as many of the others as there is room for."""
 
@@ -18,6 +20,9 @@ class Board:
     Args:
         out: writes a line, where there is no terminal or a line is to stay.
         live: a table that is redrawn; None: if standard error is a terminal.
+
+    Attributes:
+        headline: says how far the whole is, or None.
     """
 
     def __init__(self, out: Callable[[str], None] = print, live: bool | None = None) -> None:
@@ -25,6 +30,8 @@ class Board:
         self.live = sys.stderr.isatty() if live is None else live
         self._rows: dict[str, list[Any]] = {}
         self._shown: Any = None
+        self.headline: Callable[[], str] | None = None
+        self._told = (time.monotonic(), "")
 
     def __enter__(self) -> Board:
         if self.live:
@@ -40,6 +47,22 @@ class Board:
         if self._shown is not None:
             self._shown.stop()
             self._shown = None
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        if self._shown is None:
+            self.out(text)
+        else:
+            self._shown.console.print(text, markup=False, highlight=False)
+
+    def tick(self) -> None:
+        """Say how far the whole is, now and then, where nothing is redrawn: engines call it while they wait."""
+        told, before = self._told
+        if self.live or self.headline is None or time.monotonic() - told < BETWEEN:
+            return
+        self._told = (time.monotonic(), self.headline())
+        if self._told[1] != before:
+            self.out(self._told[1])
 
     def begin(self, name: str, who: str) -> None:
         """A run begins."""
@@ -64,6 +87,7 @@ class Board:
             self.out(f"{name}: {how}")
 
     def _table(self) -> Any:
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
@@ -77,4 +101,4 @@ class Board:
             seconds = (ended or time.monotonic()) - began
             # as texts: square brackets are markup otherwise
             table.add_row(Text(name), Text(who), f"{seconds:.0f}", Text(text), style="dim" if ended else "")
-        return table
+        return Group(table, Text(self.headline())) if self.headline is not None else table

@@ -12,14 +12,15 @@ from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.options import number_in
 
 if TYPE_CHECKING:
+    from wtal_bench.engines.board import Board
     from wtal_bench.engines.engine import Engine
 
 ENGINES = ("here", "local", "ray", "slurm")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare them."""
-    group = parser.add_argument_group("where runs are made")
+def add_arguments(parser: argparse.ArgumentParser, what: str = "runs") -> None:
+    """Declare them; `what` is made side by side."""
+    group = parser.add_argument_group(f"where {what} are made")
     group.add_argument(
         "--engine",
         metavar="NAME",
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--jobs",
         type=number_in("[1, 10000]", whole=True),
-        help="runs side by side (default: one a GPU, without GPUs one a core; ray, slurm: as many as there is room "
+        help=f"{what} side by side (default: one a GPU, without GPUs one a core; ray, slurm: as many as there is room "
         "for); alone it means --engine local",
     )
     group.add_argument(
@@ -63,17 +64,19 @@ def engine_of(args: argparse.Namespace, out: Callable[[str], None] = print, keep
     _refuse_others(name, args)
     if name == "here":
         return _here(args, out, keep_going)
+    from wtal_bench.engines.board import Board
+
     if name == "ray":
         from wtal_bench.engines.ray import Ray
 
-        return Ray(args.address, args.threads or 1, args.gpus, args.jobs, out)
+        return Ray(args.address, args.threads or 1, args.gpus, args.jobs, Board(out))
     if name == "slurm":
         from wtal_bench.engines.slurm import Slurm
         from wtal_bench.running.config import split_option
 
         gpus = None if args.gpus is None else int(args.gpus)
-        return Slurm(dict(map(split_option, args.slurm)), args.threads or 1, gpus, args.jobs, out)
-    return _local(args, out)
+        return Slurm(dict(map(split_option, args.slurm)), args.threads or 1, gpus, args.jobs, Board(out))
+    return _local(args, Board(out))
 
 
 def _refuse_ranks(name: str) -> None:
@@ -104,10 +107,9 @@ def _here(args: argparse.Namespace, out: Callable[[str], None], keep_going: bool
     return Here(out, keep_going)
 
 
-def _local(args: argparse.Namespace, out: Callable[[str], None]) -> Engine:
-    from wtal_bench.engines.board import Board
+def _local(args: argparse.Namespace, board: Board) -> Engine:
     from wtal_bench.engines.local import Local
 
     gpus = visible_gpus()
     jobs = args.jobs or len(gpus) or cores()
-    return Local(jobs, args.threads or max(1, cores() // jobs), gpus, Board(out))
+    return Local(jobs, args.threads or max(1, cores() // jobs), gpus, board)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wtal_bench.engines.board import Board
 from wtal_bench.engines.job import Job
 from wtal_bench.engines.work import BUSY, DONE, Report
 from wtal_bench.errors import WtalError
@@ -37,10 +38,14 @@ class Engine(ABC):
     Attributes:
         jobs: runs side by side.
         describe: itself, in words.
+        board: shows what they do.
     """
 
     jobs: int = 1
     describe: str = "one after another"
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
 
     @abstractmethod
     def run(self, runs: Sequence[Job]) -> Iterator[Outcome]:
@@ -53,19 +58,29 @@ class Engine(ABC):
             WtalError: the engine cannot work at all; a run that cannot is an `Outcome`.
         """
 
+    def _through(self, run: Job, report: Report, queue: RunQueue) -> Iterator[Outcome]:
+        """A worker is through with a run."""
+        self.board.end(run.label, {DONE: "done", BUSY: "in use by another sweep"}.get(report.state, "failed"))
+        yield from queue.through(run, report)
+
+    def _dead(self, run: Job, how: str, queue: RunQueue) -> Iterator[Outcome]:
+        """A run's process is gone, in the words of `how`."""
+        self.board.end(run.label, how)
+        yield from queue.died(run, how, lambda text: self.board.say(run.label, text))
+
 
 class Here(Engine):
     """One run after another in this process; a problem is raised as it was, not given as an outcome."""
 
     def __init__(self, out: Callable[[str], None] = print, keep_going: bool = False) -> None:
+        super().__init__(Board(out))
         self.out, self.keep_going = out, keep_going
 
     def run(self, runs: Sequence[Job]) -> Iterator[Outcome]:
         """See `Engine`."""
         queue = RunQueue(runs)
         while not queue.empty:
-            for run in queue.orphans():
-                yield Outcome(run, problem=queue.why_orphan(run))
+            yield from queue.orphans()
             run = queue.take()
             if run is None:
                 time.sleep(PAUSE / 4)
@@ -120,18 +135,13 @@ class RunQueue:
                 return run
         return None
 
-    def orphans(self) -> list[Job]:
+    def orphans(self) -> list[Outcome]:
         """Runs that begin from one that failed: taken out, they fail too."""
         lost = [run for run in self._waiting if run.start in self._failed]
         for run in lost:
             self._waiting.remove(run)
-            self._failed.add(run.folder)
-        return lost
-
-    @staticmethod
-    def why_orphan(run: Job) -> str:
-        """Why a run of `orphans` is not made."""
-        return f"the run it begins from, {run.start}, was not made"
+            self.fail(run)
+        return [Outcome(run, problem=f"the run it begins from, {run.start}, was not made") for run in lost]
 
     def first_try(self, run: Job) -> bool:
         """Whether nobody found its folder in use yet."""
@@ -173,7 +183,7 @@ class RunQueue:
         yield Outcome(
             run,
             problem=f"{how}, the last of {count} attempts. If memory ran out, fewer --jobs need less; what was made is "
-            f"in {run.folder}, and the same command goes on from there.",
+            "kept, and the same command goes on from there.",
         )
 
     def done(self, run: Job) -> None:

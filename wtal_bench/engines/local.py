@@ -17,7 +17,7 @@ from wtal_bench.engines.board import Board
 from wtal_bench.engines.engine import Engine, Outcome, RunQueue
 from wtal_bench.engines.job import Job
 from wtal_bench.engines.machine import THREADS
-from wtal_bench.engines.work import BUSY, DONE, Report, Ticket, perform
+from wtal_bench.engines.work import Ticket, perform
 
 GRACE = 10.0
 """Seconds a worker has to end in when it is told to."""
@@ -34,8 +34,8 @@ class Local(Engine):
     """
 
     def __init__(self, jobs: int, threads: int, gpus: Sequence[str] = (), board: Board | None = None) -> None:
+        super().__init__(board or Board())
         self.jobs, self.threads, self.gpus = jobs, threads, tuple(gpus)
-        self.board = board or Board()
         on = f", GPUs {', '.join(self.gpus)}" if self.gpus else ""
         self.describe = f"{jobs} worker processes, {threads} {'thread' if threads == 1 else 'threads'} each{on}"
 
@@ -47,13 +47,13 @@ class Local(Engine):
         try:
             with self.board:
                 while not queue.empty or any(worker.run for worker in workers):
-                    for run in queue.orphans():
-                        yield Outcome(run, problem=queue.why_orphan(run))
+                    yield from queue.orphans()
                     for worker in workers:
                         if worker.run is None and (run := queue.take()) is not None:
                             worker.give(run)
                             self.board.begin(run.label, f"worker {worker.number}")
                     yield from self._hear(workers, queue)
+                    self.board.tick()
         finally:
             for worker in workers:
                 worker.tell_to_stop()
@@ -73,23 +73,15 @@ class Local(Engine):
                 message = pipe.recv()
             except (EOFError, OSError):
                 worker.run = None
-                yield from self._dead(worker, run, queue)
+                how = worker.how_it_died()
+                worker.stop()
+                yield from self._dead(run, f"its process died ({how})", queue)
                 continue
             if isinstance(message, str):
                 self.board.say(run.label, message)
                 continue
             worker.run = None
             yield from self._through(run, message, queue)
-
-    def _through(self, run: Job, report: Report, queue: RunQueue) -> Iterator[Outcome]:
-        self.board.end(run.label, {DONE: "done", BUSY: "in use by another sweep"}.get(report.state, "failed"))
-        yield from queue.through(run, report)
-
-    def _dead(self, worker: _Worker, run: Job, queue: RunQueue) -> Iterator[Outcome]:
-        how = worker.how_it_died()
-        worker.stop()
-        self.board.end(run.label, f"its process died ({how})")
-        yield from queue.died(run, f"its process died ({how})", lambda text: self.board.say(run.label, text))
 
 
 class _Worker:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from wtal_bench.engines.board import Board
 from wtal_bench.engines.engine import Engine, Outcome, RunQueue, shared_folder
 from wtal_bench.engines.job import Job
 from wtal_bench.engines.machine import THREADS, cores
@@ -25,7 +26,7 @@ class Ray(Engine):
         threads: torch's, in each run; as many CPUs are asked for.
         gpus: GPUs a run, fractions allowed; None: a whole one where the cluster has any.
         jobs: runs side by side at most; None: as many as the cluster has room for.
-        out: writes lines.
+        board: shows what the tasks do.
     """
 
     def __init__(
@@ -34,10 +35,11 @@ class Ray(Engine):
         threads: int = 1,
         gpus: float | None = None,
         jobs: int | None = None,
-        out: Callable[[str], None] = print,
+        board: Board | None = None,
     ) -> None:
+        super().__init__(board or Board())
         self._ray = _import()
-        self.address, self.threads, self.gpus, self.out = address, threads, gpus, out
+        self.address, self.threads, self.gpus = address, threads, gpus
         self.most = jobs
         self.jobs = jobs or 1
         self.describe = f"Ray, {'a cluster of this machine' if address is None else f'the cluster at {address}'}"
@@ -54,7 +56,8 @@ class Ray(Engine):
             with token_in(shared_folder(runs)) as token:
                 code = code_hash()
                 self._check_nodes(token.resolve(), code)
-                yield from self._work(queue, at_work, code, token.resolve())
+                with self.board:
+                    yield from self._work(queue, at_work, code, token.resolve())
         finally:
             for task in at_work:
                 self._ray.cancel(task, force=True)
@@ -111,22 +114,23 @@ class Ray(Engine):
     def _work(self, queue: RunQueue, at_work: dict[Any, Job], code: str, token: Path) -> Iterator[Outcome]:
         task = self._ray.remote(num_cpus=self.threads, num_gpus=self._gpus(), max_retries=0)(_performed)
         while not queue.empty or at_work:
-            for run in queue.orphans():
-                yield Outcome(run, problem=queue.why_orphan(run))
+            yield from queue.orphans()
             while (self.most is None or len(at_work) < self.most) and (run := queue.take()) is not None:
                 ticket = Ticket(run, Path.cwd(), self.threads, code, token)
                 at_work[task.options(name=run.label).remote(ticket)] = run
+                self.board.begin(run.label, "a task of the cluster")
             ready, _ = self._ray.wait(list(at_work), timeout=0.5) if at_work else ([], [])
             for done in ready:
-                yield from self._through(done, at_work.pop(done), queue)
+                yield from self._ended(done, at_work.pop(done), queue)
+            self.board.tick()
 
-    def _through(self, task: Any, run: Job, queue: RunQueue) -> Iterator[Outcome]:
+    def _ended(self, task: Any, run: Job, queue: RunQueue) -> Iterator[Outcome]:
         try:
             report: Report = self._ray.get(task)
         except self._ray.exceptions.RayError as error:  # the worker or its machine is gone
-            yield from queue.died(run, in_short(error), lambda text: self.out(f"{run.label}: {text}"))
+            yield from self._dead(run, in_short(error), queue)
         else:
-            yield from queue.through(run, report)
+            yield from self._through(run, report, queue)
 
 
 def _performed(ticket: Ticket) -> Report:

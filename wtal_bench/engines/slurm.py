@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wtal_bench.engines.board import Board
 from wtal_bench.engines.engine import Engine, Outcome, RunQueue, shared_folder
 from wtal_bench.engines.job import Job
 from wtal_bench.engines.machine import THREADS
@@ -30,7 +31,7 @@ class Slurm(Engine):
         threads: torch's, in each run; as many CPUs are asked for.
         gpus: GPUs a run; None: none.
         jobs: tasks of an array at once, at most; None: no bound.
-        out: writes lines.
+        board: shows what the tasks do.
         cluster: "slurm"; "local" and "debug" are submitit's stand-ins for one.
         poll: seconds between two looks at the tasks.
     """
@@ -41,10 +42,11 @@ class Slurm(Engine):
         threads: int = 1,
         gpus: int | None = None,
         jobs: int | None = None,
-        out: Callable[[str], None] = print,
+        board: Board | None = None,
         cluster: str = "slurm",
         poll: float = POLL,
     ) -> None:
+        super().__init__(board or Board())
         self._submitit = _import()
         if cluster == "slurm" and shutil.which("sbatch") is None:
             raise ConfigError(
@@ -52,7 +54,7 @@ class Slurm(Engine):
                 "take --engine local."
             )
         self.options, self.threads, self.gpus = dict(options or {}), threads, gpus
-        self.most, self.out, self.cluster, self.poll = jobs, out, cluster, poll
+        self.most, self.cluster, self.poll = jobs, cluster, poll
         self.jobs = jobs or 1
         self.describe = "Slurm, one task a run"
 
@@ -65,15 +67,15 @@ class Slurm(Engine):
         at_work: dict[Any, Job] = {}
         folder = shared_folder(runs)
         try:
-            with token_in(folder) as token:
+            with token_in(folder) as token, self.board:
                 code = code_hash()
                 executor = self._executor(folder / LOGS)
                 while not queue.empty or at_work:
-                    for run in queue.orphans():
-                        yield Outcome(run, problem=queue.why_orphan(run))
+                    yield from queue.orphans()
                     yield from self._submit(executor, queue, at_work, code, token)
                     for job in [job for job in at_work if job.done()]:
-                        yield from self._through(job, at_work.pop(job), queue)
+                        yield from self._ended(job, at_work.pop(job), queue)
+                    self.board.tick()
                     time.sleep(self.poll if at_work else 0)
         finally:
             for job in at_work:
@@ -107,19 +109,21 @@ class Slurm(Engine):
             return
         tickets = [Ticket(run, Path.cwd(), self.threads, code, token.resolve()) for run in ready]
         jobs = executor.map_array(Task(), tickets)
-        at_work.update(zip(jobs, ready, strict=True))
-        self.out(
+        self.board.note(
             f"submitted {len(jobs)} tasks, the first as job {jobs[0].job_id}; their words are in {executor.folder}"
         )
+        for job, run in zip(jobs, ready, strict=True):
+            at_work[job] = run
+            self.board.begin(run.label, f"job {job.job_id}")
 
-    def _through(self, job: Any, run: Job, queue: RunQueue) -> Iterator[Outcome]:
+    def _ended(self, job: Any, run: Job, queue: RunQueue) -> Iterator[Outcome]:
         try:
             report: Report = job.result()
         except Exception as error:  # submitit's own errors: the job failed, timed out for good, or left no result
             how = f"{in_short(error)} (it said: {job.paths.stderr})"
-            yield from queue.died(run, how, lambda text: self.out(f"{run.label}: {text}"))
+            yield from self._dead(run, how, queue)
         else:
-            yield from queue.through(run, report)
+            yield from self._through(run, report, queue)
 
 
 class Task:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from torch.overrides import TorchFunctionMode
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.modeling.localizer import Localizer
@@ -11,7 +13,7 @@ from wtal_bench.modeling.model import Model
 from wtal_bench.modeling.streams import Streams
 from wtal_bench.options import check_arguments
 
-__all__ = ["MODELS", "build_model"]
+__all__ = ["MODELS", "NoStart", "build_model"]
 
 MODELS: dict[str, type[Model]] = {"Localizer": Localizer, "Streams": Streams}
 """What `model.type` may be; methods differ in the components inside."""
@@ -36,3 +38,18 @@ def build_model(config: Mapping[str, Any], where: str = "config") -> Model:
     arguments = {key: value for key, value in config.items() if key != "type"}
     check_arguments(MODELS[kind], arguments, f"{where}: model", shown=kind, hidden=("where", "key"))
     return MODELS[kind](**arguments, where=where)
+
+
+class NoStart(TorchFunctionMode):
+    """Leaves out what `torch.nn.init` draws, which is most of what building a wide model costs.
+
+    For models whose weights a checkpoint replaces a moment later, or nobody computes with.
+    """
+
+    def __torch_function__(
+        self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
 
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.gather import sample_video
@@ -22,13 +21,13 @@ from wtal_bench.data.sampling import Sampling, build_sampling
 from wtal_bench.errors import DataError
 from wtal_bench.files import expand
 from wtal_bench.interfaces import Batch, Extractor, VideoMeta
-from wtal_bench.modeling.build import build_model
+from wtal_bench.modeling.build import NoStart, build_model
 from wtal_bench.protocols import OWN, get_protocol, taken_apart
 from wtal_bench.report.curves import draw_video
 from wtal_bench.running.checkpoint import load_weights, meta_of, read_checkpoint, weights_of
 from wtal_bench.running.device import pick_device
 from wtal_bench.running.infer_parts import PartWriter
-from wtal_bench.running.inputs import Rates, open_inputs
+from wtal_bench.running.inputs import Input, Rates, open_inputs
 from wtal_bench.running.look import view_of
 from wtal_bench.running.model_checks import check_class_counts
 from wtal_bench.running.settings import RunConfig
@@ -64,7 +63,8 @@ def detect(
     extractor: Callable[[], Extractor] | None = None,
     plot: Callable[[str], Path] | None = None,
     min_score: float = -math.inf,
-    parts: Callable[[tuple[str, ...]], PartWriter] | None = None,
+    parts: PartWriter | None = None,
+    progress: Callable[[Iterable[Input], int, str], Iterable[Input]] = track,
 ) -> Found:
     """Detect actions in videos nobody annotated.
 
@@ -76,7 +76,8 @@ def detect(
         extractor: makes what turns a video's pictures into features.
         plot: video id -> picture to draw, or None.
         min_score: detections below it are left out, of pictures too.
-        parts: class names -> what writes the detections in parts, and deals out the videos whose part is missing.
+        parts: writes the detections in parts, and deals out the videos whose part is missing.
+        progress: hands the videos on and shows how far they are.
 
     Returns:
         class names, detections by video id (in parts: those of the last), and notes on the features.
@@ -87,17 +88,16 @@ def detect(
     classes = class_names(config)
     check_class_counts(config, len(classes), config.data.protocol)
     device = pick_device(config)
-    with _NoStart():
+    with NoStart():
         model = build_model(config.model, config.path)
     state = read_checkpoint(checkpoint)
     load_weights(model, weights_of(state), checkpoint)
     model.to(device).eval()
-    trained = meta_of(state).get("features") or {}
+    trained = _trained_on(state)
     inputs = open_inputs(sources, rates, trained, options=options, extractor=extractor)
     rule = build_sampling(config.test.sampling, length=config.test.length)
-    writer = None if parts is None else parts(classes)
-    found, metas, sampled, width = {} if writer is None else writer.held, [], {}, 0
-    for item in track(inputs if writer is None else writer.deal(inputs), len(inputs), "detecting"):
+    found, metas, sampled, width = {} if parts is None else parts.held, [], {}, 0
+    for item in progress(inputs if parts is None else parts.deal(inputs), len(inputs), "detecting"):
         features, meta = item.load()
         _check_width(features, item.source, trained)
         batch = _batch(features, meta, rule).to(device)
@@ -122,16 +122,22 @@ def detect(
     return Found(classes, found, notes)
 
 
-class _NoStart(TorchFunctionMode):
-    """Leaves out what `torch.nn.init` draws: a checkpoint that must hold every weight replaces it a moment later."""
+def find_inputs(
+    checkpoint: Path,
+    sources: Sequence[str],
+    *,
+    rates: Rates,
+    options: Options | None = None,
+    extractor: Callable[[], Extractor] | None = None,
+) -> list[Input]:
+    """The videos that `detect` works on, without its model; arguments and errors as there."""
+    trained = _trained_on(read_checkpoint(checkpoint))
+    return open_inputs(sources, rates, trained, options=options, extractor=extractor)
 
-    def __torch_function__(
-        self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", "") == "torch.nn.init":
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return func(*args, **kwargs)
+
+def _trained_on(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a checkpoint keeps of the features it was trained on; {} for an old one."""
+    return meta_of(state).get("features") or {}
 
 
 def _check_width(features: np.ndarray, source: str, trained: Mapping[str, Any]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,6 +15,7 @@ from wtal_bench.evaluation.parts import PLAN, SUFFIXES, part_name, read_plan
 from wtal_bench.files import digest, write_json
 from wtal_bench.running.inputs import Input
 from wtal_bench.structures import Detections
+from wtal_bench.text import duration
 
 
 class PartWriter:
@@ -29,30 +31,64 @@ class PartWriter:
         classes: class names.
         version: what makes the detections.
         made_by: files and settings that must be the same for all parts: the checkpoint's path first.
+        say: takes a line when a part is begun.
+
+    Attributes:
+        held: detections of the part that is worked on, by video.
+        paths: of all parts, once the videos are known (`agree`).
+        written: those this process wrote.
     """
 
     def __init__(
-        self, folder: Path, size: int, suffix: str, classes: Sequence[str], version: str, made_by: Sequence[str]
+        self,
+        folder: Path,
+        size: int,
+        suffix: str,
+        classes: Sequence[str],
+        version: str,
+        made_by: Sequence[str],
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         if suffix not in SUFFIXES:
             raise DataError(f"parts are written as {', '.join(SUFFIXES)}, not {suffix!r}.")
         self.folder, self.size, self.suffix = folder, size, suffix
-        self.classes, self.version, self._made_by = tuple(classes), version, list(made_by)
+        self.classes, self.version, self._made_by, self._say = tuple(classes), version, list(made_by), say
         self.held: dict[str, Detections] = {}
+        self.paths: list[Path] = []
         self.written: list[Path] = []
-        self.there = 0
+
+    def agree(self, inputs: Sequence[Input]) -> list[Path]:
+        """Write down what the parts are of, or check that it is the same: the parts there will be.
+
+        Raises:
+            DataError: the folder holds parts of other videos, or of another model.
+        """
+        names = [item.name for item in inputs]
+        count = -(-len(names) // self.size)
+        self.paths = [self.folder / part_name(number, self.suffix) for number in range(count)]
+        checkpoint = hashlib.sha256(Path(self._made_by[0]).read_bytes()).hexdigest()
+        key = digest([checkpoint, self._made_by[1:], names, self.size, self.suffix, list(self.classes)])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / f".{PLAN}.lock"):  # "part" begins this name, too: it is removed with the others
+            plan = read_plan(self.folder)
+            if plan is None:
+                write_json(self.folder / PLAN, {"parts": count, "key": key, "version": self.version})
+            elif plan["key"] != key:
+                raise DataError(
+                    f"{self.folder}: holds detections of another model, other videos or other settings; choose another "
+                    "--out, or delete it."
+                )
+        return self.paths
 
     def deal(self, inputs: Sequence[Input]) -> Iterator[Input]:
         """The videos to work on; their detections are expected in `held` by the time the next is asked for.
 
         Raises:
-            DataError: the folder holds parts of other videos, or of another model.
+            DataError: see `agree`.
         """
-        chunks = [inputs[first : first + self.size] for first in range(0, len(inputs), self.size)]
-        self._agree([item.name for item in inputs], len(chunks))
+        paths = self.agree(inputs)
         for wait in (False, True):
-            for number, chunk in enumerate(chunks):
-                path = self.folder / part_name(number, self.suffix)
+            for number, path in enumerate(paths):
                 if path.is_file():
                     continue
                 lock = FileLock(self.folder / f".{path.name}.lock", timeout=-1 if wait else 0)
@@ -62,30 +98,46 @@ class PartWriter:
                     continue  # another process is at it; if that is killed, the second round does it
                 try:
                     if not path.is_file():
+                        self._say(f"part {number + 1} of {len(paths)}")
                         self.held.clear()
-                        yield from chunk
+                        yield from inputs[number * self.size : (number + 1) * self.size]
                         write_detections(path, self.held, self.classes, self.version)
                         self.written.append(path)
                 finally:
                     lock.release()
-        self.there = sum((self.folder / part_name(number, self.suffix)).is_file() for number in range(len(chunks)))
         for path in self.folder.glob(".part*.lock"):
             path.unlink(missing_ok=True)
 
-    def _agree(self, names: Sequence[str], parts: int) -> None:
-        """Write down what the parts are of, or check that it is the same."""
-        checkpoint = hashlib.sha256(Path(self._made_by[0]).read_bytes()).hexdigest()
-        key = digest([checkpoint, self._made_by[1:], list(names), self.size, self.suffix, list(self.classes)])
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f".{PLAN}.lock"):  # "part" begins this name, too: it is removed with the others
-            plan = read_plan(self.folder)
-            if plan is None:
-                write_json(self.folder / PLAN, {"parts": parts, "key": key, "version": self.version})
-            elif plan["key"] != key:
-                raise DataError(
-                    f"{self.folder}: holds detections of another model, other videos or other settings; choose another "
-                    "--out, or delete it."
-                )
+
+class PartsProgress:
+    """How many of the parts are there, in words, and how long the rest takes at the pace since this was made.
+
+    Args:
+        paths: of all parts.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths, self._began = list(paths), time.monotonic()
+        self._first = self.there
+
+    @property
+    def there(self) -> int:
+        """How many are there, by one look at the folder."""
+        present = {path.name for path in self._paths[0].parent.iterdir()} if self._paths else set()
+        return sum(path.name in present for path in self._paths)
+
+    @property
+    def missing(self) -> int:
+        """How many are not there."""
+        return len(self._paths) - self.there
+
+    def __call__(self) -> str:
+        """The line."""
+        there = self.there
+        new, left = there - self._first, len(self._paths) - there
+        pace = (time.monotonic() - self._began) / new if new else None
+        ends = f", about {duration(pace * left)} left" if pace is not None and left else ""
+        return f"{there} of {len(self._paths)} parts are there{ends}"
 
 
-__all__ = ["PartWriter"]
+__all__ = ["PartWriter", "PartsProgress"]

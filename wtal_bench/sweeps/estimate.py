@@ -7,20 +7,12 @@ from statistics import fmean
 
 from wtal_bench.running.plan import BEGUN, DONE, Planned, read_result
 from wtal_bench.sweeps.plan import Plan
-from wtal_bench.text import table
+from wtal_bench.text import duration, table
 
 
 def cost(record: Mapping) -> float:
     """Seconds of a run, training and test."""
     return sum(record["cost"].get(key, 0.0) for key in ("train_seconds", "test_seconds"))
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit a person would say them in."""
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def plan_lines(plan: Plan, jobs: int = 1) -> list[str]:
