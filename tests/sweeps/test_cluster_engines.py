@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.sweeps.test_local_engine import dataset, endless, found, here, one_thread, sweep
-from wtal_bench.engines import work
+from wtal_bench.engines import node_local, work
 from wtal_bench.engines.board import Board
 from wtal_bench.engines.work import Report, Ticket
 from wtal_bench.errors import ConfigError, WtalError
@@ -118,6 +118,51 @@ def test_slurm_options_that_nobody_knows_are_refused(here):
     engine = Slurm({"gpus_per_nood": 1}, cluster="local")
     with pytest.raises(ConfigError, match="gpus_per_nood"):
         list(engine.run(planned("w")))
+
+
+MOUNTS = r"""
+22 1 0:21 / / rw,relatime - {root} /dev/root rw
+23 22 0:5 / /tmp rw shared:2 - ext4 /dev/sdb rw
+24 22 0:6 / /dev/shm rw - tmpfs tmpfs rw
+25 22 0:7 / /home rw shared:3 - nfs4 server:/home rw
+26 23 0:8 / /tmp/all\040machines rw - lustre server:/all rw
+27 25 0:9 / /home/scratch rw - tmpfs tmpfs rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "root", "why"),
+    [
+        ("/home/me/runs", "ext4", ""),
+        ("/home/scratch/runs", "ext4", "tmpfs that is mounted at /home/scratch"),
+        ("/dev/shm/runs", "ext4", "tmpfs"),
+        ("/tmp/runs", "ext4", "every machine has one of its own"),
+        ("/tmp/all machines/runs", "ext4", ""),
+        ("/var/tmp/runs", "xfs", "every machine has one of its own"),
+        ("/data/runs", "xfs", ""),
+        ("/data/runs", "overlay", "overlay that is mounted at /"),
+    ],
+)
+def test_a_folder_on_a_file_system_of_one_machine_is_told_by_its_mount(folder, root, why):
+    found = node_local._why_local(Path(folder), MOUNTS.format(root=root))
+    assert why in found
+    assert bool(found) == bool(why)
+
+
+def test_an_array_job_is_not_submitted_from_a_folder_of_this_machine_alone(here, monkeypatch):
+    pytest.importorskip("submitit")
+    from wtal_bench.engines.slurm import Slurm
+
+    mounts = here / "mounts"
+    monkeypatch.setattr(node_local, "MOUNTS", mounts)
+    monkeypatch.setattr(node_local, "TEMPORARY", ())
+    monkeypatch.setattr("shutil.which", lambda name: "sbatch")
+    mounts.write_text(f"22 1 0:21 / / rw - overlay overlay rw\n23 22 0:5 / {here}/nfs rw - nfs4 server:/ rw\n")
+    with pytest.raises(ConfigError, match=r"the folder of the runs, .* lies on the overlay that is mounted at /: the"):
+        list(Slurm().run(planned("w")))
+    assert not Path("w").exists(), "refused before anything is written"
+    with pytest.raises(ConfigError, match="the current folder"):
+        list(Slurm().run(planned("nfs/w")))
 
 
 def test_words_of_another_engine_are_refused(here, capsys):

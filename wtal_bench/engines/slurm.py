@@ -13,6 +13,7 @@ from wtal_bench.engines.board import Board
 from wtal_bench.engines.engine import Engine, Outcome, RunQueue, shared_folder
 from wtal_bench.engines.job import Job
 from wtal_bench.engines.machine import THREADS
+from wtal_bench.engines.node_local import refuse_node_local
 from wtal_bench.engines.work import Report, Ticket, code_hash, in_short, perform, token_in
 from wtal_bench.errors import ConfigError
 
@@ -66,6 +67,9 @@ class Slurm(Engine):
             return
         at_work: dict[Any, Job] = {}
         folder = shared_folder(runs)
+        if self.cluster == "slurm":  # its stand-ins run on this machine
+            refuse_node_local(folder, "--engine slurm: the folder of the runs", "Name one that all share.")
+            refuse_node_local(Path.cwd(), "--engine slurm: the current folder", "Call it in one that all share.")
         try:
             with token_in(folder) as token, self.board:
                 code = code_hash()
