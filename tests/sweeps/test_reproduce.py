@@ -9,14 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers import shared_file
 from wtal_bench.cli import main
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.data.synthetic import stand_in
 from wtal_bench.errors import ConfigError
+from wtal_bench.modeling.facts import Facts
 from wtal_bench.recipes import find, shipped_names
 from wtal_bench.running.config import load_config
+from wtal_bench.running.hooks import seed_everything
+from wtal_bench.running.model_checks import check_model
+from wtal_bench.sweeps import pilot
 from wtal_bench.sweeps.plan import Asked
 from wtal_bench.sweeps.reproduce import Known, load_field, plan_field
 
@@ -112,6 +117,53 @@ def test_the_shipped_fields_name_every_recipe_of_their_data_set_and_all_are_publ
     plan = plan_field(Asked(f"reproduce/{name}", Path("nowhere"), seeds=[0]), field)
     assert {job.entry.config.profile for job in plan.jobs} == {"honest", "published"}
     assert sum(job.entry.config.profile == "honest" for job in plan.jobs) == len(field.rows)
+
+
+def test_planning_a_field_looks_at_a_host_once_and_draws_no_weights(tmp_path, monkeypatch):
+    (tmp_path / "field.yaml").write_text(FILE)
+    hosts, methods = [], []
+    look = Facts.__init__
+
+    def looked(self, config, where) -> None:
+        hosts.append(where)
+        look(self, config, where)
+
+    def checked(config, **given):
+        model = check_model(config, **given)
+        methods.append(config.method)
+        after = torch.get_rng_state()
+        seed_everything(config.runtime.seed)
+        # a plugin may draw in its own way, by torch.rand
+        assert config.method != "ecm" or torch.equal(after, torch.get_rng_state()), "a weight was drawn"
+        return model
+
+    monkeypatch.setattr(Facts, "__init__", looked)
+    monkeypatch.setattr("wtal_bench.sweeps.plan.check_model", checked)
+    field = load_field(tmp_path / "field.yaml")
+    plan = plan_field(Asked("field.yaml", tmp_path, seeds=[0, 1]), field)
+    assert methods == [job.entry.config.method for job in plan.jobs] == ["ecm", "um", "ecm"]
+    assert len(hosts) == 2, "with its own settings, and with the row's; other profiles and its metric cost no look"
+
+
+def test_recipes_with_the_same_steps_are_timed_once_and_pay_for_their_own_scoring(tmp_path, monkeypatch):
+    (tmp_path / "field.yaml").write_text(FILE)
+    field = load_field(tmp_path / "field.yaml")
+    timed: list[str] = []
+
+    def pace(config) -> pilot.Pace:
+        timed.append(config.path)
+        return pilot.Pace(training=100.0, test=10.0, end=4, device="cuda")
+
+    monkeypatch.setattr(pilot, "timed", pace)
+    lines: list[str] = []
+    whole = pilot.hours(plan_field(Asked("field.yaml", tmp_path, seeds=[0]), field), lines.append)
+    assert len(timed) == 2, "ecm once for its two profiles, and the mix"
+    assert [line.split("about ")[1] for line in lines] == [
+        "110 s a run, 1 to make",
+        "110 s a run, 1 to make",
+        "2.5 minutes a run, 1 to make",  # scored once an epoch
+    ]
+    assert whole.startswith("3 runs, about 0.1 GPU hours")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class Facts:
                 return path, component.offers[field]
         return None
 
-    @property
+    @functools.cached_property
     def num_classes(self) -> int:
         """C, as the decoder gives video scores.
 

@@ -103,7 +103,7 @@ class Row:
         original = copy.deepcopy(tree)
         options = [(key, _resolved(value, original, self.where)) for key, value in self.options.items()]
         options += list((over or {}).items())
-        if layers.ideas:
+        if layers.ideas and options:
             tree = with_profile(settled(layers, as_tree(options)), profile, layers.where)
         for key, value in options:
             _set(tree, key, value, self.where)
@@ -112,6 +112,11 @@ class Row:
         if self.renames and (self.options or not layers.ideas):  # a mix that is run as it is keeps its name
             tree["variant"] = self.name
         return check_config(tree, layers.where)
+
+    @property
+    def ideas(self) -> tuple[str, ...]:
+        """Names of the ideas its own base puts on a host."""
+        return tuple(idea.name for idea in self._layers(None).ideas)
 
     def rival(self, profile: str | None = None, options: Sequence[str] = ()) -> RunConfig | None:
         """The checked config of what its gain is measured against, with the same profile and options, or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError, listing
 from wtal_bench.interfaces import Loss, Outputs, PostProcessor
-from wtal_bench.modeling.build import build_model
+from wtal_bench.modeling.build import NoStart, build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.running.finite import refuse_not_finite
 from wtal_bench.running.hooks import seed_everything
@@ -19,14 +20,19 @@ from wtal_bench.running.loader import Gather, Request
 from wtal_bench.running.settings import RunConfig
 
 
-def check_model(config: RunConfig) -> Model:
+def check_model(config: RunConfig, start: bool = True) -> Model:
     """Build the model from the run's seed and check that it can be trained and tested as the config says, without data.
+
+    Args:
+        config: of the run.
+        start: whether its weights are drawn; one that is only looked at needs none.
 
     Raises:
         ConfigError, PluginError: an unknown component or argument, a field nobody makes, nothing to learn or decode.
     """
     seed_everything(config.runtime.seed)
-    model = build_model(config.model, config.path)
+    with contextlib.nullcontext() if start else NoStart():
+        model = build_model(config.model, config.path)
     parts = dict(model.components())
     for kind, key in ((Loss, "losses"), (PostProcessor, "postprocessor")):
         if not any(isinstance(part, kind) for part in parts.values()):

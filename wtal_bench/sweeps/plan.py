@@ -165,14 +165,16 @@ def plan_sweep(asked: Asked) -> Plan:
     return Plan(rows[0].file, tuple(jobs_of(rows, asked, rows[0].file, default)), search)
 
 
-def jobs_of(rows: Sequence[Row], asked: Asked, file: Path, default: str = "average") -> list[Job]:
+def jobs_of(
+    rows: Sequence[Row], asked: Asked, file: Path, default: str | Callable[[RunConfig], str] = "average"
+) -> list[Job]:
     """The runs of rows on every base, each row checked.
 
     Args:
         rows: of a sweep file.
         asked: of the command line.
         file: whose name the folder of the runs has.
-        default: metric of rows that name none.
+        default: metric of rows that name none, or what tells it from a row's config.
 
     Raises:
         WtalError: as `plan_sweep`.
@@ -182,7 +184,7 @@ def jobs_of(rows: Sequence[Row], asked: Asked, file: Path, default: str = "avera
     jobs = _jobs(entries, asked.folder / file.stem, asked)
     for job in jobs:
         if any(run.state != DONE for run in job.ours):
-            check_model(job.entry.config)
+            check_model(job.entry.config, start=False)
     return jobs
 
 
@@ -215,10 +217,13 @@ def _folder(name: str, asked: Asked) -> str:
     return name if asked.profile in (None, HONEST) else f"{name}-{asked.profile}"
 
 
-def _entry(row: Row, base: str | None, asked: Asked, over: Mapping[str, Any], default: str) -> Entry:
+def _entry(
+    row: Row, base: str | None, asked: Asked, over: Mapping[str, Any], default: str | Callable[[RunConfig], str]
+) -> Entry:
     """Check what a row will be compared by."""
     config = row.config(base, asked.profile, over)
     protocol = protocol_of(config.data, config.path)
+    default = default(config) if callable(default) else default
     printed = row.published["metric"] if row.published else default
     where = f"{row.where}: published.metric" if row.published else f"{row.where}: the file's metric"
     wanted, where = (printed, where) if asked.metric is None else (asked.metric, "--metric")

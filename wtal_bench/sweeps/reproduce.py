@@ -135,10 +135,8 @@ def plan_field(asked: Asked, field: Field) -> Plan:
     known = Known.read()
     jobs: list[Job] = []
     for profile in field.profiles:
-        given = [(row, row.config(None, profile, asked.over)) for row in rows if _has(row, profile, asked)]
-        metrics = [known.printed(config).metric if known.printed(config) else "average" for _, config in given]
-        for (row, _), metric in zip(given, metrics, strict=True):
-            jobs += jobs_of([row], replace(asked, profile=profile, metric=metric), field.file)
+        having = [row for row in rows if _has(row, profile, asked)]
+        jobs += jobs_of(having, replace(asked, profile=profile), field.file, known.metric)
     return Plan(field.file, tuple(jobs))
 
 
@@ -149,7 +147,7 @@ def _has(row: Row, profile: str, asked: Asked) -> bool:
     """
     if profile == HONEST:
         return True
-    if row.config(None, HONEST, asked.over).ideas:
+    if row.ideas:
         return False
     try:
         row.config(None, profile, asked.over)
@@ -184,6 +182,11 @@ class Known:
             cell = row.cells[iou]
             return Printed(float(cell.value), f"mAP@{iou}", row.tables[0])
         return None
+
+    def metric(self, config: RunConfig) -> str:
+        """What a recipe is compared by: what is printed of it, else the average."""
+        printed = self.printed(config)
+        return "average" if printed is None else printed.metric
 
     def _row(self, config: RunConfig, dataset: str) -> PublishedRow | None:
         if config.ideas:
