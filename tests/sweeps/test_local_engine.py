@@ -137,7 +137,7 @@ def test_a_killed_worker_costs_its_run_the_last_interval_and_ctrl_c_leaves_the_r
         wait_for(lambda: len(children(process.pid)) == 2 and workers[0] not in children(process.pid))
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)
-        printed, _ = process.communicate(timeout=30)
+        printed, _ = process.communicate(timeout=120)
         assert process.returncode == 130
         assert "its process died (signal SIGKILL); attempt 2 of 3 goes on from its last checkpoint" in printed
         assert not any(map(alive, workers))
