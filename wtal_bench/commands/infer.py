@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--jobs or --engine",
     )
     parser.add_argument("--part-format", default=".json.gz", help="of parts: .json.gz (default), .json or .parquet")
-    add_arguments(parser, "workers")
+    add_arguments(parser, "workers", "none, it must be said")
     parser.add_argument("--plot", help="folder for one picture a video: curves, detections, attention")
     parser.add_argument("--plot-format", default="png", help="png (default), pdf or svg")
 

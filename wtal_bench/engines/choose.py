@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 ENGINES = ("here", "local", "ray", "slurm")
 
 
-def add_arguments(parser: argparse.ArgumentParser, what: str = "runs") -> None:
-    """Declare them; `what` is made side by side."""
+def add_arguments(
+    parser: argparse.ArgumentParser, what: str = "runs", on_clusters: str = "as many as there is room for"
+) -> None:
+    """Declare them; `what` is made side by side, on clusters so many unless a number is said."""
     group = parser.add_argument_group(f"where {what} are made")
     group.add_argument(
         "--engine",
@@ -30,16 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser, what: str = "runs") -> None:
     group.add_argument(
         "--jobs",
         type=number_in("[1, 10000]", whole=True),
-        help=f"{what} side by side (default: one a GPU, without GPUs one a core; ray, slurm: as many as there is room "
-        "for); alone it means --engine local",
+        help=f"{what} side by side (default: one a GPU, without GPUs one a core; ray, slurm: {on_clusters}); alone it "
+        "means --engine local",
     )
     group.add_argument(
         "--threads",
         type=number_in("[1, 1024]", whole=True),
-        help="torch's threads of each run, which the last bits of a result depend on (default: the cores shared out; "
+        help="torch's threads of each, which the last bits of a result depend on (default: the cores shared out; "
         "ray, slurm: 1)",
     )
-    group.add_argument("--gpus", type=number_in("[0, 64]"), help="GPUs a run, for ray (fractions share one) and slurm")
+    group.add_argument("--gpus", type=number_in("[0, 64]"), help="GPUs each, for ray (fractions share one) and slurm")
     group.add_argument("--address", help="of the Ray cluster to join, e.g. auto (default: one of this machine)")
     group.add_argument(
         "--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="of the array job: partition=gpu timeout_min=240"
