@@ -64,7 +64,8 @@ def test_network_losses_gradients_and_steps(path):
     for name, value in (("high", high), ("low", low)):
         for which in (0, 1):
             assert_near(value[:, which].transpose(1, 2), golden[f"out/{name}_{which + 1}"])
-    for name, value in zip(("d_high_high", "d_high1_low2", "d_high2_low1"), cas.distances(high, low), strict=True):
+    names = ("d_high_high", "d_high1_low2", "d_high2_low1")
+    for name, value in zip(names, cas.distances(high, low).unbind(dim=1), strict=True):
         assert_near(value, golden[f"out/{name}"], what=name)
     assert cas.shared(batch, made["num_classes"]).sum().item() == golden["out/n_shared"]
 

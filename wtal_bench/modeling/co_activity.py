@@ -51,8 +51,8 @@ class CoActivity(Loss):
         counts = gather_ranks(shared.sum().reshape(1))
         if not batch.pairs.shape[0]:
             return {"cas": outputs["cas"].new_zeros(())}
-        alike, first, second = self.distances(*self.pooled(outputs, batch))
-        ranking = (F.relu(alike - first + self.margin) + F.relu(alike - second + self.margin)) / 2
+        alike, unlike = self.distances(*self.pooled(outputs, batch)).split([1, 2], dim=1)
+        ranking = F.relu(alike - unlike + self.margin).sum(dim=1) / 2
         total = (ranking * shared).sum() / torch.stack(counts).sum().clamp(min=1)
         # the runner averages share * loss over the processes; the count above is of all of them already
         return {"cas": total * (len(counts) / (batch.share or 1.0))}
@@ -75,7 +75,8 @@ class CoActivity(Loss):
         return high.unflatten(0, (-1, 2)), low.unflatten(0, (-1, 2))
 
     @staticmethod
-    def distances(high: Tensor, low: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """d(H1, H2), d(H1, L2) and d(H2, L1): [P,2,K,E] twice -> three [P,K]."""
-        (h1, h2), (l1, l2) = unit(high).unbind(dim=1), unit(low).unbind(dim=1)
-        return tuple(1 - (a * b).sum(dim=-1) for a, b in ((h1, h2), (h1, l2), (h2, l1)))
+    def distances(high: Tensor, low: Tensor) -> Tensor:
+        """d(H1, H2), d(H1, L2) and d(H2, L1): [P,2,K,E] twice -> [P,3,K]."""
+        h1, h2, l1, l2 = unit(torch.cat([high, low], dim=1)).unbind(dim=1)
+        # copied beside each other: one product and its gradient instead of three, the same bits
+        return 1 - (torch.stack([h1, h1, h2], dim=1) * torch.stack([h2, l2, l1], dim=1)).sum(dim=-1)
