@@ -38,7 +38,8 @@ def loop_of(config: RunConfig, model: nn.Module, batch: Batch) -> tuple[Callable
 
 
 def _loss(config: RunConfig, model: nn.Module, batch: Batch) -> tuple[list[Tensor], Callable[[Batch], Tensor], str]:
-    if config.method in STEPS and "backbone.fc1.weight" not in dict(model.named_parameters()):
+    embedded = "backbone.fc1.weight" in dict(model.named_parameters())
+    if config.method in STEPS and embedded == (config.method == "wtalc"):  # elsewhere a variant, of no authors' step
         p = {name: value.detach().clone().requires_grad_() for name, value in model.named_parameters()}
         if not any(name.startswith("members.") and ".backbone." in name for name in p):
             return list(p.values()), lambda part: STEPS[config.method](p, part), "authors"
