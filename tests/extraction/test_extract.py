@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.extraction.videos import SHAPES, greys, moving_shapes, write_audio, write_video
+from tests.running.conftest import draw_nothing
 from wtal_bench.cli import main
 from wtal_bench.data.store import FeatureStore
 from wtal_bench.errors import ConfigError, DataError
@@ -210,6 +211,7 @@ test = dict(length=12)
 def test_from_mp4_to_localised_actions_with_tags_alone(tmp_path, monkeypatch, capsys):
     """Twenty short videos of moving shapes: extracted, learnt by their tags, found in time, drawn."""
     rng = np.random.default_rng(0)
+    draw_nothing(monkeypatch)  # in training: what `infer --plot` draws is looked at
     monkeypatch.chdir(tmp_path)
     Path("videos").mkdir()
     rows = []
