@@ -290,6 +290,20 @@ def test_less_training_than_there_was_is_refused(dataset, here, capsys, unit, fi
     assert resume(f"train.{unit}={first}") == 0
 
 
+def test_another_processor_is_said_when_a_run_is_resumed_and_its_record_keeps_both(dataset, here, capsys, monkeypatch):
+    write("my.json", dataset)
+    processor = "wtal_bench.running.provenance.processor"
+    monkeypatch.setattr(processor, lambda: "Old, AVX2")
+    assert main(["train", "my.json", "--work-dir", "run"]) == 0
+    monkeypatch.setattr(processor, lambda: "New, AVX512")
+    assert resume("train.epochs=2") == 0
+    assert "resumed with device cpu (New, AVX512) (was cpu (Old, AVX2))" in capsys.readouterr().out
+    records = [json.loads(path.read_text()) for path in (here / "run" / "record").glob("*.json")]
+    first, environment = sorted((kept["environment"] for kept in records), key=lambda found: "before" in found)
+    assert (first["device"], environment["device"]) == ("cpu (Old, AVX2)", "cpu (New, AVX512)")
+    assert [machine["device"] for machine in environment["before"]] == ["cpu (Old, AVX2)"]
+
+
 def test_a_checkpoint_says_what_it_was_made_from_and_another_thread_count_is_said(dataset, here, capsys):
     write("my.json", dataset)
     threads = torch.get_num_threads()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Iterable
@@ -43,13 +44,25 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "device": torch.cuda.get_device_name(device) if cuda else f"cpu ({platform.machine()})",
+        "device": torch.cuda.get_device_name(device) if cuda else f"cpu ({processor()})",
         "cuda": torch.version.cuda if cuda else None,
         "cudnn": torch.backends.cudnn.version() if cuda else None,
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
+
+
+@cache
+def processor() -> str:
+    """This machine's processor, and the vector instructions torch uses on it: "AMD EPYC, AVX2".
+
+    Libraries choose their kernels by both, so the last bits of a sum differ between processors.
+    """
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
+        name = next((line.partition(":")[2].strip() for line in stream if line.startswith("model name")), name)
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def recorded_config(config: RunConfig) -> dict[str, Any]:
