@@ -101,6 +101,12 @@ def test_a_store_is_detected_in_parts_that_go_on_and_refuse_others(trained, data
     assert {path.name for path in (tmp_path / "parts").iterdir()} == {"parts.json", *(path.name for path in files)}
     assert infer(trained, tmp_path / "parts", dataset / "features", "--part-videos", "4") == 2
     assert "holds detections of another model, other videos or other settings" in capsys.readouterr().err
+    other = json.loads((trained / "my.json").read_text())
+    other["model"]["postprocessor"]["nms"]["iou"] = 0.7
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    decoded = [tmp_path / "other.json", trained / "run" / "last.pth", *parts, "--out", tmp_path / "parts"]
+    assert main(["infer", *map(str, decoded)]) == 2, "a config that decodes in another way"
+    assert capsys.readouterr().err.count("holds detections of another model, other videos or other settings") == 1
     assert infer(trained, tmp_path / "other", *parts, "--part-format", ".csv") == 2
     truth = ["--protocol", "own", "--annotations", str(dataset / "annotations.json")]
     reports = []

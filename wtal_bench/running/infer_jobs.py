@@ -14,6 +14,7 @@ from wtal_bench.interfaces import Extractor
 from wtal_bench.running.infer import Found, class_names, detect, find_inputs
 from wtal_bench.running.infer_parts import PartWriter
 from wtal_bench.running.inputs import Input, Rates, build_extractor
+from wtal_bench.running.provenance import config_hash
 from wtal_bench.running.settings import RunConfig
 
 
@@ -57,7 +58,8 @@ class Inference:
         """
         if self.part_videos is None:
             return None
-        made_by = [str(self.checkpoint), str(self.min_score)]
+        settings = [config_hash(self.config), repr(self.rates), repr(self.options)]
+        made_by = [str(self.checkpoint), str(self.min_score), *settings, self.extractor, *self.extractor_options]
         names = class_names(self.config)
         return PartWriter(self.out, self.part_videos, self.part_format, names, self.version, made_by, say)
 
