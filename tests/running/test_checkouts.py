@@ -89,6 +89,14 @@ def test_a_plugin_in_a_clean_checkout_has_its_own_commit(tmp_path):
     assert supplied(tmp_path, GIT_DIR=str(elsewhere))["commit"] == commit
 
 
+def test_bytecode_of_an_import_does_not_make_a_checkout_dirty_where_git_is_not_told_to_ignore_it(tmp_path):
+    package = install(tmp_path)
+    checkout(tmp_path)
+    for _ in range(2):
+        assert supplied(tmp_path, PYTHONDONTWRITEBYTECODE="")["dirty"] is False
+    assert list((package / "__pycache__").glob("*.pyc")), "nothing was compiled, so this shows nothing"
+
+
 @pytest.mark.parametrize("change", ["edited", "untracked", "staged", "ignored", "nested"])
 def test_whatever_differs_from_the_commit_makes_its_checkout_dirty(tmp_path, change):
     package = install(tmp_path)

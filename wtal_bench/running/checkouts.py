@@ -28,6 +28,9 @@ SOURCES = (".py", ".pyx", ".so", ".pyd", ".c", ".cpp", ".cu")
 NOT_CODE = ":!leaderboard"
 """Of the harness's own checkout: generated tables and filed records change no number."""
 
+BYTECODE = ":(exclude,glob)**/__pycache__/**"
+"""What the interpreter itself writes beside the sources on the first import, whether or not git is told to ignore it."""
+
 
 def distributions(components: Iterable[Mapping[str, str]], protocol: Protocol | None = None) -> list[dict[str, Any]]:
     """The distributions that supplied components, for a record: the harness first.
@@ -93,7 +96,7 @@ def _state(name: str, places: tuple[Path, ...]) -> dict[str, Any]:
 def changed_files(name: str, places: tuple[Path, ...]) -> list[str]:
     """What of a distribution's checkout is not as committed: untracked files count, and ignored Python too."""
     root = _checkout(places)
-    spared = [NOT_CODE] if name == HARNESS else []
+    spared = [BYTECODE, *([NOT_CODE] if name == HARNESS else [])]
     if root is None:
         return []
     listed = _git(root, "status", "--porcelain", "--untracked-files=all", "--", ".", *spared)
