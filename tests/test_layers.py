@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "arrays": {"errors", "reading"},
     "recipes": {"errors", "files", "overlay", "reading"},
     "text": set(),
+    "lean": set(),
     "structures": {"errors"},
     "packing": set(),
     "interfaces": {"errors", "structures", "packing"},
@@ -67,13 +68,13 @@ MAY_IMPORT = {
     "running": COMPONENTS
     | {"recipes", "overlay", "data", "extraction", "modeling", "decoding", "evaluation", "protocol", "protocols"}
     | {"leaderboard", "report"},
-    "engines": COMPONENTS | {"running"},
+    "engines": COMPONENTS | {"lean", "running"},
     "sweeps": COMPONENTS | {"recipes", "protocols", "held_out", "evaluation", "leaderboard", "running"},
     "commands": COMPONENTS
     | {"recipes", "data", "extraction", "evaluation", "probing", "protocols", "leaderboard", "report", "running"}
     | {"testing", "sweeps", "engines"},
     "library": VOCABULARY | {"data", "evaluation", "leaderboard", "protocols", "running"},
-    "cli": {"errors"},
+    "cli": {"errors", "lean"},
     "__main__": {"cli"},
 }
 """Room -> rooms of the harness it may import; every other arrow points up. The command line finds its verbs by name."""

@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from wtal_bench import __version__
+from wtal_bench import __version__, lean
 from wtal_bench.errors import WtalError, did_you_mean
+
+lean.leave_out()  # before a verb, or a worker process that imports this module as its parent did, imports mmengine
 
 VERBS: dict[str, str] = {
     verb: f"wtal_bench.commands.{verb.replace('-', '_')}"

@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection
@@ -17,7 +16,8 @@ from wtal_bench.engines.board import Board
 from wtal_bench.engines.engine import Engine, Outcome, RunQueue
 from wtal_bench.engines.job import Job
 from wtal_bench.engines.machine import THREADS
-from wtal_bench.engines.work import Ticket, perform
+from wtal_bench.engines.serve import serve
+from wtal_bench.engines.work import Ticket
 
 GRACE = 10.0
 """Seconds a worker has to end in when it is told to."""
@@ -152,35 +152,3 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-class _Stopped(BaseException):
-    """The worker was told to end; nothing that catches errors may catch it."""
-
-
-def _stopped(number: int, frame: Any) -> None:
-    raise _Stopped
-
-
-def serve(pipe: Any) -> None:
-    """The life of a worker: tickets in, lines and reports out, until it is told to stop or its parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
-    signal.signal(signal.SIGTERM, _stopped)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    lock = threading.Lock()
-
-    def say(text: str) -> None:
-        with lock, contextlib.suppress(OSError):
-            pipe.send(text)
-
-    with contextlib.suppress(_Stopped, EOFError):
-        while (ticket := pipe.recv()) is not None:
-            report = perform(ticket, say)
-            pipe.send(report)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -29,7 +29,7 @@ NOT_CODE = ":!leaderboard"
 """Of the harness's own checkout: generated tables and filed records change no number."""
 
 BYTECODE = ":(exclude,glob)**/__pycache__/**"
-"""What the interpreter itself writes beside the sources on the first import, whether or not git is told to ignore it."""
+"""What the interpreter itself writes beside sources when they are imported, whether or not git ignores it."""
 
 
 def distributions(components: Iterable[Mapping[str, str]], protocol: Protocol | None = None) -> list[dict[str, Any]]:
