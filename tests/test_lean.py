@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -11,21 +13,28 @@ import mmengine
 import pytest
 
 from tests.helpers import REPOSITORY
+from tests.running.conftest import dataset, tiny_config
 from wtal_bench import lean
+
+__all__ = ["dataset"]
 
 CODE = """
 import sys
 from wtal_bench.cli import main
 assert "mmengine" not in sys.modules
-assert main(["train", "configs/cola_synthetic.py", "--dry-run"]) == 0
-print(*(name for name in ("sympy", "torch.distributed.fsdp", "torch.distributed.tensor") if name in sys.modules))
+assert main(["train", "tiny.json", "--work-dir", "run"]) == 0
+heavy = ("sympy", "torch._dynamo", "torch.distributed.fsdp", "torch.distributed.tensor", "scipy.stats", "matplotlib")
+print(*(name for name in heavy if name in sys.modules))
 from mmengine.runner import FlexibleRunner
 FlexibleRunner()
 """
 
 
-def test_a_dry_run_loads_none_of_them_and_says_so_to_whoever_makes_one():
-    done = subprocess.run([sys.executable, "-c", CODE], cwd=REPOSITORY, capture_output=True, text=True)
+def test_a_run_loads_none_of_them_nor_a_compiler_and_says_so_to_whoever_makes_one(dataset, tmp_path):
+    (tmp_path / "tiny.json").write_text(json.dumps(tiny_config(dataset, epochs=1)))
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", CODE]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.stdout.splitlines()[-1:] == [""], done.stdout + done.stderr
     assert "RuntimeError: FlexibleRunner of mmengine is left out of the commands of wtal-bench" in done.stderr
     assert "imports mmengine before wtal_bench.cli" in done.stderr

@@ -21,10 +21,11 @@ class _CountedByHost(torch.optim.Adam):
 
     decoupled = False
 
-    # torch keeps its compiler out of these two, and imports it to do so: a second at every start, for steps that nobody
+    # torch keeps its compiler out of these, and imports it to do so: a second of every run, for steps that nobody
     # compiles
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
     zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -41,7 +42,7 @@ class _CountedByHost(torch.optim.Adam):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the state of a run; the counts are read from it once."""
-        super().load_state_dict(state_dict)
+        inspect.unwrap(torch.optim.Optimizer.load_state_dict)(self, state_dict)
         self._counts = {}
 
     @property
