@@ -1,4 +1,4 @@
-"""`kill -9` at six drawn moments of everything that writes; `python -m tests.kill --n 50` draws more."""
+"""`kill -9` at three drawn moments of everything that writes; `python -m tests.kill --n 50` draws more."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from tests.helpers import REPOSITORY
 
 SCENARIOS = ("train", "labels", "checkpoint", "import", "add", "add --replace", "sweep")
-KILLS = 6
+KILLS = 3
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its runs")
 def test_what_is_killed_finishes_bit_equal_and_leaves_nothing():
-    """One process: importing torch once and forking every run, it takes half a minute."""
+    """One process: importing torch once and forking every run, it takes twenty seconds."""
     command = [sys.executable, "-m", "tests.kill", "--n", str(KILLS)]
     variables = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=variables)

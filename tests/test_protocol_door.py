@@ -42,7 +42,6 @@ def test_train_evaluate_and_file_on_a_plugins_data_set(tmp_path, monkeypatch, ca
     tree = tiny_config(data, epochs=1)
     tree["data"] = {"protocol": "zoo/v1", "root": None}
     monkeypatch.setenv("WTAL_DATA", str(tmp_path))
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
     (tmp_path / "my.json").write_text(json.dumps(tree))
     assert main(["train", str(tmp_path / "my.json"), "--work-dir", str(tmp_path / "run")]) == 0
     (record,) = (tmp_path / "run" / "record").glob("*.json")

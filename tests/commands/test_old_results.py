@@ -29,7 +29,6 @@ rows:
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
     return tmp_path
 
 

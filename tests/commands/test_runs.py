@@ -39,11 +39,6 @@ def here(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def no_pictures(monkeypatch) -> None:
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
-
-
 def config_file(folder: Path, dataset: Path, **train) -> Path:
     path = folder / "my.json"
     path.write_text(json.dumps(tiny_config(dataset, **train)))
@@ -60,6 +55,7 @@ def record_of(run: Path) -> dict:
 
 def test_train_leaves_what_it_says_and_says_what_it_leaves(dataset, here, capsys):
     path = config_file(here, dataset, epochs=1)
+    path.write_text(path.read_text().replace('"example": false', '"example": true'))
     assert main(["train", str(path), "--work-dir", "run"]) == 0
     said = capsys.readouterr().out
     record = record_of(here / "run")
@@ -114,7 +110,7 @@ def test_a_dry_run_looks_for_the_weights_to_start_from(dataset, here, capsys, so
     assert sorted(item.name for item in here.iterdir()) == ["child.json", "my.json"]
 
 
-def test_a_parent_is_trained_first_in_the_runs_own_folder_and_once(dataset, here, no_pictures, capsys):
+def test_a_parent_is_trained_first_in_the_runs_own_folder_and_once(dataset, here, capsys):
     config_file(here, dataset, epochs=1)
     source = {"config": "my.json", "options": ["train.lr=0.002"]}
     (here / "child.json").write_text(json.dumps(tiny_config(dataset, epochs=1, init_from=source)))
@@ -129,7 +125,7 @@ def test_a_parent_is_trained_first_in_the_runs_own_folder_and_once(dataset, here
     assert record_of(here / "run" / "init") == parent
 
 
-def test_train_makes_a_folder_of_its_own_and_resumes_the_newest(dataset, here, no_pictures, capsys):
+def test_train_makes_a_folder_of_its_own_and_resumes_the_newest(dataset, here, capsys):
     path = config_file(here, dataset, epochs=1)
     assert main(["train", str(path), "--resume"]) == 2
     assert "work_dirs/my holds no run to resume" in capsys.readouterr().err
@@ -141,7 +137,7 @@ def test_train_makes_a_folder_of_its_own_and_resumes_the_newest(dataset, here, n
     assert read_checkpoint(run / "last.pth")["meta"]["epoch"] == 2
 
 
-def test_seeds_train_one_run_each_and_are_resumed_one_by_one(dataset, here, no_pictures, capsys):
+def test_seeds_train_one_run_each_and_are_resumed_one_by_one(dataset, here, capsys):
     path = config_file(here, dataset, epochs=1)
     words = ["train", str(path), "--seeds", "0", "1", "--work-dir", "runs"]
     assert main(words) == 0
@@ -180,7 +176,7 @@ def assert_seeds_are_summed_up(said: str, records: list[dict]) -> None:
     assert lines[-1] == f"mean ± sample standard deviation (n - 1) over n = {len(records)} seeds"
 
 
-def test_one_seed_shows_no_spread(dataset, here, no_pictures, capsys):
+def test_one_seed_shows_no_spread(dataset, here, capsys):
     path = config_file(here, dataset, epochs=1)
     assert main(["train", str(path), "--seeds", "3", "--work-dir", "runs"]) == 0
     said = capsys.readouterr().out
@@ -204,7 +200,7 @@ def test_several_processes_need_a_folder_they_agree_on(dataset, here, monkeypatc
     assert [item.name for item in here.iterdir()] == ["my.json"]
 
 
-def test_a_record_is_filed_when_asked(dataset, here, no_pictures, capsys):
+def test_a_record_is_filed_when_asked(dataset, here, capsys):
     (here / "leaderboard" / "records").mkdir(parents=True)
     tree = tiny_config(dataset, epochs=1)
     tree["data"] = dict(protocol=PROTOCOL.name, synthetic=dict(profile="tiny", world=0))  # the protocol's own videos
@@ -341,7 +337,7 @@ rows:
 """
 
 
-def test_sweep_trains_its_rows_once_and_prints_them_beside_the_paper(dataset, here, no_pictures, capsys):
+def test_sweep_trains_its_rows_once_and_prints_them_beside_the_paper(dataset, here, capsys):
     config_file(here, dataset, epochs=1)
     (here / "rows.yaml").write_text(ROWS)
     assert main(["sweep", "rows.yaml", "--list"]) == 0
@@ -395,7 +391,7 @@ def test_sweep_compares_by_the_evaluator_the_rows_name_and_refuses_what_the_prot
     assert "test.evaluator='thumos_snippet': synthetic_tiny/v2 has no such evaluator" in capsys.readouterr().err
 
 
-def test_sweep_never_sets_a_published_value_beside_another_metric_or_other_data(dataset, here, no_pictures, capsys):
+def test_sweep_never_sets_a_published_value_beside_another_metric_or_other_data(dataset, here, capsys):
     config_file(here, dataset, epochs=1)
     (here / "rows.yaml").write_text(ROWS)
     assert main(["sweep", "rows.yaml", "--rows", "full", "--metric", "average", "--work-dir", "out"]) == 0
@@ -412,7 +408,7 @@ def test_sweep_never_sets_a_published_value_beside_another_metric_or_other_data(
     assert "No published value" in said
 
 
-def test_sweep_goes_on_where_it_was_interrupted(dataset, here, no_pictures):
+def test_sweep_goes_on_where_it_was_interrupted(dataset, here):
     config_file(here, dataset, epochs=1)
     (here / "rows.yaml").write_text(ROWS)
     folder = here / "out" / "rows" / "full" / "seed0"

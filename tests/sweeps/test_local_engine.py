@@ -36,7 +36,6 @@ rows:
 @pytest.fixture
 def here(dataset, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("wtal_bench.running.run.draw_example", lambda session, path: None)
     (tmp_path / "base.json").write_text(json.dumps(tiny_config(dataset, epochs=3)))
     (tmp_path / "rows.yaml").write_text(ROWS)
     return tmp_path

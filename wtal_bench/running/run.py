@@ -115,7 +115,8 @@ def train(
     if before:  # the environment is that of the end; bits came from others too
         record["environment"]["before"] = before
     path = keep(testing, record, work_dir.records)
-    draw_example(testing, work_dir.path / "example.png")
+    if config.runtime.example:
+        draw_example(testing, work_dir.path / "example.png")
     return Result(path, read_record(path), work_dir.path)
 
 

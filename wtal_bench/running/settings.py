@@ -160,6 +160,8 @@ class Runtime:
         checkpoint_seconds: seconds at least between two checkpoints to resume from, of those that
             `train.checkpoint_interval` allows; 0 writes them all. None: as many as take 5 % of the time. The first and
             the last are always written.
+        example: draw a test video into the run's folder (example.png); a second or two, which short runs of a sweep may
+            do without.
     """
 
     seed: int = setting(0, span="[0, 4294967296)")
@@ -174,6 +176,7 @@ class Runtime:
     visualizer: str | dict | list = "files"
     hooks: list = dataclasses.field(default_factory=list)
     checkpoint_seconds: float | None = setting(None, span="[0, inf)")
+    example: bool = True
 
 
 @dataclass

@@ -122,7 +122,16 @@ class WorkDir:
 
 MAY_CHANGE = frozenset(
     f"runtime.{name}"
-    for name in ("device", "num_workers", "log_interval", "visualizer", "compile", "checkpoint_seconds")
+    for name in (
+        "device",
+        "num_workers",
+        "decode_workers",
+        "log_interval",
+        "visualizer",
+        "compile",
+        "checkpoint_seconds",
+        "example",
+    )
 ) | {"train.epochs", "train.iterations", "train.checkpoint_interval", "test.batch_size", "data.resident", "data.root"}
 """Settings that may differ when a run is resumed: longer training, other hardware."""
 
