@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from wtal_bench.protocols import get_protocol
-from wtal_bench.running.diagnosis import Examiner, area_under_curve
+from wtal_bench.running.diagnosis import Examiner, area_under_curve, causes, diagnose
 from wtal_bench.structures import Detections, VideoMeta
 
 PROTOCOL = get_protocol("synthetic_tiny/v2")
@@ -73,6 +76,55 @@ def test_an_attention_that_ran_to_an_end_is_named(value, code):
     rng = np.random.default_rng(0)
     report = examine(lambda m, f, c, d: (m, {"attention": value + rng.uniform(0, 0.001, len(c))}, c, d))
     assert codes(report)[0] == code or codes(report)[:2] == ["mirrored", code]
+
+
+@pytest.mark.parametrize(("closed", "code"), [(0.3, "saturated closed at test"), (0.95, "saturated closed")])
+def test_an_attention_that_is_closed_at_test_alone_is_told_from_one_that_always_is(closed, code):
+    report = examine(lambda m, f, c, d: (m, {"attention": f["attention"] / 30}, 0 * c, d.take([])))
+    report["in_training"] = {"attention": {"auc": 0.8, "missed": 0.1, "open": 0.0, "closed": closed}}
+    (cause,) = [cause for cause in causes(report) if cause["code"].startswith("saturated")]
+    assert cause["code"] == code
+    assert ("with dropout on, on 30.00 % (AUC 0.80)" in cause["text"]) == (code != "saturated closed")
+
+
+class Noisy(torch.nn.Module):
+    """Its attention is 0 without dropout; it counts its passes as a normalisation would."""
+
+    fields = ("attention",)
+    decoder = SimpleNamespace(readable=())
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(()))
+
+    def video_outputs(self, batch, wanted):
+        self.passes += 1
+        drawn = torch.rand(50) if self.training else torch.zeros(50)
+        yield {"attention": drawn.numpy()}, VideoMeta("v", 50 * SECONDS, 25.0, 16, 50)
+
+    def decoder_view(self, outputs):
+        return None
+
+
+def test_a_closed_attention_is_looked_at_with_dropout_on_and_nothing_of_the_run_is_moved():
+    segment = SimpleNamespace(label=0, start=0.0, end=5.0)
+    opened = SimpleNamespace(
+        annotations=SimpleNamespace(videos={"v": SimpleNamespace(segments=[segment])}), protocol=PROTOCOL
+    )
+    metric = SimpleNamespace(detections={"v": Detections.from_rows([])}, report={})
+    model = Noisy()
+    testing = SimpleNamespace(
+        model=model, metric=metric, opened=opened, videos=SimpleNamespace(ids=["v"]), device="cpu",
+        loader=[SimpleNamespace(to=lambda device: None)],
+    )  # fmt: skip
+    state = torch.get_rng_state()
+    report = diagnose(testing)
+    assert report["foreground"]["attention"]["closed"] == 1.0
+    assert report["in_training"]["attention"]["closed"] < 0.2
+    assert "saturated closed at test" in codes(report)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (model.training, float(model.passes)) == (False, 1.0)
+    assert diagnose(testing) == report, "the same draw every time"
 
 
 def test_a_sparse_attention_that_works_is_no_cause():

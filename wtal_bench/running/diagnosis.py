@@ -30,6 +30,11 @@ MIRRORED, BLIND, STUCK, TOLD_BADLY = 0.45, 0.6, 0.9, 0.6
 """Bounds of the patterns `causes` names: AUC of a mirrored foreground and of a curve that is blind, share of snippets
 of a stuck attention, classification mAP of tags that fail."""
 
+ELSEWHERE = 0.2
+"""Share of snippets by which a stuck attention must be less stuck with dropout on to be called stuck at test alone."""
+
+BOUNDS = {"open": f"above {OPEN}", "closed": f"below {CLOSED}"}
+
 POOR = 0.05
 """Average mAP below which an attention that ran to an end is named though no other decoder does better: it is lost."""
 
@@ -118,16 +123,24 @@ class Examiner:
             curve: [T,C] or [T,1] the decoder's curve, None for a decoder without one.
             found: what was detected.
         """
-        instances = self.truth.get(meta.id, [])
+        instances, times = self.truth.get(meta.id, []), _centres(meta)
         self._found[meta.id] = found
+        self.look(meta, foregrounds)
+        if curve is not None and len(curve) == len(times) and instances:
+            self._add_curve(meta, curve, instances, times)
+
+    def look(self, meta: VideoMeta, foregrounds: Mapping[str, np.ndarray]) -> None:
+        """Take the foregrounds (name -> [T]) of one video alone."""
         times = _centres(meta)
-        spans = [(times >= start) & (times < end) for _, start, end in instances]
+        spans = [(times >= start) & (times < end) for _, start, end in self.truth.get(meta.id, [])]
         inside = np.logical_or.reduce(spans) if spans else np.zeros(len(times), dtype=bool)
         for name, values in foregrounds.items():
             if len(values) == len(times):
                 self._foregrounds.setdefault(name, _Foreground()).add(values, inside, spans)
-        if curve is not None and len(curve) == len(times) and instances:
-            self._add_curve(meta, curve, instances, times)
+
+    def foregrounds(self) -> dict[str, dict[str, float | None]]:
+        """Field -> auc, missed, open, closed."""
+        return {name: values.summary() for name, values in sorted(self._foregrounds.items())}
 
     def _add_curve(self, meta: VideoMeta, curve: np.ndarray, instances: Instances, times: np.ndarray) -> None:
         classes = len(self.protocol.classes)
@@ -163,7 +176,7 @@ class Examiner:
         }
         instances = sum(map(len, self.truth.values()))
         seen = {
-            "foreground": {name: values.summary() for name, values in sorted(self._foregrounds.items())},
+            "foreground": self.foregrounds(),
             "curve": {"auc": _mean(self._tagged), "flat": _mean(self._flat)},
             "candidates": sum(map(len, self._found.values())) / max(1, instances),
             "oracles": {name: self._average(found) for name, found in rows.items() if found},
@@ -192,7 +205,8 @@ def causes(seen: Mapping[str, Any]) -> list[dict[str, str]]:
     """The known patterns in a report: [{"code", "text"}], the likeliest cause first; [] where none fits.
 
     Args:
-        seen: what `Examiner.report` gives (but for "causes").
+        seen: what `Examiner.report` gives (but for "causes"), perhaps with "in_training": field -> as in "foreground",
+            with dropout on.
     """
     found = [*_foreground_causes(seen), *_tag_causes(seen), *_curve_causes(seen)]
     return [{"code": code, "text": text} for code, text in found]
@@ -211,13 +225,28 @@ def _foreground_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             )
         if name.rpartition(".")[2] != FOREGROUND[0]:  # an actionness has any scale
             continue
-        for share, words in (("open", "above 0.95"), ("closed", "below 0.05")):
+        for share in BOUNDS:
             if (values[share] or 0) > STUCK and (poor or (auc or 0) < BLIND):
-                yield (
-                    f"saturated {share}",
-                    f"`{name}` has run to an end: it is {words} on {percent(values[share])} % of the snippets (AUC "
-                    f"{auc or 0:.2f}), so what it weighs or thresholds stays out. Lower the rate, or its loss.",
-                )
+                yield _saturated(name, share, values, seen.get("in_training", {}).get(name))
+
+
+def _saturated(
+    name: str, share: str, values: Mapping[str, float | None], trained: Mapping[str, float | None] | None
+) -> tuple[str, str]:
+    """An attention that ran to an end: everywhere, or where dropout is off alone."""
+    words = f"{BOUNDS[share]} on {percent(values[share])} % of the snippets (AUC {values['auc'] or 0:.2f})"
+    if trained is None or values[share] - (trained[share] or 0.0) < ELSEWHERE:
+        return (
+            f"saturated {share}",
+            f"`{name}` has run to an end: it is {words}, so what it weighs or thresholds stays out. Lower the rate, or "
+            "its loss.",
+        )
+    return (
+        f"saturated {share} at test",
+        f"`{name}` has run to an end at test alone: it is {words}; as in training, with dropout on, on "
+        f"{percent(trained[share])} % (AUC {trained['auc'] or 0:.2f}). Training never sees what the test reads: lower "
+        "the dropout before it, or the loss that moves it.",
+    )
 
 
 def _tag_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -279,7 +308,34 @@ def diagnose(testing: Testing) -> dict[str, Any]:
             seen = model.decoder_view(outputs)
             values = {name: _column(outputs[name]) for name in foregrounds if name in outputs}
             examiner.add(meta, values, None if seen is None else seen[0], metric.detections[meta.id])
-    return examiner.report(metric.report.get("classification_mAP"))
+    report = examiner.report(metric.report.get("classification_mAP"))
+    if any(cause["code"].startswith("saturated") for cause in report["causes"]):
+        report["in_training"] = _in_training(testing, truth, foregrounds)
+        report["causes"] = causes(report)
+    return report
+
+
+def _in_training(testing: Testing, truth: Mapping[str, Instances], names: list[str]) -> dict[str, Any]:
+    """What foregrounds are worth on the test videos as training sees them: one draw of dropout, seed 0.
+
+    The model's buffers, its mode and the state of the random numbers are put back.
+    """
+    import torch
+
+    model, examiner = testing.model, Examiner(testing.opened.protocol, truth)
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.train()
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            for batch in testing.loader:
+                for outputs, meta in model.video_outputs(batch.to(testing.device), names):
+                    examiner.look(meta, {name: _column(outputs[name]) for name in names if name in outputs})
+    finally:
+        model.eval()
+        for name, buffer in model.named_buffers():
+            buffer.copy_(kept[name])
+    return examiner.foregrounds()
 
 
 def _column(values: VideoOutputs) -> np.ndarray:
