@@ -14,7 +14,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ RUNS: Mapping[str, str] = {
 """Name -> command line of a benchmark that keeps lines for the table."""
 
 
-def measure(name: str, command: Sequence[str]) -> list[dict[str, Any]]:
-    """Run one benchmark; the lines it kept."""
+def measure(name: str, command: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
+    """Run one benchmark; the lines it kept, and whether it came to its end."""
     print(f"== {name}: {' '.join(command)}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "notes"
@@ -46,10 +46,9 @@ def measure(name: str, command: Sequence[str]) -> list[dict[str, Any]]:
             cwd=HERE.parents[1],
         )
         if done.returncode:
-            print(f"== {name} failed (exit code {done.returncode}); its lines stay as they are.")
-            return []
+            print(f"== {name} failed (exit code {done.returncode}); what it had measured is kept, other lines stay.")
         lines = notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else []
-    return [{"by": name, **json.loads(line)} for line in lines]
+    return [{"by": name, **json.loads(line)} for line in lines], not done.returncode
 
 
 def seconds(value: float | None) -> str:
@@ -71,8 +70,14 @@ def table(lines: Sequence[str]) -> str:
     return "\n".join([f"| {' | '.join(HEAD)} |", "|---|---|---|--:|--:|--:|---|", *lines]) + "\n"
 
 
-def replaced(text: str, fresh: Mapping[str, Sequence[str]]) -> str:
-    """The README with the lines of the benchmarks that ran in the place of their old ones."""
+def replaced(text: str, fresh: Mapping[str, Sequence[str]], broken: Collection[str] = ()) -> str:
+    """The README with the lines of the benchmarks that ran in the place of their old ones.
+
+    Args:
+        text: of the README.
+        fresh: name of a benchmark -> its new lines.
+        broken: those that ended early: of them, old lines about other work stay.
+    """
     before, _, rest = text.partition(BEGIN)
     old, found, after = rest.partition(END)
     if not found:
@@ -80,10 +85,19 @@ def replaced(text: str, fresh: Mapping[str, Sequence[str]]) -> str:
     kept: dict[str, list[str]] = {}
     for line in old.splitlines()[2:]:
         kept.setdefault(line.split("|")[1].strip(), []).append(line)
-    kept.update({name: list(rows) for name, rows in fresh.items() if rows})
+    for name, rows in fresh.items():
+        if rows:
+            again = {_work(line) for line in rows}
+            old = kept.get(name, []) if name in broken else []
+            kept[name] = [*rows, *(line for line in old if _work(line) not in again)]
     order = [name for name in (*RUNS, "peers") if name in kept]
     order += sorted(set(kept) - set(order))
     return f"{before}{BEGIN}{table([line for name in order for line in kept[name]])}{END}{after}"
+
+
+def _work(line: str) -> tuple[str, ...]:
+    """What a line of the table is about."""
+    return tuple(cell.strip() for cell in line.split("|")[1:4])
 
 
 def machine() -> str:
@@ -107,14 +121,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = args.only or [*RUNS, *(["peers"] if args.peers else [])]
     if "peers" in names and args.peers is None:
         parser.error("peers need --peers FOLDER, where the checkouts are.")
-    where, fresh = machine(), {}
+    where, fresh, broken = machine(), {}, set()
     for name in names:
         command = ["peers.py", "--peers", str(args.peers.resolve())] if name == "peers" else RUNS[name].split()
-        fresh[name] = [row(line, where) for line in measure(name, command)]
+        lines, whole = measure(name, command)
+        fresh[name] = [row(line, where) for line in lines]
+        if not whole:
+            broken.add(name)
         if args.print:
             print(table(fresh[name]))
         else:  # after each: what is stopped keeps what it has
-            README.write_text(replaced(README.read_text(encoding="utf-8"), fresh), encoding="utf-8")
+            README.write_text(replaced(README.read_text(encoding="utf-8"), fresh, broken), encoding="utf-8")
 
 
 if __name__ == "__main__":

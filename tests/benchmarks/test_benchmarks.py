@@ -119,6 +119,11 @@ def test_a_table_keeps_the_lines_of_what_did_not_run():
     assert "| decoding | a / b |  | 500 ms |" in both
     again = table_of.replaced(both, {"nms": [line("nms", 3.0)], "steps": []})
     assert again == both.replace("| 2 s |", "| 3 s |")
+    two = table_of.replaced(empty, {"nms": [line("nms", 2.0), line("nms", 4.0).replace("a / b", "c")]})
+    early = table_of.replaced(two, {"nms": [line("nms", 3.0)]}, broken={"nms"})
+    assert early == two.replace("| 2 s |", "| 3 s |"), (
+        "what ended early keeps its lines, and the old ones it did not reach"
+    )
     shown = table_of.README.read_text(encoding="utf-8")
     assert table_of.replaced(shown, {}) == shown
 
