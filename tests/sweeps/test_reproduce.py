@@ -115,8 +115,8 @@ def test_the_shipped_fields_name_every_recipe_of_their_data_set_and_all_are_publ
     bare = [row.name for row in field.rows if known.printed(load_config(row.base, named_by=row.file)) is None]
     assert bare == []
     plan = plan_field(Asked(f"reproduce/{name}", Path("nowhere"), seeds=[0]), field)
-    assert {job.entry.config.profile for job in plan.jobs} == {"honest", "published"}
-    assert sum(job.entry.config.profile == "honest" for job in plan.jobs) == len(field.rows)
+    assert {contest.entry.config.profile for contest in plan.contests} == {"honest", "published"}
+    assert sum(contest.entry.config.profile == "honest" for contest in plan.contests) == len(field.rows)
 
 
 def test_planning_a_field_looks_at_a_host_once_and_draws_no_weights(tmp_path, monkeypatch):
@@ -141,7 +141,7 @@ def test_planning_a_field_looks_at_a_host_once_and_draws_no_weights(tmp_path, mo
     monkeypatch.setattr("wtal_bench.sweeps.plan.check_model", checked)
     field = load_field(tmp_path / "field.yaml")
     plan = plan_field(Asked("field.yaml", tmp_path, seeds=[0, 1]), field)
-    assert methods == [job.entry.config.method for job in plan.jobs] == ["ecm", "um", "ecm"]
+    assert methods == [contest.entry.config.method for contest in plan.contests] == ["ecm", "um", "ecm"]
     assert len(hosts) == 2, "with its own settings, and with the row's; other profiles and its metric cost no look"
 
 

@@ -130,19 +130,19 @@ def _run(plan: Plan, engine: Engine) -> tuple[dict[Path, Result], dict[Path, str
 
     results: dict[Path, Result] = {}
     problems: dict[Path, str] = {}
-    left = list(plan.jobs)
+    left = list(plan.contests)
     for outcome in engine.run(plan.runs):
         if outcome.result is None:
             problems[outcome.run.folder] = outcome.problem
             _say(f"{outcome.run.folder}  failed: {outcome.problem}")
-            if plan.search is not None and outcome.run in plan.jobs[0].runs:
+            if plan.search is not None and outcome.run in plan.contests[0].runs:
                 # what the recipe itself fails by is no matter of a setting
                 raise WtalError(f"{outcome.run.folder}: {outcome.problem}")
             continue
         results[outcome.run.folder] = outcome.result
-        for job in [job for job in left if all(run.folder in results for run in job.runs)]:
-            left.remove(job)
-            _say(said(job, results))
+        for contest in [contest for contest in left if all(run.folder in results for run in contest.runs)]:
+            left.remove(contest)
+            _say(said(contest, results))
     return results, problems
 
 

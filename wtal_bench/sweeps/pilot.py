@@ -53,16 +53,16 @@ def hours(plan: Plan, out: Callable[[str], None] = print) -> str:
     counted as often as the recipe scores; runs that begin from another recipe's training are counted without it.
     """
     total, count, paces = 0.0, 0, {}
-    for job in plan.jobs:
-        left = [run for run in job.ours if run.state != DONE or run.changed]
+    for contest in plan.contests:
+        left = [run for run in contest.ours if run.state != DONE or run.changed]
         if not left:
             continue
-        config = job.entry.config
+        config = contest.entry.config
         key = _steps_of(config)
         if key not in paces:
             paces[key] = timed(config)
         seconds = paces[key].seconds(config)
-        out(f"{job.entry.name} ({config.profile}): about {duration(seconds)} a run, {len(left)} to make")
+        out(f"{contest.entry.name} ({config.profile}): about {duration(seconds)} a run, {len(left)} to make")
         total, count = total + seconds * len(left), count + len(left)
     if not count:
         return "nothing is left to do"

@@ -91,7 +91,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Job:
+class Contest:
     """The runs of a row, one a seed, and those of what it is compared with (none without a rival)."""
 
     entry: Entry
@@ -110,18 +110,18 @@ class Plan:
 
     Attributes:
         file: the sweep file.
-        jobs: the rows' runs.
+        contests: the rows' runs.
         search: what drew the rows, or None.
     """
 
     file: Path
-    jobs: tuple[Job, ...]
+    contests: tuple[Contest, ...]
     search: Search | None = None
 
     @property
     def runs(self) -> list[Planned]:
         """Every run once, those that others begin from before them."""
-        return list({run.folder: run for job in self.jobs for run in job.runs}.values())
+        return list({run.folder: run for contest in self.contests for run in contest.runs}.values())
 
 
 def read_rows(asked: Asked) -> tuple[list[Row], Search | None]:
@@ -162,12 +162,12 @@ def plan_sweep(asked: Asked) -> Plan:
     """
     rows, search = read_rows(asked)
     default = search.metric if search else next((row.published["metric"] for row in rows if row.published), "average")
-    return Plan(rows[0].file, tuple(jobs_of(rows, asked, rows[0].file, default)), search)
+    return Plan(rows[0].file, tuple(contests_of(rows, asked, rows[0].file, default)), search)
 
 
-def jobs_of(
+def contests_of(
     rows: Sequence[Row], asked: Asked, file: Path, default: str | Callable[[RunConfig], str] = "average"
-) -> list[Job]:
+) -> list[Contest]:
     """The runs of rows on every base, each row checked.
 
     Args:
@@ -181,16 +181,16 @@ def jobs_of(
     """
     over = asked.over
     entries = [_entry(row, base, asked, over, default) for base in asked.bases or (None,) for row in rows]
-    jobs = _jobs(entries, asked.folder / file.stem, asked)
-    for job in jobs:
-        if any(run.state != DONE for run in job.ours):
-            check_model(job.entry.config, start=False)
-    return jobs
+    contests = _contests(entries, asked.folder / file.stem, asked)
+    for contest in contests:
+        if any(run.state != DONE for run in contest.ours):
+            check_model(contest.entry.config, start=False)
+    return contests
 
 
-def _jobs(entries: Sequence[Entry], folder: Path, asked: Asked) -> list[Job]:
+def _contests(entries: Sequence[Entry], folder: Path, asked: Asked) -> list[Contest]:
     """All runs of the rows; what several rows are compared with is in it once."""
-    jobs: list[Job] = []
+    contests: list[Contest] = []
     rivals: dict[str, tuple[Planned, ...]] = {}
     names: dict[str, str] = {}
     for entry in entries:
@@ -209,8 +209,8 @@ def _jobs(entries: Sequence[Entry], folder: Path, asked: Asked) -> list[Job]:
                 start = {run.config.runtime.seed: run.folder for run in theirs}.__getitem__
         own = folder / _folder(entry.name, asked)
         ours = plan_seeds(entry.config, asked.seeds, lambda seed, at=own: at / f"seed{seed}", start=start)
-        jobs.append(Job(entry, tuple(ours), theirs))
-    return jobs
+        contests.append(Contest(entry, tuple(ours), theirs))
+    return contests
 
 
 def _folder(name: str, asked: Asked) -> str:
@@ -269,11 +269,15 @@ def settled(plan: Plan, again: bool, out: Callable[[str], None] = print) -> Plan
             runs[folder] = set_aside(run)
             out(f"{folder} is trained again: {listing(run.changed, 5)}")
     out(f"{len(runs)} runs: {states(runs.values())}")
-    jobs = [
-        Job(job.entry, tuple(runs[run.folder] for run in job.ours), tuple(runs[run.folder] for run in job.theirs))
-        for job in plan.jobs
+    contests = [
+        Contest(
+            contest.entry,
+            tuple(runs[run.folder] for run in contest.ours),
+            tuple(runs[run.folder] for run in contest.theirs),
+        )
+        for contest in plan.contests
     ]
-    return replace(plan, jobs=tuple(jobs))
+    return replace(plan, contests=tuple(contests))
 
 
 def states(runs: Any) -> str:

@@ -38,7 +38,7 @@ from wtal_bench.leaderboard.validate import HONEST, PUBLISHED
 from wtal_bench.protocols import get_protocol
 from wtal_bench.running.ablation import Row, check_options, read_top
 from wtal_bench.running.settings import RunConfig
-from wtal_bench.sweeps.plan import Asked, Job, Plan, jobs_of
+from wtal_bench.sweeps.plan import Asked, Contest, Plan, contests_of
 from wtal_bench.sweeps.tables import Results, Table, score_of
 from wtal_bench.text import fixed, percent, spread
 
@@ -133,11 +133,11 @@ def plan_field(asked: Asked, field: Field) -> Plan:
         raise ConfigError("a reproduction takes profiles, recipes and metrics from its file: leave --profile, --base "
                           "and --metric out.")  # fmt: skip
     known = Known.read()
-    jobs: list[Job] = []
+    contests: list[Contest] = []
     for profile in field.profiles:
         having = [row for row in rows if _has(row, profile, asked)]
-        jobs += jobs_of(having, replace(asked, profile=profile), field.file, known.metric)
-    return Plan(field.file, tuple(jobs))
+        contests += contests_of(having, replace(asked, profile=profile), field.file, known.metric)
+    return Plan(field.file, tuple(contests))
 
 
 def _has(row: Row, profile: str, asked: Asked) -> bool:
@@ -215,10 +215,10 @@ class Known:
 def field_table(plan: Plan, results: Results, seeds: Sequence[int]) -> Table:
     """The page: a line a recipe, what is printed of it beside what was measured with both profiles."""
     known = Known.read()
-    pairs: dict[str, dict[str, Job]] = {}
-    for job in plan.jobs:
-        pairs.setdefault(job.entry.name, {})[job.entry.config.profile] = job
-    rows = [_cells(name, jobs, known, results) for name, jobs in pairs.items()]
+    pairs: dict[str, dict[str, Contest]] = {}
+    for contest in plan.contests:
+        pairs.setdefault(contest.entry.name, {})[contest.entry.config.profile] = contest
+    rows = [_cells(name, contests, known, results) for name, contests in pairs.items()]
     head = ("recipe", "metric", "published", "measured, published profile", "difference", "in std", "measured, honest",
             "evaluator", "table")  # fmt: skip
     notes = (
@@ -230,12 +230,12 @@ def field_table(plan: Plan, results: Results, seeds: Sequence[int]) -> Table:
     return Table(f"{plan.file.stem}: published and measured", head, tuple(rows), (0, 1, 7, 8), notes)
 
 
-def _cells(name: str, jobs: Mapping[str, Job], known: Known, results: Results) -> tuple[str, ...]:
-    honest, authors = jobs[HONEST], jobs.get(PUBLISHED)
+def _cells(name: str, contests: Mapping[str, Contest], known: Known, results: Results) -> tuple[str, ...]:
+    honest, authors = contests[HONEST], contests.get(PUBLISHED)
     leading = authors or honest
     entry = leading.entry
     printed = known.printed(entry.config)
-    if any(run.folder not in results for job in jobs.values() for run in job.runs):
+    if any(run.folder not in results for contest in contests.values() for run in contest.runs):
         return (name, entry.measure.title, "-" if printed is None else f"{printed.value:g}", "failed", "-", "-", "-",
                 entry.measure.evaluator, "" if printed is None else printed.table)  # fmt: skip
     score, plain = score_of(leading, results), score_of(honest, results)

@@ -16,7 +16,7 @@ from wtal_bench.leaderboard.markdown import escape
 from wtal_bench.leaderboard.rows import Score
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.run import Result
-from wtal_bench.sweeps.plan import Entry, Job, Plan
+from wtal_bench.sweeps.plan import Contest, Entry, Plan
 from wtal_bench.sweeps.search import Search, cfg_options, config_lines
 from wtal_bench.text import percent, signed, table, table_cell
 
@@ -56,23 +56,23 @@ Results = Mapping[Path, Result]
 def row_tables(plan: Plan, results: Results, seeds: Sequence[int]) -> list[Table]:
     """One table for every metric and evaluator, of the rows that are compared with nothing; and one of the gains."""
     tables = []
-    whole = [job for job in plan.jobs if _whole(job, results)]
-    alone = [job for job in whole if not job.theirs]
-    for measure in dict.fromkeys(job.entry.measure for job in alone):
-        rows = [_line(job, results) for job in alone if job.entry.measure == measure]
+    whole = [contest for contest in plan.contests if _whole(contest, results)]
+    alone = [contest for contest in whole if not contest.theirs]
+    for measure in dict.fromkeys(contest.entry.measure for contest in alone):
+        rows = [_line(contest, results) for contest in alone if contest.entry.measure == measure]
         by = f" by {measure.evaluator}" if measure.evaluator else ""
         notes = [f"std: sample standard deviation (n - 1) over {len(seeds)} seeds"] if len(seeds) > 1 else []
         head = ("row", "measured", "std over seeds", "published", "difference", "paper row")
         title = f"{measure.title} (%){by}, seeds {listing(map(str, seeds))}"
         tables.append(Table(title, head, tuple(rows), (0, 5), tuple(notes)))
-    compared = [job for job in whole if job.theirs]
+    compared = [contest for contest in whole if contest.theirs]
     if compared:
         over = "videos and seeds" if len(seeds) > 1 else "videos only: one seed shows no spread"
         note = (
             "gain: mean over the seeds of the row less that of what it is compared with, in points, and the 95 % "
             f"interval of a paired bootstrap over {over}."
         )
-        rows = [gain_cells(job, results) for job in compared]
+        rows = [gain_cells(contest, results) for contest in compared]
         title = "row, what it is compared with -> the row (%) per seed"
         tables.append(Table(title, (), tuple(rows), (0, 1, 2, 3), (note,)))
     return tables
@@ -80,36 +80,36 @@ def row_tables(plan: Plan, results: Results, seeds: Sequence[int]) -> list[Table
 
 def foreign_rows(plan: Plan) -> list[str]:
     """Lines on rows whose published value is of other data, metric or evaluator."""
-    alone = [job.entry for job in plan.jobs if not job.theirs]
+    alone = [contest.entry for contest in plan.contests if not contest.theirs]
     names = [entry.name for entry in alone if entry.row.published and entry.printed is None]
     return ["", f"No published value of the same data, metric and evaluator: {listing(names, 99)}."] if names else []
 
 
-def said(job: Job, results: Results) -> str:
+def said(contest: Contest, results: Results) -> str:
     """A finished row in a line."""
-    if job.theirs:
-        return "  ".join(gain_cells(job, results))
-    return f"{job.entry.name}  {job.entry.measure.title}  {_values(job.entry, job.ours, results)}"
+    if contest.theirs:
+        return "  ".join(gain_cells(contest, results))
+    return f"{contest.entry.name}  {contest.entry.measure.title}  {_values(contest.entry, contest.ours, results)}"
 
 
-def _line(job: Job, results: Results) -> tuple[str, ...]:
-    entry = job.entry
-    score = score_of(job, results)
+def _line(contest: Contest, results: Results) -> tuple[str, ...]:
+    entry = contest.entry
+    score = score_of(contest, results)
     difference = None if score.mean is None or entry.printed is None else score.mean - entry.printed
     printed = "-" if entry.printed is None else str(entry.row.published["value"])
     return (entry.name, percent(score.mean), percent(score.std), printed, signed(difference), entry.row.paper_row)
 
 
-def score_of(job: Job, results: Results) -> Score:
+def score_of(contest: Contest, results: Results) -> Score:
     """The row's number over its seeds."""
-    return Score.over(job.entry.measure.of(results[run.folder].record["metrics"]) for run in job.ours)
+    return Score.over(contest.entry.measure.of(results[run.folder].record["metrics"]) for run in contest.ours)
 
 
-def gain_cells(job: Job, results: Results) -> tuple[str, ...]:
+def gain_cells(contest: Contest, results: Results) -> tuple[str, ...]:
     """The cells of a row that is compared with another config."""
-    entry, found = job.entry, _gain(job, results)
+    entry, found = contest.entry, _gain(contest, results)
     shown = f"gain {signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]"
-    values = f"{_values(entry, job.theirs, results)} -> {_values(entry, job.ours, results)}"
+    values = f"{_values(entry, contest.theirs, results)} -> {_values(entry, contest.ours, results)}"
     by = f"{entry.measure.title} by {entry.measure.evaluator}: {values}"
     return (entry.name, by, shown, "" if entry.printed is None else f"published {published(entry.row)}")
 
@@ -118,10 +118,12 @@ def _values(entry: Entry, runs: Sequence[Any], results: Results) -> str:
     return ", ".join(percent(entry.measure.of(results[run.folder].record["metrics"])) for run in runs)
 
 
-def _gain(job: Job, results: Results) -> Interval:
-    entry, measure = job.entry, job.entry.measure
+def _gain(contest: Contest, results: Results) -> Interval:
+    entry, measure = contest.entry, contest.entry.measure
     opened = open_data(entry.config.data, "cpu", entry.config.path)
-    sides = (find_side([str(results[run.folder].record_path) for run in runs]) for runs in (job.ours, job.theirs))
+    sides = (
+        find_side([str(results[run.folder].record_path) for run in runs]) for runs in (contest.ours, contest.theirs)
+    )
     return gain(*sides, opened.protocol, opened.annotations, evaluator=measure.evaluator, tious=measure.tious)
 
 
@@ -140,23 +142,23 @@ def published(row: Any) -> str:
 
 def search_table(plan: Plan, results: Results, seeds: Sequence[int]) -> Table:
     """Every trial, the best one first; a trial without a number comes last."""
-    search, measure = _search(plan), plan.jobs[0].entry.measure
+    search, measure = _search(plan), plan.contests[0].entry.measure
     keys = list(search.space)
-    scored = [(job, score_of(job, results)) for job in plan.jobs if _whole(job, results)]
+    scored = [(contest, score_of(contest, results)) for contest in plan.contests if _whole(contest, results)]
     scored.sort(key=lambda pair: -1.0 if pair[1].mean is None else pair[1].mean, reverse=True)
     rows = []
-    for number, (job, score) in enumerate(scored, 1):
-        settings = _settings(job, keys)
-        records = [results[run.folder].record for run in job.ours]
+    for number, (contest, score) in enumerate(scored, 1):
+        settings = _settings(contest, keys)
+        records = [results[run.folder].record for run in contest.ours]
         spread = [percent(score.std)] if len(seeds) > 1 else []
         cost = sum(r["cost"].get("train_seconds", 0) + r["cost"].get("test_seconds", 0) for r in records) / len(records)
-        rows.append((str(number), job.entry.name, percent(score.mean), *spread, *settings, f"{cost:.0f}"))
-    for job in plan.jobs:
-        if not _whole(job, results):
+        rows.append((str(number), contest.entry.name, percent(score.mean), *spread, *settings, f"{cost:.0f}"))
+    for contest in plan.contests:
+        if not _whole(contest, results):
             spread = ["-"] if len(seeds) > 1 else []
-            rows.append(("-", job.entry.name, "failed", *spread, *_settings(job, keys), "-"))
+            rows.append(("-", contest.entry.name, "failed", *spread, *_settings(contest, keys), "-"))
     head = ("", "trial", measure.title, *(["std"] if len(seeds) > 1 else []), *keys, "seconds a run")
-    protocol = plan.jobs[0].entry.config.data.protocol
+    protocol = plan.contests[0].entry.config.data.protocol
     title = f"search on {protocol}: {measure.title} (%) by {measure.evaluator}, seeds {listing(map(str, seeds))}"
     return Table(title, head, tuple(rows), (1,), ("an empty cell is the recipe's own setting",))
 
@@ -164,38 +166,41 @@ def search_table(plan: Plan, results: Results, seeds: Sequence[int]) -> Table:
 def chosen_lines(plan: Plan, results: Results) -> list[str]:
     """What the best trial gained over the recipe, and its settings as lines to paste."""
     search = _search(plan)
-    scored = [(job, score_of(job, results).mean) for job in plan.jobs if _whole(job, results)]
-    scored = [(job, value) for job, value in scored if value is not None]
+    scored = [(contest, score_of(contest, results).mean) for contest in plan.contests if _whole(contest, results)]
+    scored = [(contest, value) for contest, value in scored if value is not None]
     if not scored:
         return ["", "no trial has a number: nothing was scored"]
     best, value = max(scored, key=lambda pair: pair[1])
-    own = next((value for job, value in scored if not _point(job, search)), None)
+    own = next((value for contest, value in scored if not _point(contest, search)), None)
     point = _point(best, search)
     if not point:
-        return ["", f"the recipe as it is is the best of {len(plan.jobs)} trials ({percent(value)}): nothing to change"]
+        return [
+            "",
+            f"the recipe as it is is the best of {len(plan.contests)} trials ({percent(value)}): nothing to change",
+        ]
     over = "" if own is None else f", {signed(value - own)} over the recipe"
     return [
         "",
-        f"best of {len(plan.jobs)} trials: {best.entry.name}, {percent(value)}{over}, on the videos it was chosen by; "
-        "expect less on others",
+        f"best of {len(plan.contests)} trials: {best.entry.name}, {percent(value)}{over}, on the videos it was chosen "
+        "by; expect less on others",
         "in the config:",
         *(f"  {line}" for line in config_lines(point)),
         f"or: --cfg-options {' '.join(cfg_options(point))}",
     ]
 
 
-def _settings(job: Job, keys: Sequence[str]) -> list[str]:
-    options = job.entry.row.options
+def _settings(contest: Contest, keys: Sequence[str]) -> list[str]:
+    options = contest.entry.row.options
     return [repr(options[key]) if key in options else "" for key in keys]
 
 
-def _whole(job: Job, results: Results) -> bool:
+def _whole(contest: Contest, results: Results) -> bool:
     """Whether all of its runs were made; those of a trial that diverged were not."""
-    return all(run.folder in results for run in job.runs)
+    return all(run.folder in results for run in contest.runs)
 
 
-def _point(job: Job, search: Search) -> dict[str, Any]:
-    return {key: value for key, value in job.entry.row.options.items() if key in search.space}
+def _point(contest: Contest, search: Search) -> dict[str, Any]:
+    return {key: value for key, value in contest.entry.row.options.items() if key in search.space}
 
 
 def _search(plan: Plan) -> Search:
