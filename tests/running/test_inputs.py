@@ -22,7 +22,7 @@ from filelock import FileLock
 from tests.running.conftest import FPS, STRIDE, WIDTH, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.data.importers.files import Options
-from wtal_bench.data.store import FeatureStore, StoredVideo, plan_shards, write_shards
+from wtal_bench.data.store import FeatureStore, StoredVideo, plan_shards, write_shards, write_store
 from wtal_bench.data.store.manifest import described
 from wtal_bench.engines import work
 from wtal_bench.engines.board import Board
@@ -100,13 +100,22 @@ def test_a_store_is_detected_in_parts_that_go_on_and_refuse_others(trained, data
     assert [path.read_bytes() for path in files] == bytes_before
     assert {path.name for path in (tmp_path / "parts").iterdir()} == {"parts.json", *(path.name for path in files)}
     assert infer(trained, tmp_path / "parts", dataset / "features", "--part-videos", "4") == 2
-    assert "holds detections of another model, other videos or other settings" in capsys.readouterr().err
+    assert "holds detections of another model, other videos or features, or other settings" in capsys.readouterr().err
     other = json.loads((trained / "my.json").read_text())
     other["model"]["postprocessor"]["nms"]["iou"] = 0.7
     (tmp_path / "other.json").write_text(json.dumps(other))
     decoded = [tmp_path / "other.json", trained / "run" / "last.pth", *parts, "--out", tmp_path / "parts"]
     assert main(["infer", *map(str, decoded)]) == 2, "a config that decodes in another way"
-    assert capsys.readouterr().err.count("holds detections of another model, other videos or other settings") == 1
+    assert (
+        capsys.readouterr().err.count("holds detections of another model, other videos or features, or other settings")
+        == 1
+    )
+    store = FeatureStore.open(dataset / "features")
+    louder = [StoredVideo(name, 2 * store.video(name), store.meta(name).duration, FPS) for name in store.ids]
+    keys = ("name", "extractor", "fps", "stride", "streams", "synthetic")
+    write_store(tmp_path / "louder", louder, manifest={key: store.manifest[key] for key in keys}, dtype="float32")
+    assert infer(trained, tmp_path / "parts", tmp_path / "louder", "--part-videos", "5") == 2
+    assert "other videos or features" in capsys.readouterr().err, "the same names, other features"
     assert infer(trained, tmp_path / "other", *parts, "--part-format", ".csv") == 2
     truth = ["--protocol", "own", "--annotations", str(dataset / "annotations.json")]
     reports = []
@@ -166,7 +175,7 @@ def test_workers_are_refused_in_a_sentence_before_they_start(trained, dataset, t
     assert "--engine here" in capsys.readouterr().err
     assert infer(trained, tmp_path / "a", features, "--part-videos", "5") == 0
     assert infer(trained, tmp_path / "a", features, "--part-videos", "4", "--jobs", "2") == 2
-    assert "holds detections of another model, other videos or other settings" in capsys.readouterr().err
+    assert "holds detections of another model, other videos or features, or other settings" in capsys.readouterr().err
 
 
 def test_a_worker_of_parts_is_plain_data_and_says_why_it_cannot_work(trained, dataset, tmp_path, monkeypatch):

@@ -61,13 +61,14 @@ class PartWriter:
         """Write down what the parts are of, or check that it is the same: the parts there will be.
 
         Raises:
-            DataError: the folder holds parts of other videos, or of another model.
+            DataError: the folder holds parts of other videos, of other features in a store, or of another model.
         """
         names = [item.name for item in inputs]
         count = -(-len(names) // self.size)
         self.paths = [self.folder / part_name(number, self.suffix) for number in range(count)]
         checkpoint = hashlib.sha256(Path(self._made_by[0]).read_bytes()).hexdigest()
-        key = digest([checkpoint, self._made_by[1:], names, self.size, self.suffix, list(self.classes)])
+        contents = list(dict.fromkeys(item.content for item in inputs))
+        key = digest([checkpoint, self._made_by[1:], names, contents, self.size, self.suffix, list(self.classes)])
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / f".{PLAN}.lock"):  # "part" begins this name, too: it is removed with the others
             plan = read_plan(self.folder)
@@ -75,8 +76,8 @@ class PartWriter:
                 write_json(self.folder / PLAN, {"parts": count, "key": key, "version": self.version})
             elif plan["key"] != key:
                 raise DataError(
-                    f"{self.folder}: holds detections of another model, other videos or other settings; choose another "
-                    "--out, or delete it."
+                    f"{self.folder}: holds detections of another model, other videos or features, or other settings; "
+                    "choose another --out, or delete it."
                 )
         return self.paths
 

@@ -43,11 +43,16 @@ class Rates:
 
 @dataclass(frozen=True)
 class Input:
-    """One video: its name, where it comes from, and its features with what is known of its time, when asked for."""
+    """One video: its name, where it comes from, and its features with what is known of its time, when asked for.
+
+    Attributes:
+        content: names the features of a store, whose manifest has their hash; "" for files, which nobody has read yet.
+    """
 
     name: str
     source: str
     load: Callable[[], tuple[np.ndarray, VideoMeta]]
+    content: str = ""
 
 
 def open_inputs(
@@ -119,7 +124,8 @@ def _stored(store: FeatureStore, rates: Rates) -> list[Input]:
     def load(row: int) -> tuple[np.ndarray, VideoMeta]:
         return np.array(store.video(row), dtype=np.float32), store.meta(row)  # torch wants an array of its own
 
-    return [Input(name, str(store.folder), lambda row=row: load(row)) for row, name in enumerate(store.ids)]
+    where, content = str(store.folder), store.manifest_hash
+    return [Input(name, where, lambda row=row: load(row), content) for row, name in enumerate(store.ids)]
 
 
 def _features(sources: Sequence[str], rates: Rates, trained: Mapping[str, Any], options: Options) -> list[Input]:
