@@ -25,7 +25,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def visible(text: str) -> str:
     """Spell what cannot be seen, or reorders what can, as \\u escapes: two names that look alike are alike."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():  # which none of them is
         return text
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 

@@ -18,7 +18,7 @@ from wtal_bench.leaderboard.published import (
     read_published,
     read_published_gains,
 )
-from wtal_bench.leaderboard.tidy import records_frame, to_csv
+from wtal_bench.leaderboard.tidy import to_csv
 
 FILE = REPOSITORY / "leaderboard" / "published.csv"
 
@@ -211,7 +211,7 @@ def test_a_published_gain_is_of_its_own_tables_values(tmp_path):
 def test_the_csv_has_a_line_for_every_value_and_names_who_prints_it(tmp_path):
     lines = ["H,,T,test,mAP,0.5,40.0,A Table 1,A,", "H,,T,test,mAP,0.5,41.0,B Table 1,B,"]
     rows = published(tmp_path, *lines, "H,,T,test,mAP,0.5,40.0,C Table 1,C,")
-    text = to_csv(records_frame([]), rows)
+    text = to_csv([], rows)
     found = [(line["percent"], line["printed_in"]) for line in csv.DictReader(text.splitlines())]
     assert found == [("40.0", "A Table 1; C Table 1"), ("41.0", "B Table 1")]
 

@@ -14,7 +14,8 @@ from wtal_bench.errors import RecordError
 from wtal_bench.files import cache_folder
 from wtal_bench.leaderboard import build as building
 from wtal_bench.leaderboard.build import build, check, render
-from wtal_bench.leaderboard.recall import KEPT, recall
+from wtal_bench.leaderboard.cached import KEPT
+from wtal_bench.leaderboard.recall import Known, Memory
 
 
 @pytest.fixture
@@ -34,8 +35,12 @@ def made(monkeypatch):
     return calls
 
 
+def recall(board: Path) -> Known | None:
+    return Memory(board).recall()
+
+
 def entry() -> Path:
-    (path,) = (cache_folder() / "boards").iterdir()
+    (path,) = (cache_folder() / "boards").glob("*/board.json")
     return path
 
 
@@ -112,12 +117,12 @@ def test_a_damaged_entry_is_none(filed, damage, made):
 
 
 def test_an_entry_of_other_code_is_none(filed, monkeypatch):
-    monkeypatch.setattr("wtal_bench.leaderboard.recall._code", lambda: "of another version")
+    monkeypatch.setattr("wtal_bench.leaderboard.cached._code", lambda: "of another version")
     assert recall(filed) is None
 
 
 def test_verify_scores_every_row_whatever_is_remembered(filed, monkeypatch, capsys):
-    monkeypatch.setattr("wtal_bench.leaderboard.build.recall", lambda *_: pytest.fail("recalled"))
+    monkeypatch.setattr("wtal_bench.leaderboard.build.Memory", lambda *_: pytest.fail("recalled"))
     assert main(["leaderboard", "--verify", "--folder", str(filed)]) == 0
     assert "3 records: 3 scored again" in capsys.readouterr().out
 
@@ -142,7 +147,7 @@ def test_the_oldest_boards_make_room(synthetic, tmp_path):
         board = tmp_path / f"board{number}"
         synthetic.file(board / "records", method=f"m{number}")
         build(board)
-    kept = list((cache_folder() / "boards").glob("*.json"))
-    assert len(kept) == KEPT
+    kept = list((cache_folder() / "boards").glob("*/board.json"))
+    assert len(kept) == len(list((cache_folder() / "boards").iterdir())) == KEPT
     assert recall(board) is not None
     assert all(json.loads(path.read_text().partition("\n")[2])["whole"] for path in kept)

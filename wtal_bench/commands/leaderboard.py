@@ -32,7 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="score every stored detection file again, whatever the cache remembers (exit 1 if not equal)",
+        help="read every file and score all stored detections again, whatever the cache remembers and whatever files "
+        "look unchanged by size and times (exit 1 if not equal)",
     )
     actions = parser.add_subparsers(dest="action", metavar="{add,build}")
     make = actions.add_parser("build", help="regenerate README.md, leaderboard.csv and index.html")

@@ -2,12 +2,15 @@
 
 Every record is scored again before it is ranked, or known to the user's cache to have been (`rescore`). Before it
 writes the files, `build` adds the columns that records lack (`filing.complete`); `render` and `stale` change nothing.
-Where not a byte has changed since the files were made, their texts are recalled (`recall`).
+Where nothing has changed since the files were made, they stay; of what has, the parts that did not are recalled
+(`recall`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +20,12 @@ from wtal_bench.leaderboard.filing import complete, wanting
 from wtal_bench.leaderboard.markdown import to_markdown
 from wtal_bench.leaderboard.page import to_html
 from wtal_bench.leaderboard.published import read_published, read_published_gains
-from wtal_bench.leaderboard.recall import beside, recall, remember
+from wtal_bench.leaderboard.recall import Memory, beside
 from wtal_bench.leaderboard.record import StoredRecord, load_records
 from wtal_bench.leaderboard.rescore import rescored
-from wtal_bench.leaderboard.rows import build_sections
+from wtal_bench.leaderboard.rows import Section, build_sections
 from wtal_bench.leaderboard.shelf import astray, writing
-from wtal_bench.leaderboard.tables import build_document
+from wtal_bench.leaderboard.tables import all_rows, build_document
 from wtal_bench.leaderboard.tidy import records_frame, to_csv
 
 if TYPE_CHECKING:
@@ -61,7 +64,8 @@ def frame(folder: str | Path | None = None, annotations: Iterable[str | Path] = 
     Raises:
         RecordError: there is no leaderboard, or a record breaks a rule.
     """
-    return records_frame(build_sections(rescored(_records(find_folder(folder)), annotations)))
+    board = find_folder(folder)
+    return records_frame(build_sections(rescored(_records(board, Memory(board)), annotations)))
 
 
 def render(folder: str | Path, annotations: Iterable[str | Path] = ()) -> dict[str, str]:
@@ -78,42 +82,58 @@ def render(folder: str | Path, annotations: Iterable[str | Path] = ()) -> dict[s
     return _checked(Path(folder), list(annotations))[0]
 
 
-def _records(folder: Path) -> list[StoredRecord]:
+def _records(folder: Path, memory: Memory) -> list[StoredRecord]:
     if not is_leaderboard(folder):
         raise RecordError(
             f"{folder} is no leaderboard: it holds neither records/ nor published.csv. Name the folder with --folder, "
             "or file a first row with `leaderboard add`."
         )
-    return load_records(folder / "records")
+    return load_records(folder / "records", memory.seen, memory.parts.records)
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's search for cycles: it would walk all records time and again, and there are none among them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_uncollected()
 def _checked(folder: Path, annotations: Sequence[str | Path]) -> tuple[dict[str, str], list[str]]:
     """The texts, and what lies astray among the records."""
-    if known := recall(folder, annotations):
+    memory = Memory(folder)
+    if known := memory.recall(annotations):
         return known.texts, []
-    records = _records(folder)
-    return _render(folder, rescored(records, annotations)), astray(folder / "records", records)
+    records = _records(folder, memory)
+    return _render(folder, rescored(records, annotations), memory), astray(folder / "records", records)
 
 
-def _render(folder: Path, records: list[StoredRecord]) -> dict[str, str]:
+def _render(folder: Path, records: list[StoredRecord], memory: Memory) -> dict[str, str]:
     """The texts, remembered for as long as nothing changes."""
     made_from = beside(folder)
-    texts = _texts(folder, records)
-    remember(folder, records, made_from, texts, whole=not any(map(wanting, records)))
+    sections = build_sections(records, memory.parts.made)
+    texts = _texts(folder, sections)
+    rows = [row for section in sections for row in all_rows(section)]
+    memory.remember(records, rows, made_from, texts, whole=not any(map(wanting, records)))
     return texts
 
 
-def _texts(folder: Path, records: list[StoredRecord]) -> dict[str, str]:
-    sections = build_sections(records)
+def _texts(folder: Path, sections: list[Section]) -> dict[str, str]:
     published = read_published(folder / "published.csv")
     document = build_document(sections, published, read_published_gains(folder / GAINS, published))
     return {
         "README.md": to_markdown(document),
-        "leaderboard.csv": to_csv(records_frame(sections), published, sections),
+        "leaderboard.csv": to_csv(sections, published),
         "index.html": to_html(document, sections, published),
     }
 
 
+@_uncollected()
 def build(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[Path]:
     """Add the columns that records lack, then write the generated files, each atomically; return what was written.
 
@@ -126,13 +146,14 @@ def build(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[Pa
     """
     folder, annotations, paths = Path(folder), list(annotations), []
     with writing(folder / "records"):
-        known = recall(folder, annotations)
+        memory = Memory(folder)
+        known = memory.recall(annotations)
         if known is None or not known.whole:
-            records = _records(folder)
+            records = _records(folder, memory)
             paths = complete(records, annotations)
-            records = rescored(_records(folder) if paths else records, annotations)
+            records = rescored(_records(folder, memory) if paths else records, annotations)
             known = None
-    for name, text in (known.texts if known else _render(folder, records)).items():
+    for name, text in (known.texts if known else _render(folder, records, memory)).items():
         write_text(folder / name, text)
         paths.append(folder / name)
     return paths

@@ -21,6 +21,7 @@ from wtal_bench.leaderboard.columns import lacking, with_columns
 from wtal_bench.leaderboard.duplicates import duplicate_problems, look_alike_problems
 from wtal_bench.leaderboard.identity import record_folder
 from wtal_bench.leaderboard.own import keep_annotations, protocol_block
+from wtal_bench.leaderboard.recall import Memory
 from wtal_bench.leaderboard.record import StoredRecord, load_record, load_records, write_record
 from wtal_bench.leaderboard.rescore import (
     DIFFERS,
@@ -187,7 +188,7 @@ def complete(records: Iterable[StoredRecord], annotations: Iterable[str | Path] 
     for stored in track(incomplete, len(incomplete), "adding columns"):
         verdict, scored = score_again(stored, find(stored))
         if verdict.state == SAME:
-            write_json(stored.path, with_columns(stored.record, scored.variants, scored.bootstrap))
+            write_json(stored.path, with_columns(stored.whole().record, scored.variants, scored.bootstrap))
             changed.append(stored.path)
         elif lacking(stored.record):
             names = listing(lacking(stored.record))
@@ -210,7 +211,8 @@ def _shelve(root: Path, record: Mapping[str, Any], write: Any, replace: bool) ->
 
 def _repeated(root: Path, record: Mapping[str, Any], replace: bool) -> list[StoredRecord]:
     """Return the filed records this one repeats; refuse unless they are to be replaced."""
-    filed = load_records(root)
+    memory = Memory(root.parent)
+    filed = load_records(root, memory.seen, memory.parts.records)
     repeated = [item for item in filed if duplicate_problems([(str(item.path), item.record), ("this record", record)])]
     if repeated and not replace:
         raise RecordError(duplicate_problems([(str(repeated[0].path), repeated[0].record), ("this record", record)])[0])

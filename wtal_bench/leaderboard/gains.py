@@ -136,7 +136,9 @@ def _gain(section: Section, plain: Gain, host: Row, note: str) -> Gain:
 
 
 def _cut(row: Row, seeds: Sequence[int]) -> Row:
-    return Row(tuple(record for record in row.records if record["seed"] in seeds), row.reason)
+    """A row of some of its seeds; one that has no others stays as it is, and what was made of it with it."""
+    kept = tuple(record for record in row.records if record["seed"] in seeds)
+    return row if kept == row.records else Row(kept, row.reason)
 
 
 def _ideas_in_words(mix: Row) -> str:

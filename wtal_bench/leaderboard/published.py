@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 
@@ -184,6 +185,7 @@ def expand(span: str) -> list[str]:
     return [f"{at / 100:g}" for at in range(low, high + 1, 5 if high % 10 else 10)]
 
 
+@lru_cache(maxsize=4096)
 def normal_name(method: str) -> str:
     """Reduce a method's name to what identifies it: FAC-Net, fac_net and FACNet are one method."""
     return re.sub(r"[^a-z0-9]", "", method.lower())

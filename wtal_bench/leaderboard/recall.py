@@ -1,10 +1,9 @@
-"""The texts of a board on which nothing changed, from the user's cache: its files are read and hashed, no more.
+"""What a board was rendered to, known again as long as nothing changed; of a board that changed, what did not.
 
 The texts are a pure function of what is filed, so a board is known again by content: every file among its records
-(hashed anew each time, whatever their sizes and times say), the published numbers, for every record the annotations it
-is scored on, hence whether it may be ranked (`rescore.recalled`), the protocols and the names that plugins show, this
-code and the libraries it calls. Of a board that differs in anything, nothing is taken from here. Nothing in a
-repository counts: the cache is the user's own, and an entry that is damaged or of another version is none.
+(hashed, or known by its look: `seen`), the published numbers, for every record the annotations it is scored on, hence
+whether it may be ranked (`rescore.recalled`), the protocols and the names that plugins show, this code and the
+libraries it calls (`cached`). A board that differs in anything is made anew from the `parts` that did not change.
 """
 
 from __future__ import annotations
@@ -13,27 +12,25 @@ import hashlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from wtal_bench.errors import DataError, RecordError, WtalError
-from wtal_bench.files import cache_folder, digest, write_text
-from wtal_bench.leaderboard.own import recorded_protocol
+from wtal_bench.leaderboard import parts
+from wtal_bench.leaderboard.cached import board_cache, make_room, read_sealed, write_sealed
 from wtal_bench.leaderboard.record import StoredRecord
 from wtal_bench.leaderboard.rescore import recalled
+from wtal_bench.leaderboard.rows import Row
+from wtal_bench.leaderboard.seen import Seen
 from wtal_bench.leaderboard.shelf import KEPT_FILES
-from wtal_bench.plugins import titles
-from wtal_bench.reading import GIB, read_bytes
+from wtal_bench.reading import read_bytes
 
 _LOG = logging.getLogger("wtal_bench")
 
-KEPT = 8
-"""Boards remembered; the oldest make room."""
+_BOARD = "board.json"
 
 BESIDE = ("published.csv", "published_gains.csv")
 """What a board's texts are made from beside its records."""
@@ -55,128 +52,135 @@ class Known:
     whole: bool
 
 
-def recall(folder: Path, annotations: Iterable[str | Path] = ()) -> Known | None:
-    """What is known of a board whose files, annotations and code are those that were rendered before; None otherwise.
+class Memory:
+    """What the user's cache holds of a board.
 
     Args:
         folder: the leaderboard's folder.
-        annotations: annotation files to score on; others are found by themselves.
+
+    Attributes:
+        seen: the board's files, of which those that look as before need not be read.
     """
-    entry = _read(_place(folder))
-    if entry is None or entry["files"] != _files(folder) or entry["beside"] != beside(folder):
-        return None
-    root = folder / "records"
-    records = [StoredRecord(root / item["path"], item["record"], item["content"]) for item in entry["records"]]
-    try:
-        if entry["rules"] != _rules(records):
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._place = folder, board_cache(folder)
+        text = read_sealed(self._place / _BOARD)
+        self._entry = None if text is None else json.loads(text)
+        self.seen = Seen(folder, self._entry["seen"] if self._entry else None)
+
+    @cached_property
+    def parts(self) -> parts.Parts:
+        """What is known of records and rows that are still what they were."""
+        return parts.Parts.load(self._place)
+
+    def recall(self, annotations: Iterable[str | Path] = ()) -> Known | None:
+        """What is known of a board whose files, annotations and code are those that were rendered before, and whose
+        generated files are what came out then; None otherwise.
+
+        Args:
+            annotations: annotation files to score on; others are found by themselves.
+        """
+        entry, root = self._entry, self._folder / "records"
+        if entry is None or entry["files"] != self._files() or entry["beside"] != beside(self._folder):
             return None
-        scored = recalled(records, annotations, [item["unverified"] for item in entry["records"]])
-    except WtalError:  # whoever reads the board itself says it best
-        return None
-    return Known(entry["texts"], entry["whole"]) if scored else None
+        records = [StoredRecord(root / item["path"], item["record"], item["content"]) for item in entry["records"]]
+        try:
+            if entry["rules"] != parts.rules(stored.record for stored in records):
+                return None
+            texts = {name: self._text(name, sha256) for name, sha256 in entry["texts"].items()}
+            scored = recalled(records, annotations, [item["unverified"] for item in entry["records"]])
+        except WtalError:  # whoever reads the board itself says it best
+            return None
+        if not scored:
+            return None
+        if self.seen.news:
+            self._write({**entry, "seen": self.seen.settled})
+        return Known(texts, entry["whole"])
 
+    def remember(
+        self,
+        records: Sequence[StoredRecord],
+        rows: Iterable[Row],
+        made_beside: Mapping[str, str],
+        texts: Mapping[str, str],
+        whole: bool,
+    ) -> None:
+        """Keep what a board with records was rendered to; a cache that cannot be written is none.
 
-def remember(
-    folder: Path, records: Sequence[StoredRecord], made_beside: Mapping[str, str], texts: Mapping[str, str], whole: bool
-) -> None:
-    """Keep what a board with records was rendered to; a cache that cannot be written is none.
+        Args:
+            records: what was rendered, as `rescore.rescored` returned it.
+            rows: what was made of them.
+            made_beside: `beside` from before the files were read; nothing is kept if it has changed since.
+            texts: text of every generated file by name.
+            whole: whether no record lacks a column.
+        """
+        if not records or made_beside != beside(self._folder):
+            return
+        root, files, items = self._folder / "records", {}, []
+        for stored in records:
+            path = stored.path.relative_to(root)
+            files[path.as_posix()] = stored.content
+            files[(path.parent / stored.record["detections"]["file"]).as_posix()] = stored.record["detections"][
+                "sha256"
+            ]
+            part = {key: stored.record[key] for key in _READ}
+            items.append(
+                {"path": path.as_posix(), "content": stored.content, "unverified": stored.unverified, "record": part}
+            )
+        entry = {
+            "files": files,
+            "seen": self.seen.settled,
+            "beside": dict(made_beside),
+            "records": items,
+            "rules": parts.rules(stored.record for stored in records),
+            "texts": {name: _hash(text.encode()) for name, text in texts.items()},
+            "whole": whole,
+        }
+        self._write(entry, records, rows)
 
-    Args:
-        folder: the leaderboard's folder.
-        records: what was rendered, as `rescore.rescored` returned it.
-        made_beside: `beside` from before the files were read; nothing is kept if it has changed since.
-        texts: text of every generated file by name.
-        whole: whether no record lacks a column.
-    """
-    if not records or made_beside != beside(folder):
-        return
-    root, files, items = folder / "records", {}, []
-    for stored in records:
-        path = stored.path.relative_to(root)
-        files[path.as_posix()] = stored.content
-        files[stored.detections_path.relative_to(root).as_posix()] = stored.record["detections"]["sha256"]
-        part = {key: stored.record[key] for key in _READ}
-        items.append(
-            {"path": path.as_posix(), "content": stored.content, "unverified": stored.unverified, "record": part}
-        )
-    entry = {
-        "files": files,
-        "beside": dict(made_beside),
-        "records": items,
-        "rules": _rules(records),
-        "texts": dict(texts),
-        "whole": whole,
-    }
-    text = json.dumps(entry)
-    place = _place(folder)
-    try:
-        write_text(place, f"{_sealed(text)}\n{text}")
-        for old in sorted(place.parent.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT]:
-            old.unlink(missing_ok=True)
-    except (DataError, OSError) as error:
-        _LOG.debug("%s", error)
+    def _write(
+        self, entry: dict[str, Any], records: Iterable[StoredRecord] = (), rows: Iterable[Row] | None = None
+    ) -> None:
+        try:
+            write_sealed(self._place / _BOARD, json.dumps(entry))
+            if rows is not None:
+                self.parts.save(self._place, records, rows)
+            make_room(self._place)
+        except (DataError, OSError) as error:
+            _LOG.debug("%s", error)
+
+    def _text(self, name: str, sha256: str) -> str:
+        """A generated file as it was written.
+
+        Raises:
+            RecordError: it is not there, or holds something else.
+        """
+        content = read_bytes(self._folder / name, kind=RecordError)
+        if _hash(content) != sha256:
+            raise RecordError(f"{self._folder / name} is not what was made of this board.")
+        return content.decode()
+
+    def _files(self) -> dict[str, str] | None:
+        """Hash of every file among the records by its path; None where one is a link or cannot be read."""
+        root, found = str(self._folder / "records"), {}
+        for place, folders, files in os.walk(
+            root
+        ):  # texts: a path is as long in the making as a file in the looking at
+            paths = [os.path.join(place, name) for name in files if name not in KEPT_FILES]
+            if any(map(os.path.islink, (*paths, *(os.path.join(place, name) for name in folders)))):
+                return None
+            try:
+                found |= {path[len(root) + 1 :].replace(os.sep, "/"): self.seen.hash(path) for path in paths}
+            except RecordError:
+                return None
+        return found
 
 
 def beside(folder: Path) -> dict[str, str]:
     """Hashes of the files that a board's texts are made from beside its records; "" for one that is not there."""
-    found = {}
-    for name in BESIDE:
-        path = folder / name
-        found[name] = hashlib.sha256(read_bytes(path, kind=RecordError)).hexdigest() if path.exists() else ""
-    return found
+    paths = {name: folder / name for name in BESIDE}
+    return {name: _hash(read_bytes(path, kind=RecordError)) if path.exists() else "" for name, path in paths.items()}
 
 
-def _files(folder: Path) -> dict[str, str] | None:
-    """Hash of every file among the records by its path; None where one is a link or cannot be read."""
-    root, found = folder / "records", {}
-    for place, folders, files in os.walk(root):
-        here = Path(place)
-        paths = [here / name for name in files if name not in KEPT_FILES]
-        if any(path.is_symlink() for path in (*paths, *(here / name for name in folders))):
-            return None
-        try:
-            for path in paths:
-                content = read_bytes(path, kind=RecordError)
-                found[path.relative_to(root).as_posix()] = hashlib.sha256(content).hexdigest()
-        except RecordError:
-            return None
-    return found
-
-
-def _rules(records: Iterable[StoredRecord]) -> str:
-    """Hash of what protocols and plugins say that shows on a board, as they stand in this process."""
-    blocks = {json.dumps(stored.record["protocol"], sort_keys=True): stored.record["protocol"] for stored in records}
-    protocols = [recorded_protocol(blocks[key]) for key in sorted(blocks)]
-    says = []
-    for protocol in protocols:
-        presets = [[preset.name, preset.hash] for preset in protocol.presets]
-        contents = {name: split.content for name, split in protocol.splits.items()}
-        says.append([protocol.name, protocol.hash, presets, contents])
-    return digest([says, [[name, title.method, dict(title.words)] for name, title in titles().items()]])
-
-
-def _place(folder: Path) -> Path:
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    return cache_folder() / "boards" / f"{name}.json"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """An entry that this very code wrote whole."""
-    try:
-        seal, _, text = read_bytes(path, limit=GIB).decode().partition("\n")
-    except (WtalError, UnicodeDecodeError):
-        return None
-    return json.loads(text) if seal == _sealed(text) else None
-
-
-def _sealed(text: str) -> str:
-    return hashlib.sha256(f"{_code()}\n{text}".encode()).hexdigest()
-
-
-@cache
-def _code() -> str:
-    """Hash of all files of this package, and of what computes and prints beside it."""
-    package = Path(__file__).resolve().parents[1]
-    files = sorted(path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    content = {path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    return digest([content, sys.version, *map(version, ("numpy", "scipy", "pandas"))])
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -38,7 +38,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,10 @@ from typing import Any
 from wtal_bench.errors import RecordError
 from wtal_bench.evaluation import Beside, write_detections
 from wtal_bench.files import write_json
+from wtal_bench.leaderboard.coverage import LISTS
 from wtal_bench.leaderboard.duplicates import duplicate_problems, look_alike_problems
 from wtal_bench.leaderboard.identity import hash_config, hash_rows, record_id
+from wtal_bench.leaderboard.seen import Seen
 from wtal_bench.leaderboard.validate import (
     OWN_KEYS,
     SCHEMA,
@@ -57,7 +59,7 @@ from wtal_bench.leaderboard.validate import (
     shape_problems,
     unranked_reason,
 )
-from wtal_bench.reading import MIB, decode_json, read_bytes
+from wtal_bench.reading import MIB, decode_json
 from wtal_bench.structures import Detections
 from wtal_bench.temporary import temporary_for
 
@@ -131,17 +133,17 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         RecordError: the file is missing or is not a JSON object.
     """
-    return _read(Path(path))[0]
+    return _read(Path(path), Seen(Path()))[0]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str]:
+def _read(path: Path, seen: Seen) -> tuple[dict[str, Any], str]:
     """A record, and the hash of its file."""
     hint = "A run writes its record into its own folder."
-    content = read_bytes(path, kind=RecordError, hint=hint, limit=64 * MIB)
+    content, sha256 = seen.read(path, hint=hint, limit=64 * MIB)
     value = decode_json(content, path, kind=RecordError, hint=hint)
     if not isinstance(value, dict):
         raise RecordError(f"{path} holds a {type(value).__name__}; a record is one JSON object.")
-    return value, hashlib.sha256(content).hexdigest()
+    return value, sha256
 
 
 def newest_record(run: str | Path) -> Path | None:
@@ -194,12 +196,14 @@ class StoredRecord:
         content: SHA-256 (hex) of the JSON's bytes.
         unverified: why its numbers are not known to follow from its detections; empty once `rescore.rescored` found
             that they do. Reading it anew forgets that.
+        is_light: whether `record` lacks what `light` leaves out; `whole` has it.
     """
 
     path: Path
     record: dict[str, Any]
     content: str = ""
     unverified: str = "not scored again"
+    is_light: bool = False
 
     @property
     def detections_path(self) -> Path:
@@ -211,16 +215,64 @@ class StoredRecord:
         """Why it is shown but not ranked; empty when it is ranked."""
         return unranked_reason(self.record) or self.unverified
 
+    def whole(self) -> StoredRecord:
+        """The same with all that its file holds.
 
-def load_record(path: str | Path) -> StoredRecord:
+        Raises:
+            RecordError: the file is no longer what it was.
+        """
+        if not self.is_light:
+            return self
+        record, content = _read(self.path, Seen(self.path.parent))
+        if content != self.content:
+            raise RecordError(f"{self.path} was changed while the board was being read. Run the command again.")
+        return replace(self, record=record, is_light=False)
+
+
+def light(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A valid record without the bulk of its numbers: APs of classes, replicates, lists of videos, its diagnosis.
+
+    What is left says all that a board shows but what `rows.Row` makes of a row's APs and replicates. The names of what
+    has replicates stay.
+    """
+    part = {key: value for key, value in record.items() if key != "diagnosis"}
+    columns = {
+        name: {key: value for key, value in table.items() if key != "ap"}
+        for name, table in record["metrics"]["variants"].items()
+    }
+    part["metrics"] = {**record["metrics"], "variants": columns}
+    if "bootstrap" in record:
+        part["bootstrap"] = {**record["bootstrap"], "values": dict.fromkeys(record["bootstrap"]["values"])}
+    if "data" in record:
+        splits = record["data"]["splits"].items()
+        kept = {name: {key: value for key, value in split.items() if key not in LISTS} for name, split in splits}
+        part["data"] = {"splits": kept}
+    return part
+
+
+def load_record(
+    path: str | Path, seen: Seen | None = None, checked: Mapping[str, dict[str, Any]] | None = None
+) -> StoredRecord:
     """Read one record and check its rules and its detections file.
+
+    Args:
+        path: the JSON.
+        seen: files that need not be read again; none by default.
+        checked: `light` records that kept their rules, by the hash of their file: they are not parsed and checked anew.
 
     Raises:
         RecordError: naming every rule it breaks.
     """
-    path = Path(path)
-    record, content = _read(path)
-    check_record(record, str(path), file_problems(record, path))
+    path, checked = Path(path), checked or {}
+    seen = seen or Seen(path.parent)
+    content = seen.known(path)
+    if content in checked:
+        record = checked[content]
+        problems = list(file_problems(record, path, seen.hash))
+        if not problems:
+            return StoredRecord(path, record, content, is_light=True)
+    record, content = _read(path, seen)
+    check_record(record, str(path), file_problems(record, path, seen.hash))
     return StoredRecord(path, record, content)
 
 
@@ -233,8 +285,14 @@ def record_paths(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def load_records(root: str | Path) -> list[StoredRecord]:
+def load_records(
+    root: str | Path, seen: Seen | None = None, checked: Mapping[str, dict[str, Any]] | None = None
+) -> list[StoredRecord]:
     """Read and check every record under `root`, in the order of their paths.
+
+    Args:
+        root: a folder.
+        seen, checked: as `load_record`.
 
     Raises:
         RecordError: listing the files that break a rule, duplicates among them included.
@@ -242,7 +300,7 @@ def load_records(root: str | Path) -> list[StoredRecord]:
     stored, complaints = [], []
     for path in record_paths(Path(root)):
         try:
-            item = load_record(path)
+            item = load_record(path, seen, checked)
             complaints += [f"{path} does not belong here: {problem}" for problem in filing_problems(item.record)]
             stored.append(item)
         except RecordError as error:

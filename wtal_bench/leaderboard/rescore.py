@@ -145,9 +145,11 @@ def _found_truth(protocol: Protocol, near: Path) -> Truth | str:
 
 def score_again(stored: StoredRecord, truth: Truth | str) -> tuple[Verification, Scored | None]:
     """Compare a record with its detections' scores; give the scores where they could be made."""
-    record, name = stored.record, stored.record["id"]
-    if isinstance(truth, str) or truth.refuses(record):
-        return Verification(name, NOT_VERIFIED, truth if isinstance(truth, str) else truth.refuses(record)), None
+    name = stored.record["id"]
+    if isinstance(truth, str) or truth.refuses(stored.record):
+        why = truth if isinstance(truth, str) else truth.refuses(stored.record)
+        return Verification(name, NOT_VERIFIED, why), None
+    record = stored.whole().record
     protocol, lacks = truth.protocol, tuple(lacking(record))
     try:
         found = read_detections(stored.detections_path, protocol.classes, strict=True)

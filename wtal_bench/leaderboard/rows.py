@@ -8,17 +8,21 @@ else's detections, scored here, from features we do not know) have blocks of the
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from wtal_bench.data.detection_notes import score_notes
 from wtal_bench.evaluation import Interval, Sample, draw_runs, interval, run_name
 from wtal_bench.leaderboard.columns import shown
 from wtal_bench.leaderboard.coverage import coverage_summary
 from wtal_bench.leaderboard.identity import annotation_key, digest
+from wtal_bench.leaderboard.made import Made
 from wtal_bench.leaderboard.record import StoredRecord
 from wtal_bench.leaderboard.titles import row_title
 from wtal_bench.leaderboard.validate import SOURCES
@@ -38,6 +42,11 @@ class Score:
     mean: float | None
     std: float | None
 
+    @property
+    def pair(self) -> list[float | None]:
+        """Mean and deviation, as JSON holds them."""
+        return [self.mean, self.std]
+
     @classmethod
     def over(cls, values: Iterable[float | None]) -> Score:
         """Summarise one value a seed; undefined as soon as one seed has none."""
@@ -56,7 +65,8 @@ class Row:
     """The runs of one experiment that differ in their seed alone, best read through `score`.
 
     Attributes:
-        records: in the order of their seeds.
+        records: in the order of their seeds, each with the columns it shows, why it is not ranked ("unranked") and the
+            `StoredRecord` it is of ("stored"). They may be `light`; what needs their bulk is in `made`.
         reason: why the row is not ranked; empty when it is.
         rank: 1 for the best of its block and supervision, None when it is not ranked.
         told: what tells it from the other rows of its name in the block, in words; empty where it is alone.
@@ -66,7 +76,7 @@ class Row:
     reason: str
     rank: int | None = None
     told: tuple[str, ...] = ()
-    _cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    made: Made = field(default_factory=Made, repr=False, compare=False)
 
     @property
     def method(self) -> str:
@@ -93,12 +103,12 @@ class Row:
         """Method, and variant in brackets."""
         return row_name(self.method, self.variant)
 
-    @property
+    @cached_property
     def videos(self) -> str:
         """Videos used of those annotated, "train 100/200, test 212/212"; empty where all were, as in a ranked row."""
         return coverage_summary(self.records[0])
 
-    @property
+    @cached_property
     def title(self) -> str:
         """The name as readers know it."""
         ideas = self.records[0]["config"].get("ideas")
@@ -116,15 +126,25 @@ class Row:
         given = train if isinstance(train, Mapping) else {}
         return next((f"{given[unit]} {unit}" for unit in ("epochs", "iterations") if given.get(unit)), "")
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A short, stable name of the row: a hash of its records' ids."""
         return digest([record["id"] for record in self.records])[:10]
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of all that its records hold."""
+        return _content(self.records)
 
     @property
     def seeds(self) -> tuple[int | None, ...]:
         """The seeds, in order."""
         return tuple(record["seed"] for record in self.records)
+
+    @cached_property
+    def collapsed(self) -> int:
+        """How many of its seeds found nearly nothing."""
+        return sum(bool(score_notes(record["metrics"])) for record in self.records)
 
     @property
     def main(self) -> str:
@@ -133,28 +153,36 @@ class Row:
 
     def per_tiou(self, evaluator: str) -> list[Score]:
         """mAP at every tIoU."""
-        tables = self._tables(evaluator)
-        if tables is None:
-            return [Score(None, None)] * len(self.records[0]["metrics"]["variants"][self.main]["tious"])
-        return self._cached(
-            ("mAP", evaluator), lambda: [Score.over(column) for column in zip(*(table["mAP"] for table in tables))]
-        )
+
+        def make() -> list[list[float | None]]:
+            tables = self._tables(evaluator)
+            if tables is None:
+                return [[None, None]] * len(self.records[0]["metrics"]["variants"][self.main]["tious"])
+            return [Score.over(column).pair for column in zip(*(table["mAP"] for table in tables))]
+
+        return [Score(*pair) for pair in self.made.value(f"mAP {evaluator}", make)]
 
     def average(self, evaluator: str, span: str) -> Score:
         """One of the averages, such as "0.1:0.7"."""
-        tables = self._tables(evaluator)
-        if tables is None:
-            return Score(None, None)
-        return self._cached((span, evaluator), lambda: Score.over(table["averages"][span] for table in tables))
+
+        def make() -> list[float | None]:
+            tables = self._tables(evaluator)
+            return [None, None] if tables is None else Score.over(table["averages"][span] for table in tables).pair
+
+        return Score(*self.made.value(f"{span} {evaluator}", make))
 
     def per_class(self, evaluator: str) -> dict[str, float | None]:
         """AP of every class, averaged over tIoUs and seeds; None where a seed has no AP; {} without such a column."""
-        tables = [table["ap"] for table in self._tables(evaluator) or ()]
-        if not tables:
-            return {}
-        names = [name for name in tables[0] if all(name in table for table in tables)]
-        rows = {name: [value for table in tables for value in table[name]] for name in names}
-        return {name: None if None in values else fmean(values) for name, values in rows.items()}
+
+        def make() -> dict[str, float | None]:
+            if self._tables(evaluator) is None:
+                return {}
+            tables = [record["metrics"]["variants"][evaluator]["ap"] for record in self._whole]
+            names = [name for name in tables[0] if all(name in table for table in tables)]
+            rows = {name: [value for table in tables for value in table[name]] for name in names}
+            return {name: None if None in values else fmean(values) for name, values in rows.items()}
+
+        return self.made.value(f"classes {evaluator}", make)
 
     def sample(self, evaluator: str, span: str) -> Sample | None:
         """The average of every seed with its bootstrap replicates; None if the seeds do not pair up.
@@ -171,11 +199,12 @@ class Row:
             return None
         names = [run_name(table["mAP"]) for table in tables]
 
-        def make() -> Sample:
-            replicates = np.array([record["bootstrap"]["values"][evaluator] for record in self.records], dtype=float)
-            return Sample.of(values, replicates, draw_runs(names, replicates.shape[1]))
+        def make() -> np.ndarray:
+            replicates = np.array([record["bootstrap"]["values"][evaluator] for record in self._whole], dtype=float)
+            sample = Sample.of(values, replicates, draw_runs(names, replicates.shape[1]))
+            return np.stack([sample.videos, sample.deviation])
 
-        return self._cached(("sample", evaluator), make)
+        return Sample(tuple(values), *self.made.array(f"{span} {evaluator}", make))
 
     def draw(self, evaluator: str) -> str | None:
         """Names the drawn videos: replicates pair up when they have the same; None without one draw for all seeds."""
@@ -187,10 +216,13 @@ class Row:
         tables = [record["metrics"]["variants"].get(evaluator) for record in self.records]
         return None if None in tables else tables
 
-    def _cached(self, key: Any, make: Callable[[], Any]) -> Any:
-        if key not in self._cache:
-            self._cache[key] = make()
-        return self._cache[key]
+    @cached_property
+    def _whole(self) -> list[dict[str, Any]]:
+        return [shown(record["stored"].whole().record) for record in self.records]
+
+
+def _content(records: Iterable[Mapping[str, Any]]) -> str:
+    return digest([[record["id"], record["stored"].content] for record in records])
 
 
 def row_name(method: str, variant: str) -> str:
@@ -202,8 +234,13 @@ def compare_rows(a: Row, b: Row, evaluator: str, span: str) -> Interval | None:
     """Compare two rows by their stored replicates, over videos and seeds; None where they cannot be paired."""
     if a.draw(evaluator) is None or a.draw(evaluator) != b.draw(evaluator):
         return None
-    mine, other = a.sample(evaluator, span), b.sample(evaluator, span)
-    return None if mine is None or other is None else interval(mine, other)
+
+    def make() -> list[float]:
+        mine, other = a.sample(evaluator, span), b.sample(evaluator, span)
+        return [] if mine is None or other is None else list(astuple(interval(mine, other)))
+
+    found = a.made.value(f"{span} {evaluator} less {b.content}", make)
+    return Interval(*found) if found else None
 
 
 @dataclass(frozen=True)
@@ -249,28 +286,41 @@ class Section:
         """The average that ranks."""
         return self.spans[-1]
 
+    @cached_property
+    def shape(self) -> str:
+        """Hash of the columns that its rows have."""
+        return digest([self.evaluators, self.spans, self.tious])[:10]
+
     @property
     def dataset(self) -> str:
         """The protocol's name without its version; data of one's own are told apart by the whole name."""
         return self.protocol if is_own(self.protocol) else self.protocol.split("/")[0]
 
 
-def build_sections(records: Iterable[StoredRecord]) -> list[Section]:
-    """Sort records into sections, blocks and rows; real benchmarks first, then by protocol name."""
-    groups = _grouped(({**shown(item.record), "unranked": item.reason} for item in records), _protocol_key)
-    return sorted(
-        map(_section, groups.values()), key=lambda section: (section.synthetic, section.protocol, section.hash)
-    )
+FindMade = Callable[[str], Made]
+"""What is known of a row by its `content`."""
 
 
-def _section(records: list[dict[str, Any]]) -> Section:
+def build_sections(records: Iterable[StoredRecord], known: FindMade = lambda content: Made()) -> list[Section]:
+    """Sort records into sections, blocks and rows; real benchmarks first, then by protocol name.
+
+    Args:
+        records: what is filed.
+        known: finds what was made of a row before.
+    """
+    items = ({**shown(item.record), "unranked": item.reason, "stored": item} for item in records)
+    sections = [_section(group, known) for group in _grouped(items, _protocol_key).values()]
+    return sorted(sections, key=lambda section: (section.synthetic, section.protocol, section.hash))
+
+
+def _section(records: list[dict[str, Any]], known: FindMade) -> Section:
     metrics = records[0]["metrics"]
     main = metrics["main"]
     table = metrics["variants"][main]
     spans = tuple(sorted(table["averages"], key=span_order))
     blocks = {
         source: tuple(
-            _block(group, main, spans[-1])
+            _block(group, main, spans[-1], known)
             for _, group in sorted(_grouped((r for r in records if r["source"] == source), _block_key).items())
         )
         for source in SOURCES
@@ -292,24 +342,24 @@ def _section(records: list[dict[str, Any]]) -> Section:
     )
 
 
-def _block(records: list[dict[str, Any]], main: str, span: str) -> Block:
+def _block(records: list[dict[str, Any]], main: str, span: str, known: FindMade) -> Block:
     first = records[0]
     return Block(
         features=first["features"]["manifest_hash"] if first["source"] == "measured" else "",
         extractor=first["features"].get("extractor") or "",
         annotations=first["annotations"]["sha256"],
-        rows=_rows(records, main, span),
+        rows=_rows(records, main, span, known),
     )
 
 
-def _rows(records: list[dict[str, Any]], main: str, span: str) -> tuple[Row, ...]:
-    rows = [
-        Row(tuple(sorted(seeds, key=lambda record: (record["seed"] is None, record["seed"], record["id"]))), key[0])
-        for key, seeds in _grouped(records, _row_key).items()
-    ]
+def _rows(records: list[dict[str, Any]], main: str, span: str, known: FindMade) -> tuple[Row, ...]:
+    rows = []
+    for key, group in _grouped(records, _row_key).items():
+        seeds = tuple(sorted(group, key=lambda record: (record["seed"] is None, record["seed"], record["id"])))
+        rows.append(Row(seeds, key[0], made=known(_content(seeds))))
     rows.sort(key=lambda row: (bool(row.reason), -round(row.average(main, span).mean or 0, DIGITS), row.name, row.key))
-    told = _told_apart(rows)
-    return tuple(replace(row, rank=_rank(row, rows, main, span), told=told[row.key]) for row in rows)
+    told, ranks = _told_apart(rows), _ranks(rows, main, span)
+    return tuple(replace(row, rank=ranks.get(row.key), told=told[row.key]) for row in rows)
 
 
 def _told_apart(rows: list[Row]) -> dict[str, tuple[str, ...]]:
@@ -332,12 +382,17 @@ def _versions(row: Row) -> str:
     return ", ".join(sorted(parts))
 
 
-def _rank(row: Row, rows: list[Row], main: str, span: str) -> int | None:
-    mean = row.average(main, span).mean
-    if row.reason or mean is None:
-        return None
-    rivals = (other for other in rows if not other.reason and other.supervision == row.supervision)
-    return 1 + sum(round((other.average(main, span).mean or 0) - mean, DIGITS) > 0 for other in rivals)
+def _ranks(rows: list[Row], main: str, span: str) -> dict[str, int]:
+    """Key of every ranked row -> 1 and the number of rows of its supervision that are better by more than `DIGITS`."""
+    found = {}
+    for rivals in _grouped((row for row in rows if not row.reason), lambda row: row.supervision).values():
+        means = {row.key: row.average(main, span).mean for row in rivals}
+        order = sorted(mean or 0 for mean in means.values())
+        for key, mean in means.items():
+            if mean is not None:
+                worse = bisect_right(order, 0, key=lambda other, mean=mean: round(other - mean, DIGITS))
+                found[key] = 1 + len(order) - worse
+    return found
 
 
 def _grouped(items: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:

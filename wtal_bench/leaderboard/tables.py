@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from wtal_bench.data.detection_notes import score_notes
 from wtal_bench.leaderboard.gains import Gain, find_gains, host_of, ideas_of
 from wtal_bench.leaderboard.published import SUPERVISION, PublishedGain, PublishedRow, normal_name, published_for
 from wtal_bench.leaderboard.rows import (
@@ -259,7 +258,7 @@ def _overview(section: Section, block: Block, published: list[PublishedRow]) -> 
     lines = []
     for row in block.rows:
         # what ranks comes first, where no narrow screen cuts it off
-        cells = [*_names(row), *(_score(row.average(evaluator, section.span)) for evaluator in section.evaluators)]
+        cells = [*_names(row), *(_scored(section, row, evaluator)[0] for evaluator in section.evaluators)]
         if published:
             cells.append(_printed_average(row, published, section.span))
         cells += _covered(row, videos)
@@ -272,13 +271,11 @@ def _overview(section: Section, block: Block, published: list[PublishedRow]) -> 
 def _scores(section: Section, rows: Sequence[Row], evaluator: str, first: Row | None = None) -> Table:
     count, instances = section.counts[evaluator]
     videos = _lacking(rows)
-    spans = section.spans[::-1]  # what ranks comes first, where no narrow screen cuts it off
-    heads = [*_NAMES, *spans, *(f"{tiou:g}" for tiou in section.tious)]
+    heads = [*_NAMES, *section.spans[::-1], *(f"{tiou:g}" for tiou in section.tious)]
     heads += [*videos, *(["vs first"] if first else []), *_TERMS]
     lines = []
     for row in rows:
-        cells = [*_names(row), *(_score(row.average(evaluator, span)) for span in spans)]
-        cells += [*map(_score, row.per_tiou(evaluator)), *_covered(row, videos)]
+        cells = [*_names(row), *_scored(section, row, evaluator), *_covered(row, videos)]
         if first is not None:
             cells.append(_versus(row, first, section, evaluator))
         cells += _terms(row)
@@ -320,10 +317,10 @@ def _names(row: Row) -> list[Cell]:
 
 def _collapsed(row: Row) -> str:
     """How many seeds found nearly nothing, whatever their mean looks like beside the others'."""
-    lost = sum(bool(score_notes(record["metrics"])) for record in row.records)
+    lost, all_of_them = row.collapsed, len(row.records)
     if not lost:
         return ""
-    return " (collapsed)" if lost == len(row.records) else f" ({lost} of {len(row.records)} seeds collapsed)"
+    return " (collapsed)" if lost == all_of_them else f" ({lost} of {all_of_them} seeds collapsed)"
 
 
 def _lacking(rows: Sequence[Row]) -> list[str]:
@@ -337,6 +334,16 @@ def _covered(row: Row, column: list[str]) -> list[Cell]:
 
 def _terms(row: Row) -> list[Cell]:
     return [Cell(SUPERVISION_WORDS[row.supervision]), Cell(SELECTION_WORDS[row.selection])]
+
+
+def _scored(section: Section, row: Row, evaluator: str) -> list[Cell]:
+    """The averages, what ranks first, where no narrow screen cuts it off, and mAP at every tIoU."""
+
+    def make() -> list[list]:
+        scores = [*(row.average(evaluator, span) for span in section.spans[::-1]), *row.per_tiou(evaluator)]
+        return [[spread(score.mean, score.std), score.mean] for score in scores]
+
+    return [Cell(*cell) for cell in row.made.value(f"cells {evaluator} {section.shape}", make)]
 
 
 def _score(score: Score) -> Cell:

@@ -1,4 +1,4 @@
-"""The filed records as one tidy pandas table, and the CSV made from it.
+"""The filed records as one tidy pandas table, and the rows as CSV.
 
 Columns of `records_frame`, one row a record, evaluator and threshold:
 
@@ -26,12 +26,14 @@ apostrophe in front: "'+ Embedding".
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wtal_bench.leaderboard.gains import Gain, find_gains
 from wtal_bench.leaderboard.published import PublishedRow
-from wtal_bench.leaderboard.rows import Block, Row, Score, Section
+from wtal_bench.leaderboard.rows import Block, Row, Section
 from wtal_bench.leaderboard.tables import all_rows
 from wtal_bench.leaderboard.validate import harness_commit
 from wtal_bench.text import exact_percent, table_cell
@@ -61,21 +63,19 @@ def records_frame(sections: Iterable[Section]) -> pd.DataFrame:
     return table.astype({"rank": "Int64", "seed": "Int64", "value": "float64"}).infer_objects()
 
 
-def to_csv(records: pd.DataFrame, published: Sequence[PublishedRow], sections: Iterable[Section] = ()) -> str:
-    """Spell a frame and what papers print as CSV: percent, unrounded, mean and deviation over the seeds of a row.
+def to_csv(sections: Iterable[Section], published: Sequence[PublishedRow]) -> str:
+    """Spell rows and what papers print as CSV: percent, unrounded, mean and deviation over the seeds of a row.
 
     Args:
-        records: what `records_frame` made.
+        sections: measured and external rows.
         published: what papers print.
-        sections: where the gains of ideas on hosts are taken from.
     """
-    import pandas as pd
-
-    keys = [*OF_ROW, "row", "evaluator", "metric", "iou"]
-    groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
-    for line in zip(*(records[name].tolist() for name in (*keys, "value", "seed", "record"))):
-        groups.setdefault(line[: len(keys)], []).append(line[len(keys) :])
-    measured = [_measured_line(dict(zip(keys, key)), *zip(*seeds)) for key, seeds in groups.items()]
+    sections, stream = list(sections), io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    stream.writelines(
+        line for section in sections for row in all_rows(section) for line in _measured_lines(section, row)
+    )
     gains = [
         line
         for section in sections
@@ -83,32 +83,40 @@ def to_csv(records: pd.DataFrame, published: Sequence[PublishedRow], sections: I
         for gain in find_gains(section, block)
         for line in _gain_lines(section, block, gain)
     ]
-    lines = [*measured, *gains, *(line for paper in published for line in _published_lines(paper))]
-    frame = pd.DataFrame(lines, columns=list(CSV_COLUMNS)).map(lambda x: table_cell(x) if isinstance(x, str) else x)
-    return frame.to_csv(index=False, lineterminator="\n", na_rep="")
+    lines = [*gains, *(line for paper in published for line in _published_lines(paper))]
+    writer.writerows([table_cell(line.get(name, "")) for name in CSV_COLUMNS] for line in lines)
+    return stream.getvalue()
 
 
-def _measured_line(
-    about: dict[str, Any], values: Sequence[float], seeds: Sequence[Any], records: Sequence[str]
-) -> dict[str, Any]:
-    """A row's line of one evaluator and threshold, from its value, seed and id of every record."""
-    import pandas as pd
-
-    score = Score.over(None if value != value else value for value in values)
-    return {
-        **about,
-        "percent": _percent(score.mean),
-        "std": _percent(score.std),
-        "n": str(len(records)),
-        "seeds": " ".join(str(seed) for seed in seeds if seed is not pd.NA),
-        "records": " ".join(records),
-        "rank": "" if about["rank"] is pd.NA else str(about["rank"]),
-    }
+def _measured_lines(section: Section, row: Row) -> Iterator[str]:
+    """A line for every evaluator and threshold, in the order of the columns; what they share is spelled once."""
+    about = {**_of_row(section, row), "rank": "" if row.rank is None else str(row.rank)}
+    seeds = " ".join(str(seed) for seed in row.seeds if seed is not None)
+    before = _spelled([*(about[name] for name in OF_ROW), str(len(row.records)), seeds])
+    after = _spelled([" ".join(record["id"] for record in row.records), "", ""])
+    for numbers in row.made.value(f"csv {section.shape}", lambda: list(_numbers(section, row))):
+        yield f"{before},{numbers},{after}\n"
 
 
-def _lines(section: Section, row: Row) -> Iterator[dict[str, Any]]:
+def _numbers(section: Section, row: Row) -> Iterator[str]:
+    """Evaluator, metric, threshold, mean and deviation."""
+    for evaluator in section.evaluators:
+        scores = [("mAP", f"{tiou:g}", score) for tiou, score in zip(section.tious, row.per_tiou(evaluator))]
+        scores += [("avg_mAP", span, row.average(evaluator, span)) for span in section.spans]
+        for metric, iou, score in scores:
+            yield _spelled([evaluator, metric, iou, _percent(score.mean), _percent(score.std)])
+
+
+def _spelled(cells: Sequence[str]) -> str:
+    """Cells of a line of CSV, without its end."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerow(map(table_cell, cells))
+    return stream.getvalue()[:-1]
+
+
+def _of_row(section: Section, row: Row) -> dict[str, Any]:
     first = row.records[0]
-    of_row = {
+    return {
         "source": first["source"],
         "protocol": section.protocol,
         "protocol_hash": section.hash,
@@ -120,8 +128,11 @@ def _lines(section: Section, row: Row) -> Iterator[dict[str, Any]]:
         "selection": row.selection,
         "rank": row.rank,
         "unranked_because": row.reason,
-        "row": row.key,
     }
+
+
+def _lines(section: Section, row: Row) -> Iterator[dict[str, Any]]:
+    of_row = {**_of_row(section, row), "row": row.key}
     for record in row.records:
         of_record = {
             "seed": record["seed"],

@@ -34,9 +34,8 @@ Schema 2 had `git` (the harness's checkout alone) for `distributions`, and neith
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,6 @@ from wtal_bench.leaderboard.origin_rules import (
 )
 from wtal_bench.leaderboard.plain import is_count, is_sha256, plain_problems, short
 from wtal_bench.protocol import HELD
-from wtal_bench.reading import read_bytes
 
 SCHEMA, OLD_SCHEMA = 3, 2
 SOURCES = ("measured", "external")
@@ -189,8 +187,14 @@ def filing_problems(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def file_problems(record: Mapping[str, Any], path: str | Path) -> list[str]:
-    """Return what is wrong between a record's JSON at `path` and the detections file beside it."""
+def file_problems(record: Mapping[str, Any], path: str | Path, hashed: Callable[[Path], str]) -> list[str]:
+    """Return what is wrong between a record's JSON at `path` and the detections file beside it.
+
+    Args:
+        record: what the JSON holds.
+        path: where it lies.
+        hashed: gives the SHA-256 (hex) of a file (`Seen.hash`).
+    """
     path, block = Path(path), record.get("detections")
     if not isinstance(block, Mapping) or not isinstance(block.get("file"), str):
         return []
@@ -206,7 +210,7 @@ def file_problems(record: Mapping[str, Any], path: str | Path) -> list[str]:
         return [*problems, f"its detections {stored} are a link, which may lead out of the records; copy the file here"]
     if not stored.is_file():
         return [*problems, f"its detections {stored} are missing; without them nobody can score the row again"]
-    sha256 = hashlib.sha256(read_bytes(stored, kind=RecordError)).hexdigest()
+    sha256 = hashed(stored)
     if sha256 != block.get("sha256"):
         problems.append(
             f"{stored} has SHA-256 {sha256[:12]}..., the record says {short(block.get('sha256'))[:14]}...: the file "
