@@ -289,7 +289,10 @@ class Backbone(Component):
 
 
 class Head(Component):
-    """Adds fields. Called `head(outputs, batch) -> {field: tensor}`; reads only the fields in `requires`."""
+    """Adds fields. Called `head(outputs, batch) -> {field: tensor}`; reads only the fields in `requires`.
+
+    A head without parameters, buffers and modules of its own whose fields no loss needs is run at test alone.
+    """
 
 
 class Loss(Component):

@@ -47,8 +47,9 @@ def compare(recipe: str) -> str:
     loop, whose = loop_of(config, model, batch)
     model.train_step(batch, step)
     loop()
+    another = fresh(batch)  # as the loader hands it over; the loop has its batch, too
     with Operations() as ours:
-        model.train_step(fresh(batch), step)
+        model.train_step(another, step)
     with Operations() as theirs:
         loop()
     ratio = theirs.count / ours.count

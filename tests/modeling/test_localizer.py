@@ -178,6 +178,23 @@ def test_only_the_heads_the_decoder_depends_on_run_at_test():
     assert list(model.compute(batch, [])) == ["embedding"]
 
 
+def test_a_head_that_serves_the_decoder_alone_is_not_run_in_training_unless_it_learns_or_a_loss_reads_it():
+    doubled = {"type": "toy.Doubled", "writes": {"doubled": "twice"}}
+    only_decoded = {**HEADS, "doubled": doubled, "bank": {"type": "toy.Bank"}}
+    batch = random_batch([5, 3])
+    model = build(heads=only_decoded)
+    fields = model.compute_with_views(batch)
+    assert {"attention", "class_weights"} <= fields.keys(), "what has parameters runs"
+    assert "twice" not in fields
+    assert "twice" in model.compute(batch), "whoever asks for all gets all"
+    terms = {**LOSSES["terms"], "reads": {"attention": "twice"}}
+    read = build(heads=only_decoded, losses={**LOSSES, "terms": terms})
+    assert "twice" in read.compute_with_views(batch)
+    through_view = {**LOSSES["terms"], "reads": {"attention": "half.twice"}}
+    viewed = build(heads=only_decoded, losses={**LOSSES, "terms": through_view}, views={"half": {"type": "toy.Half"}})
+    assert "half.twice" in viewed.compute_with_views(batch)
+
+
 def test_outputs_of_a_video_are_float64_numpy_without_padding():
     heads = {**HEADS, "bank": {"type": "toy.Bank"}}
     model = build(heads=heads).float().eval()

@@ -70,6 +70,7 @@ class Localizer(Model):
         self.shared_fields = {field for part in self._makers() for field in part.shared}
         self.video_level_fields = {field for part in self._makers() for field in part.video_level}
         self._check_fields()
+        self._trained = self._trained_fields()
 
     # ---- what it is made of ----
 
@@ -145,12 +146,25 @@ class Localizer(Model):
                 needed.update(part.readable)
         return chosen[::-1]
 
+    def _trained_fields(self) -> frozenset[str]:
+        """What a training step makes: what losses read, and whatever a head makes that learns or keeps something.
+
+        Left are heads that only work out what the decoder reads.
+        """
+        read = {field for part in self._losses.values() for field in part.readable}
+        own = {field.partition(".")[2] for field in read if field.partition(".")[0] in self._views}
+        kept = {field for part in self._heads.values() if _holds_something(part.component) for field in part.provided}
+        return frozenset(read | own | kept)
+
     def compute_with_views(self, batch: Batch) -> Outputs:
-        """Run the batch and its views in one forward; the fields of view `v` are named `v.<field>`."""
+        """Run the batch and its views in one forward, as training does; the fields of view `v` are named `v.<field>`.
+
+        Heads without parameters, buffers and modules of their own are left out where no loss reads what they make.
+        """
         if not self._views:
-            return self.compute(batch)
+            return self.compute(batch, self._trained)
         batches = [batch, *(part.component(batch) for part in self._views.values())]
-        joined = self.compute(_join(batches))
+        joined = self.compute(_join(batches), self._trained)
         outputs: Outputs = {}
         for i, prefix in enumerate(["", *(f"{name}." for name in self._views)]):
             rows = slice(i * len(batch), (i + 1) * len(batch))
@@ -185,6 +199,11 @@ class Localizer(Model):
         """Tell every component that a training epoch begins (see `Component.begin_epoch`)."""
         for _, component in self.components():
             component.begin_epoch(epoch, training_pass)
+
+
+def _holds_something(head: torch.nn.Module) -> bool:
+    """Whether a head can learn or keep anything, or draw (dropout is a module)."""
+    return bool([*head.parameters(), *head.buffers(), *head.children()])
 
 
 def _join(batches: list[Batch]) -> Batch:
