@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.sweeps.test_local_engine import dataset, endless, found, here, one_thread, sweep
+from wtal_bench.cli import main
 from wtal_bench.engines import node_local, work
 from wtal_bench.engines.board import Board
 from wtal_bench.engines.work import Report, Ticket
@@ -24,7 +25,9 @@ def planned(folder: str) -> list:
 
 
 @pytest.mark.slow
-def test_ray_gives_the_bits_of_one_process_and_resumes_what_a_lost_worker_was_at(here, one_thread, monkeypatch):
+def test_ray_gives_the_bits_of_one_process_and_resumes_what_a_lost_worker_was_at(
+    here, dataset, one_thread, monkeypatch
+):
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
     from wtal_bench.engines import ray as engine
@@ -39,13 +42,19 @@ def test_ray_gives_the_bits_of_one_process_and_resumes_what_a_lost_worker_was_at
         return work.perform(ticket, lambda text: None)
 
     monkeypatch.setattr(engine, "_performed", once_lost)
+    infer = ["infer", "base.json", "a/rows/one/seed0/last.pth", str(dataset / "features"), "--part-videos", "7"]
+    assert main([*infer, "--out", "alone"]) == 0
     try:
         assert sweep("--work-dir", "b", "--engine", "ray", "--jobs", "2") == 0
+        assert main([*infer, "--out", "shared", "--engine", "ray", "--jobs", "2"]) == 0
     finally:
         ray.shutdown()
     assert lost.exists()
     assert found("a") == found("b")
     assert not list(Path("b").rglob(f"{work.TOKEN}*"))
+    alone, shared = ({path.name: path.read_bytes() for path in Path(out).glob("part-*")} for out in ("alone", "shared"))
+    assert len(alone) == 4
+    assert shared == alone
 
 
 @pytest.mark.parametrize("name", ["ray", "submitit"])
