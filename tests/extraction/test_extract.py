@@ -223,14 +223,14 @@ def test_from_mp4_to_localised_actions_with_tags_alone(tmp_path, monkeypatch, ca
     with open("table.csv", "w", newline="") as stream:
         csv.writer(stream).writerows([("video", "label", "duration", "subset", "start", "end"), *rows])
     Path("my_config.py").write_text(CONFIG)
-    assert run("extract videos --out own/features --fps 8 --stride 8 --extractor-options window=8") == 0
+    assert run("extract videos --out own/features --fps 8 --stride 8 --extractor-options window=2") == 0
     assert run("import-annotations table.csv own/annotations.json --version drawn-1") == 0
     assert run("check-data own/features --annotations own/annotations.json") == 0
     assert run("train my_config.py --seed 0 --work-dir run") == 0
     record = json.loads(next(Path("run/record").glob("*.json")).read_text())
     measured = record["metrics"]["variants"]["activitynet"]
     assert measured["mAP"][measured["tious"].index(0.5)] > 0.5, "moving shapes are learnt from tags alone"
-    where = "--extractor-options window=8 --out found.json --plot plots"
+    where = "--extractor-options window=2 --out found.json --plot plots"
     assert run(f"infer my_config.py run/last.pth videos/clip_19.mp4 {where}") == 0
     best = max(json.loads(Path("found.json").read_text())["videos"]["clip_19"], key=lambda row: row["score"])
     _, name, _, _, start, end = rows[19]
