@@ -232,10 +232,10 @@ def row_name(method: str, variant: str) -> str:
 
 def compare_rows(a: Row, b: Row, evaluator: str, span: str) -> Interval | None:
     """Compare two rows by their stored replicates, over videos and seeds; None where they cannot be paired."""
-    if a.draw(evaluator) is None or a.draw(evaluator) != b.draw(evaluator):
-        return None
 
     def make() -> list[float]:
+        if a.draw(evaluator) is None or a.draw(evaluator) != b.draw(evaluator):
+            return []
         mine, other = a.sample(evaluator, span), b.sample(evaluator, span)
         return [] if mine is None or other is None else list(astuple(interval(mine, other)))
 
