@@ -163,9 +163,8 @@ class Memory:
     def _files(self) -> dict[str, str] | None:
         """Hash of every file among the records by its path; None where one is a link or cannot be read."""
         root, found = str(self._folder / "records"), {}
-        for place, folders, files in os.walk(
-            root
-        ):  # texts: a path is as long in the making as a file in the looking at
+        # paths as texts: a `Path` takes as long to make as a file to look at
+        for place, folders, files in os.walk(root):
             paths = [os.path.join(place, name) for name in files if name not in KEPT_FILES]
             if any(map(os.path.islink, (*paths, *(os.path.join(place, name) for name in folders)))):
                 return None
