@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -269,6 +270,20 @@ def test_a_suite_without_a_case_is_not_green():
         contract_cases("core")
     with pytest.raises(PluginError, match="plugin 'nobody' is not installed here"):
         uncovered_components("nobody")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_what_runs_leave_in_a_new_plugins_folder_is_no_change_of_its_code(tmp_path):
+    folder = tmp_path / "my_idea"
+    assert main(["new-plugin", "my_idea", "--out", str(folder)]) == 0
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], cwd=folder, check=True)
+    for left in ("work_dirs/a/last.pth", "my_idea/__pycache__/a.pyc", "my_idea.egg-info/PKG-INFO"):
+        (folder / left).parent.mkdir(parents=True)
+        (folder / left).touch()
+    status = [*git, "status", "--porcelain", "--untracked-files=all"]
+    assert subprocess.run(status, cwd=folder, check=True, capture_output=True, text=True).stdout == ""
 
 
 def test_new_plugin_refuses_bad_names_and_existing_folders(tmp_path):

@@ -22,6 +22,8 @@ from wtal_bench.protocols import OWN, PROTOCOLS
 TEMPLATE = Path(wtal_bench.__file__).with_name("templates") / "plugin"
 """A whole plugin package that is called `PLACEHOLDER`: linted, formatted and tested as it lies there."""
 PLACEHOLDER = "my_idea"
+HIDDEN = {"gitignore": ".gitignore"}
+"""Files that begin with a dot in a plugin: in the template they would act on it, and wheels leave them out."""
 RESERVED = ("tests", "test", "configs", "tools", "plugins", "leaderboard", "conftest", "setup")
 """Names of folders and modules that a plugin, or the harness, has beside it."""
 
@@ -91,7 +93,8 @@ def write_plugin(name: str, folder: Path) -> None:
         for source in sorted(TEMPLATE.rglob("*")):
             if source.is_dir() or source.suffix == ".pyc":
                 continue
-            target = draft / str(source.relative_to(TEMPLATE)).replace(PLACEHOLDER, name)
+            place = source.relative_to(TEMPLATE)
+            target = draft / HIDDEN.get(str(place), str(place)).replace(PLACEHOLDER, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(source.read_text(encoding="utf-8").replace(PLACEHOLDER, name), encoding="utf-8")
         shutil.move(draft, folder)
