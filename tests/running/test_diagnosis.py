@@ -127,6 +127,14 @@ def test_a_closed_attention_is_looked_at_with_dropout_on_and_nothing_of_the_run_
     assert diagnose(testing) == report, "the same draw every time"
 
 
+def test_of_several_attentions_the_one_the_decoder_reads_is_called_stuck():
+    values = {"auc": 0.9, "missed": 0.0, "open": 0.0, "closed": 1.0}
+    report = examine(lambda m, f, c, d: (m, {}, 0 * c, d.take([])))
+    report["foreground"] = {"attention": values | {"closed": 0.2}, "m.attention": values}
+    assert [c["code"] for c in causes(report, ["attention", "cas"]) if "saturated" in c["code"]] == []
+    assert [c["code"] for c in causes(report, ["cas"]) if "saturated" in c["code"]] == ["saturated closed"]
+
+
 def test_a_sparse_attention_that_works_is_no_cause():
     """Low on most snippets, in order, and the run finds what its curves hold."""
     assert codes(examine(lambda m, f, c, d: (m, {"attention": f["attention"] / 30, "actionness": c[:, 0]}, c, d))) == []

@@ -6,7 +6,7 @@ long video does not speak for the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -92,10 +92,11 @@ class Examiner:
     Args:
         protocol: what is measured.
         truth: instances of every video under evaluation.
+        read: fields that the decoder reads, see `causes`.
     """
 
-    def __init__(self, protocol: Protocol, truth: Mapping[str, Instances]) -> None:
-        self.protocol, self.truth = protocol, truth
+    def __init__(self, protocol: Protocol, truth: Mapping[str, Instances], read: Collection[str] = ()) -> None:
+        self.protocol, self.truth, self.read = protocol, truth, read
         self._foregrounds: dict[str, _Foreground] = {}
         self._tagged: list[float] = []
         self._flat: list[float] = []
@@ -183,7 +184,7 @@ class Examiner:
             "classification_mAP": classification,
         }
         seen["collapsed"] = (seen["oracles"].get("as decoded") or 0.0) < COLLAPSED
-        seen["causes"] = causes(seen)
+        seen["causes"] = causes(seen, self.read)
         return seen
 
     def _tags(self, name: str) -> set[int]:
@@ -201,20 +202,24 @@ class Examiner:
         return result.average_over(protocol.averages[protocol.headline])
 
 
-def causes(seen: Mapping[str, Any]) -> list[dict[str, str]]:
+def causes(seen: Mapping[str, Any], read: Collection[str] = ()) -> list[dict[str, str]]:
     """The known patterns in a report: [{"code", "text"}], the likeliest cause first; [] where none fits.
 
     Args:
         seen: what `Examiner.report` gives (but for "causes"), perhaps with "in_training": field -> as in "foreground",
             with dropout on.
+        read: fields that the decoder reads: where there is an attention among them, no other is called stuck, since a
+            branch that serves training alone may well be.
     """
-    found = [*_foreground_causes(seen), *_tag_causes(seen), *_curve_causes(seen)]
+    found = [*_foreground_causes(seen, read), *_tag_causes(seen), *_curve_causes(seen)]
     return [{"code": code, "text": text} for code, text in found]
 
 
-def _foreground_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _foreground_causes(seen: Mapping[str, Any], read: Collection[str]) -> Iterable[tuple[str, str]]:
     decoded, own = seen["oracles"].get("as decoded"), seen["oracles"].get("true tags, own curve")
     poor = decoded is None or own is None or decoded < max(0.5 * own, POOR)
+    attentions = [name for name in seen["foreground"] if name.rpartition(".")[2] == FOREGROUND[0]]
+    watched = [name for name in attentions if name in read] or attentions  # an actionness has any scale
     for name, values in seen["foreground"].items():
         auc = values["auc"]
         if auc is not None and auc < MIRRORED:
@@ -223,9 +228,7 @@ def _foreground_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
                 f"`{name}` is mirrored: inside videos it ranks action below background (AUC {auc:.2f}). Its loss is "
                 "content with either sign, so another seed may turn out right.",
             )
-        if name.rpartition(".")[2] != FOREGROUND[0]:  # an actionness has any scale
-            continue
-        for share in BOUNDS:
+        for share in BOUNDS if name in watched else ():
             if (values[share] or 0) > STUCK and (poor or (auc or 0) < BLIND):
                 yield _saturated(name, share, values, seen.get("in_training", {}).get(name))
 
@@ -299,7 +302,7 @@ def diagnose(testing: Testing) -> dict[str, Any]:
     truth = {name: [(s.label, s.start, s.end) for s in segments] for name, segments in annotated.items()}
     if not any(truth.values()):
         return {}
-    examiner = Examiner(opened.protocol, truth)
+    examiner = Examiner(opened.protocol, truth, model.decoder.readable)
     foregrounds = [name for name in model.fields if name.rpartition(".")[2] in FOREGROUND]
     wanted = list(dict.fromkeys([*model.decoder.readable, *foregrounds]))
     model.eval()
@@ -311,7 +314,7 @@ def diagnose(testing: Testing) -> dict[str, Any]:
     report = examiner.report(metric.report.get("classification_mAP"))
     if any(cause["code"].startswith("saturated") for cause in report["causes"]):
         report["in_training"] = _in_training(testing, truth, foregrounds)
-        report["causes"] = causes(report)
+        report["causes"] = causes(report, model.decoder.readable)
     return report
 
 
