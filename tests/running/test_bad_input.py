@@ -490,6 +490,17 @@ def test_a_run_is_not_resumed_under_another_config(run):
     assert run("train.epochs=2", "test.batch_size=3", words=("--resume",))[0] == 0  # longer, and where it runs
 
 
+def test_what_changes_no_result_may_differ_when_a_run_is_resumed(run):
+    assert run("train.epochs=1")[0] == 0
+    words = ("train.epochs=2", "runtime.decode_workers=1", "runtime.example=true", "runtime.log_interval=5")
+    assert run(*words, words=("--resume",)) == (0, "")
+    config = run.work_dir / "config.json"
+    before = json.loads(config.read_text())
+    del before["runtime"]["example"]  # as runs left it that began before there was the setting
+    config.write_text(json.dumps(before))
+    assert run("train.epochs=3", words=("--resume",))[0] == 0
+
+
 def test_nothing_is_resumed_where_nothing_ran(run):
     assert "holds no run to resume; start without --resume" in run.refused_before_it_began(words=("--resume",))
 
