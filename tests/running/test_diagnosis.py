@@ -91,6 +91,7 @@ class Noisy(torch.nn.Module):
     """Its attention is 0 without dropout; it counts its passes as a normalisation would."""
 
     fields = ("attention",)
+    needs_tags = False
     decoder = SimpleNamespace(readable=())
 
     def __init__(self):
@@ -99,6 +100,7 @@ class Noisy(torch.nn.Module):
 
     def video_outputs(self, batch, wanted):
         self.passes += 1
+        assert not (self.training and self.needs_tags), "no tags at test"
         drawn = torch.rand(50) if self.training else torch.zeros(50)
         yield {"attention": drawn.numpy()}, VideoMeta("v", 50 * SECONDS, 25.0, 16, 50)
 
@@ -125,6 +127,9 @@ def test_a_closed_attention_is_looked_at_with_dropout_on_and_nothing_of_the_run_
     assert torch.equal(torch.get_rng_state(), state)
     assert (model.training, float(model.passes)) == (False, 1.0)
     assert diagnose(testing) == report, "the same draw every time"
+    model.needs_tags = True
+    assert "saturated closed" in codes(diagnose(testing)), "a run is not lost for a look that fails"
+    assert (model.training, float(model.passes)) == (False, 3.0)
 
 
 def test_of_several_attentions_the_one_the_decoder_reads_is_called_stuck():

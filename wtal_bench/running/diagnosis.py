@@ -6,6 +6,7 @@ long video does not speak for the others.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from wtal_bench.text import percent
 
 if TYPE_CHECKING:
     from wtal_bench.running.runner import Testing
+
+_LOG = logging.getLogger("wtal_bench")
 
 OPEN, CLOSED = 0.95, 0.05
 """An attention above the first, below the second, says nothing more about its snippet."""
@@ -313,7 +316,10 @@ def diagnose(testing: Testing) -> dict[str, Any]:
             examiner.add(meta, values, None if seen is None else seen[0], metric.detections[meta.id])
     report = examiner.report(metric.report.get("classification_mAP"))
     if any(cause["code"].startswith("saturated") for cause in report["causes"]):
-        report["in_training"] = _in_training(testing, truth, foregrounds)
+        try:
+            report["in_training"] = _in_training(testing, truth, foregrounds)
+        except Exception as error:  # a part may need in training what test videos lack; no run is lost for this look
+            _LOG.debug("the attention was not looked at as in training: %s", error)
         report["causes"] = causes(report, model.decoder.readable)
     return report
 
