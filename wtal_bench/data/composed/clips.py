@@ -260,6 +260,10 @@ class ClipLibrary:
         """The mean of one clip of a group."""
         return [part.mean(axis=0) for part in self._clips.read(scene[rng.integers(len(scene))])]
 
+    def together(self, acted: list[list[Clip]], around: list[list[Clip]]) -> tuple[list[list[Clip]], list[list[Clip]]]:
+        """Real clips stay as they are."""
+        return acted, around
+
 
 def _read_table(path: Path) -> list[Clip]:
     try:

@@ -95,6 +95,10 @@ class Library(Protocol):
     def mean(self, rng: np.random.Generator, scene: Any) -> list[np.ndarray]:
         """The mean of one clip of a scene: [D] a stream."""
 
+    def together(self, acted: list[Any], around: list[Any]) -> tuple[list[Any], list[Any]]:
+        """The scenes of one video's actions and those of its background, fitted to each other; as they are, if the
+        library leaves that to chance."""
+
 
 def film(rng: np.random.Generator, cut: Cut, library: Library, line: TimeLine, snippet_seconds: float) -> np.ndarray:
     """Return the [T, D] float64 features of one video, streams side by side.
@@ -110,8 +114,10 @@ def film(rng: np.random.Generator, cut: Cut, library: Library, line: TimeLine, s
     reel = _Reel(rng, cut, library, step)
     now = (np.arange(line.snippets * INSTANTS) + 0.5) * step
     start, end, label = _visible(line)
-    scenes = {int(c): library.scene(rng, int(c)) for c in sorted({int(line.scene), *label.tolist()})}
-    seen = _background(reel, now, (start, end, label), line.scene, scenes)
+    shown = sorted({int(line.scene), *label.tolist()})
+    acted, around = library.together([library.scene(rng, c) for c in shown], _places(reel))
+    scenes = dict(zip(shown, acted))
+    seen = _background(reel, now, (start, end, label), line.scene, scenes, around)
     for first, last, c in zip(start, end, label):
         inside = np.flatnonzero((now >= first) & (now < last))
         if not len(inside):
@@ -148,13 +154,19 @@ class _Reel:
         return self.library.clip(self.rng, scene, count, self.step * self.rng.uniform(*self.cut.speed))
 
 
-def _background(reel: _Reel, now: np.ndarray, shown: tuple, scene: int, scenes: dict[int, Any]) -> list[np.ndarray]:
+def _places(reel: _Reel) -> list[Any]:
+    """Choose the scenes of the background classes that one video shows."""
+    library = reel.library
+    apart = [kind for kind in library.backgrounds if kind not in library.near.values()] or library.backgrounds
+    return [library.scene(reel.rng, int(kind)) for kind in reel.rng.permutation(apart)[: reel.cut.kinds]]
+
+
+def _background(
+    reel: _Reel, now: np.ndarray, shown: tuple, scene: int, scenes: dict[int, Any], places: list[Any]
+) -> list[np.ndarray]:
     """Return [n, D] a stream: the video without its actions."""
     rng, cut, library = reel.rng, reel.cut, reel.library
     start, end, label = shown
-    apart = [kind for kind in library.backgrounds if kind not in library.near.values()] or library.backgrounds
-    kinds = rng.permutation(apart)[: cut.kinds]
-    places = [library.scene(rng, int(kind)) for kind in kinds]
     seen = [np.empty((len(now), stream.width)) for stream in library.streams]
     at = 0
     while at < len(now):

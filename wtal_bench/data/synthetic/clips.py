@@ -77,6 +77,9 @@ class Look:
         alike: correlation of the two streams, apart from the common direction, of label, scene, clip, slow
             and fast.
         pair_overlap: correlation of two classes that look alike, apart from the common direction.
+        between: whether the scenes of a video's actions lie between those of its background in loudness, so that no
+            energy, norm or peak tells them apart in most videos by luck. The loudnesses drawn are kept and only
+            change places.
     """
 
     rgb: StreamLook = StreamLook(
@@ -108,6 +111,7 @@ class Look:
     uneven_changes: float = 0.3
     alike: tuple[float, float, float, float, float] = (0.86, 0.80, 0.80, 0.55, 0.10)
     pair_overlap: float = 0.60
+    between: bool = True
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,16 @@ class DrawnClips:
         which = rng.integers(self.look.clips)
         return [_bent(look, clips[which]) for look, clips in zip(self._looks, scene.clips)]
 
+    def together(self, acted: list[Scene], around: list[Scene]) -> tuple[list[Scene], list[Scene]]:
+        """Deal the loudnesses of one video's scenes anew, each stream's: half of the background's get the quietest,
+        the others the loudest, the actions' what lies between; among themselves they keep their order."""
+        if not self.look.between or not around:
+            return acted, around
+        scenes = [*acted, *around]
+        moved = zip(*(_dealt([scene.clips[at] for scene in scenes], len(acted)) for at in range(len(STREAMS))))
+        made = [Scene(clips) for clips in moved]
+        return made[: len(acted)], made[len(acted) :]
+
     def _labelled(self, rng: np.random.Generator, count: int, pairs: Sequence[tuple[int, int]]) -> list[np.ndarray]:
         """Draw [count, D] what classes look like, one array a stream, with a mean of 0 over actions and backgrounds."""
         draws = self._normal(rng, "label", count)
@@ -213,6 +227,18 @@ class DrawnClips:
         power = np.exp(-level.decay * np.arange(dim) / dim)
         rest = (drawn[:, 1:] * np.sqrt((1 - level.common) * power / power.sum())) @ self._axes
         return np.sqrt(level.share) * (np.sqrt(level.common) * drawn[:, :1] + rest)
+
+
+def _dealt(clips: list[np.ndarray], acted: int) -> list[np.ndarray]:
+    """Move [clips, D] columns of scenes, the first `acted` of them the actions', to the loudnesses they are dealt."""
+    loud = np.array([columns.mean() for columns in clips])
+    own, others = loud[:acted], loud[acted:]
+    # of an odd number of background scenes, one more lies on the side where the first is
+    quiet = (len(others) + int(others[0] < own.mean())) // 2
+    dealt, ranked = np.empty_like(loud), np.sort(loud)
+    dealt[np.argsort(own)] = ranked[quiet : quiet + acted]
+    dealt[acted + np.argsort(others)] = np.r_[ranked[:quiet], ranked[quiet + acted :]]
+    return [columns + shift for columns, shift in zip(clips, dealt - loud)]
 
 
 _ALIKE = {"label": 0, "scene": 1, "clip": 2, "slow": 3, "fast": 4}

@@ -19,8 +19,10 @@ from wtal_bench.data.synthetic.clips import STREAMS, DrawnClips, Look
 from wtal_bench.errors import DataError, did_you_mean, listing
 
 GENERATOR = "wtal_bench.data.synthetic"
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raised with every change of a single generated number: results of two versions are not results on the same data."""
+TIME_LINES_VERSION = 2
+"""The same of the annotations alone, which protocols are defined on: features may change without them."""
 
 FPS = 25.0
 STRIDE = 16
@@ -28,7 +30,7 @@ SNIPPET_SECONDS = STRIDE / FPS
 SPLITS = MappingProxyType({"train": 0, "test": 1, "val": 2})
 """Split -> its part of the random streams' keys; `val` is for tuning, so that nobody needs the test split for it."""
 
-CUT = Cut(spread_back=0.5)
+CUT = Cut(spread_back=0.65)
 """How drawn clips are cut into videos: as real ones are, but for what a peak or norm would give away."""
 
 # Every purpose has random streams of its own: time lines can be drawn without features and never change with them.
@@ -217,7 +219,7 @@ def annotations_dict(profile: Profile, world: int) -> dict[str, Any]:
         }
     # write_json sorts keys; videos in that order make the annotations in memory equal to those read from the file
     videos = dict(sorted(videos.items()))
-    version = f"synthetic-{profile.name}-world{world}-v{GENERATOR_VERSION}"
+    version = f"synthetic-{profile.name}-world{world}-v{TIME_LINES_VERSION}"
     return {"version": version, "classes": list(names), "videos": videos}
 
 
