@@ -414,7 +414,10 @@ def test_actions_lie_between_their_backgrounds_in_loudness_and_only_change_place
         drawn = [world.scene(rng, label) for label in range(acted)], [world.scene(rng, 4 + n) for n in range(around)]
         dealt = world.together(*drawn)
         actions, others = map(loud, dealt)
-        np.testing.assert_allclose(np.sort(np.r_[actions, others], 0), np.sort(np.r_[*map(loud, drawn)], 0), atol=1e-12)
+        before, after = (
+            np.sort(np.concatenate(parts), axis=0) for parts in (list(map(loud, drawn)), [actions, others])
+        )
+        np.testing.assert_allclose(after, before, atol=1e-12)
         quieter = (others[:, None] < actions).sum(axis=0)
         assert ((quieter == quieter[0]) & (abs(2 * quieter - around) <= around % 2)).all()
         for before, after in zip([*drawn[0], *drawn[1]], [*dealt[0], *dealt[1]]):
