@@ -11,6 +11,7 @@ import pytest
 from tests.running.conftest import PROTOCOL, dataset, no_pictures, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.errors import ConfigError
+from wtal_bench.running import plan
 from wtal_bench.running.config import load_config
 from wtal_bench.sweeps.search import config_lines, load_search
 
@@ -173,3 +174,64 @@ def test_a_trial_that_diverges_is_shown_as_failed_and_the_others_go_on(here, cap
     (last,) = (line for line in printed.splitlines() if "  failed  " in line)
     assert "1e+30" in last
     assert len(records(here)) == 2
+
+
+DECODERS = "train.lr: [1e-3, 1e-2], model.postprocessor.class_threshold: [0.1, 0.3]"
+
+
+@pytest.fixture
+def trainings(monkeypatch) -> list[str]:
+    """Folders of the runs that train."""
+    begun, plain = [], plan.train
+
+    def counted(config, work_dir, **options):
+        begun.append(work_dir.path.parent.name)
+        return plain(config, work_dir, **options)
+
+    monkeypatch.setattr(plan, "train", counted)
+    return begun
+
+
+def test_trials_that_differ_in_their_decoder_alone_train_once(here, trainings, capsys):
+    search_file(here, DECODERS)
+    assert main(["sweep", "search.yaml", "--dry-run"]) == 0
+    assert capsys.readouterr().out.count("trained alike") == 2
+    assert main(["sweep", "search.yaml", "--seeds", "0", "1"]) == 0
+    assert "4 to train, 4 to score (trained as another)" in capsys.readouterr().out
+    assert len(trainings) == 4  # two rates, two seeds
+    shared = records(here)
+    assert len(shared) == 4
+    assert main(["sweep", "search.yaml", "--seeds", "0", "1"]) == 0
+    assert "8 done (read, not trained again)" in capsys.readouterr().out
+    for name, record in shared.items():  # each is what its own training would have left
+        alone = trained_alone(here, name, record["config"])
+        for key in ("metrics", "trained", "seed", "parent", "selection", "data", "diagnosis"):
+            assert record[key] == alone[key], (name, key)
+        assert record["detections"]["sha256"] == alone["detections"]["sha256"]
+        assert set(record["cost"]) == set(alone["cost"])
+        assert (here / f"work_dirs/sweep/search/{name}/seed0/last.pth").is_file()
+
+
+def trained_alone(here: Path, name: str, like: dict) -> dict:
+    config = load_config(
+        here / "base.json",
+        [f"train.lr={like['train']['lr']}", f"data.protocol={like['data']['protocol']}",
+         f"model.postprocessor.class_threshold={like['model']['postprocessor']['class_threshold']}"],
+    )  # fmt: skip
+    return plan.execute(plan.Planned(config, here / "alone" / name)).record
+
+
+def test_a_trial_trains_itself_where_the_shared_weights_are_gone(here, trainings):
+    search_file(here, DECODERS)
+    assert main(["sweep", "search.yaml", "--rows", "recipe"]) == 0
+    (here / "work_dirs/sweep/search/recipe/seed0/last.pth").unlink()
+    assert main(["sweep", "search.yaml"]) == 0
+    assert len(trainings) == 3  # the recipe once, its neighbour, the other rate
+    assert len(records(here)) == 4
+
+
+@pytest.mark.parametrize("change", ["train.selection=val_holdout", "train.val_interval=1"])
+def test_what_is_picked_by_its_scores_is_not_shared(here, capsys, change):
+    search_file(here, DECODERS)
+    assert main(["sweep", "search.yaml", "--dry-run", "--cfg-options", change]) == 0
+    assert "trained alike" not in capsys.readouterr().out

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from wtal_bench.errors import ConfigError, WtalError, listing
+from wtal_bench.files import digest
 from wtal_bench.running.checkpoint import read_checkpoint
 from wtal_bench.running.datasets import Opened, open_data
 from wtal_bench.running.parents import (
@@ -27,7 +28,7 @@ from wtal_bench.running.parents import (
     run_of,
 )
 from wtal_bench.running.resuming import made_from, moved, refuse_shorter, shown_changes
-from wtal_bench.running.run import Result, train
+from wtal_bench.running.run import Result, score_checkpoint, train
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.workdir import CONFIG, MAY_CHANGE, WorkDir
 
@@ -47,6 +48,7 @@ class Planned:
         changed: what it differs in from the run asked for, in words; such a run is no result of this config.
         resume: go on with the run in the folder, which has begun; without it one that has is refused.
         start: folder of the run of the same plan whose weights it begins from, or None.
+        scores: it trains nothing: what `start` has trained is what it would train, and is scored as its config decodes.
         joins: whether it goes on with whatever of it another process has left in the folder meanwhile.
     """
 
@@ -56,6 +58,7 @@ class Planned:
     changed: tuple[str, ...] = ()
     resume: bool = False
     start: Path | None = None
+    scores: bool = False
     joins: bool = False
 
     goes_on: ClassVar[str] = "goes on from its last checkpoint"
@@ -146,11 +149,32 @@ def execute(run: Planned, out: Callable[[str], None] = print) -> Result | None:
     if run.done:
         out(f"{run.folder} is done: read, not trained again")
         return run.read() if first else None
+    if run.scores:
+        if run.start is not None and (run.start / "last.pth").is_file():
+            return _score(run, run.start, out)
+        out(f"{run.start} has no weights any more: {run.label} is trained itself")
+        run = replace(run, start=None, scores=False)
     work_dir = WorkDir(run.folder, resume=run.resume, share=not first)
     try:
         if run.start is not None:
             _share(run.start, run.folder / PARENT)
         return train(run.config, work_dir, resume=run.resume and work_dir.checkpoint.is_file(), out=out)
+    finally:
+        work_dir.release()
+
+
+def _score(run: Planned, trained: Path, out: Callable[[str], None]) -> Result:
+    """Score what another run has trained; the folder then holds what training it again would leave."""
+    out(f"{run.label}: its training is that of {'/'.join(trained.parts[-2:])}, whose weights are scored")
+    work_dir = WorkDir(run.folder, resume=run.resume)
+    try:
+        if (trained / PARENT).exists():
+            _share(trained / PARENT, run.folder / PARENT)
+        result = score_checkpoint(
+            run.config, trained / "last.pth", run.folder, out, trained=read_result(trained).record
+        )
+        _share(trained / "last.pth", work_dir.checkpoint)
+        return result
     finally:
         work_dir.release()
 
@@ -203,7 +227,31 @@ def set_aside(run: Planned) -> Planned:
         raise WtalError(f"cannot move {run.folder} to {place}: {error.strerror}.") from error
     finally:
         lock.release()
-    return Planned(run.config, run.folder, start=run.start, joins=run.joins)
+    return Planned(run.config, run.folder, start=run.start, scores=run.scores, joins=run.joins)
+
+
+def share_training(runs: Iterable[Planned]) -> list[Planned]:
+    """Let runs that are to be made and differ in nothing but how they decode score the weights of the first of them.
+
+    A checkpoint that is picked by its scores hangs on the decoder, and so may hooks: such runs train each for itself.
+    """
+    found: list[Planned] = []
+    trained: dict[str, Path] = {}
+    for run in runs:
+        train = run.config.train
+        if train.selection == "last" and train.val_interval is None and not run.config.runtime.hooks:
+            first = trained.setdefault(_training(run.config), run.folder)
+            if first != run.folder and (run.state == NEW or run.changed):
+                run = replace(run, start=first, scores=True)
+        found.append(run)
+    return found
+
+
+def _training(config: RunConfig) -> str:
+    """A hash of all that the trained weights depend on, and of where they are tested."""
+    tree = config.resolved()
+    model = {key: value for key, value in tree["model"].items() if key != "postprocessor"}
+    return digest({**tree, "model": model, "variant": None})
 
 
 def begins_from(config: RunConfig, other: RunConfig) -> bool:
@@ -257,7 +305,7 @@ def read_result(folder: Path) -> Result:
     return Result(path, json.loads(path.read_text(encoding="utf-8")), folder)
 
 
-def _share(run: Path, link: Path) -> None:
-    """Let a run start from one that is there, instead of training the same once more."""
+def _share(there: Path, link: Path) -> None:
+    """Let a run start from one that is there, or have its weights, instead of training the same once more."""
     if not (link.exists() or link.is_symlink()):
-        link.symlink_to(run.resolve(), target_is_directory=True)
+        link.symlink_to(there.resolve(), target_is_directory=there.is_dir())

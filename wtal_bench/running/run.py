@@ -235,8 +235,22 @@ def _kept(trained_as: Mapping[str, Any], config: RunConfig) -> str:
     return f"kept {listing(kept)}"
 
 
-def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: Callable[[str], None] = print) -> Result:
+def score_checkpoint(
+    config: RunConfig,
+    checkpoint: Path,
+    work_dir: Path,
+    out: Callable[[str], None] = print,
+    trained: Mapping[str, Any] | None = None,
+) -> Result:
     """Score a checkpoint and write a record of it.
+
+    Args:
+        config: how.
+        checkpoint: what.
+        work_dir: where the record goes.
+        out: takes lines.
+        trained: record of the run that trained it, where the config asks for that training to the last key: what it
+            cost and began from is then said of this one, too. None: it begins from that run.
 
     Raises:
         WtalError: the checkpoint belongs to another model, or the data do not fit.
@@ -258,7 +272,11 @@ def score_checkpoint(config: RunConfig, checkpoint: Path, work_dir: Path, out: C
         "test_seconds": round(time.monotonic() - began, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    record = describe(testing, cost, parent_record(checkpoint.parent), meta, data_block(coverage, notes, testing))
+    parent = parent_record(checkpoint.parent)
+    if trained is not None:
+        parent = trained["parent"]
+        cost |= {key: trained["cost"][key] for key in ("train_seconds", "steps") if key in trained["cost"]}
+    record = describe(testing, cost, parent, meta, data_block(coverage, notes, testing))
     record |= diagnosis_block(testing)
     path = keep(testing, record, work_dir / "record")
     if not (work_dir / CONFIG).exists():  # by which others find the data again

@@ -27,7 +27,9 @@ def plan_lines(plan: Plan, jobs: int = 1) -> list[str]:
 
 
 def _state(run: Planned) -> str:
-    return f"changed: {'; '.join(run.changed)}" if run.changed else run.state
+    if run.changed:
+        return f"changed: {'; '.join(run.changed)}"
+    return f"{run.state}: scores {'/'.join(run.start.parts[-2:])}, trained alike" if run.scores else run.state
 
 
 def estimate(plan: Plan, jobs: int = 1) -> str:
@@ -48,6 +50,8 @@ def _sum(left: Iterable[Planned], seconds: Mapping[str, list[float]]) -> float:
     whole = fmean(value for values in seconds.values() for value in values)
     total = 0.0
     for run in left:
+        if run.scores:  # which takes seconds
+            continue
         own = seconds.get(str(run.folder.parent))
         total += (fmean(own) if own else whole) * (0.5 if run.state == BEGUN and not run.changed else 1.0)
     return total

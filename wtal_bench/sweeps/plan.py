@@ -24,6 +24,7 @@ from wtal_bench.running.plan import (
     plan_seeds,
     refuse_changed,
     set_aside,
+    share_training,
 )
 from wtal_bench.running.provenance import config_hash
 from wtal_bench.running.settings import RunConfig
@@ -181,7 +182,7 @@ def contests_of(
     """
     over = asked.over
     entries = [_entry(row, base, asked, over, default) for base in asked.bases or (None,) for row in rows]
-    contests = _contests(entries, asked.folder / file.stem, asked)
+    contests = _sharing(_contests(entries, asked.folder / file.stem, asked))
     for contest in contests:
         if any(run.state != DONE for run in contest.ours):
             check_model(contest.entry.config, start=False)
@@ -211,6 +212,17 @@ def _contests(entries: Sequence[Entry], folder: Path, asked: Asked) -> list[Cont
         ours = plan_seeds(entry.config, asked.seeds, lambda seed, at=own: at / f"seed{seed}", start=start)
         contests.append(Contest(entry, tuple(ours), theirs))
     return contests
+
+
+def _sharing(contests: Sequence[Contest]) -> list[Contest]:
+    """The same, where rows that differ in their decoder alone train once a seed."""
+    runs = [run for contest in contests for run in contest.runs]
+    shared = {run.folder: run for run in share_training({run.folder: run for run in runs}.values())}
+    return [
+        replace(contest, **{side: tuple(shared[run.folder] for run in getattr(contest, side))
+                            for side in ("ours", "theirs")})
+        for contest in contests
+    ]  # fmt: skip
 
 
 def _folder(name: str, asked: Asked) -> str:
@@ -280,8 +292,16 @@ def settled(plan: Plan, again: bool, out: Callable[[str], None] = print) -> Plan
     return replace(plan, contests=tuple(contests))
 
 
+SCORED = "scored"
+
+
 def states(runs: Any) -> str:
     """How many runs are done, begun and to be made, in words."""
-    said = {DONE: "done (read, not trained again)", BEGUN: "begun (resumed)", NEW: "to train"}
-    found = [run.state for run in runs]
+    said = {
+        DONE: "done (read, not trained again)",
+        BEGUN: "begun (resumed)",
+        NEW: "to train",
+        SCORED: "to score (trained as another)",
+    }
+    found = [SCORED if run.scores else run.state for run in runs]
     return listing([f"{found.count(state)} {words}" for state, words in said.items() if state in found])
