@@ -93,7 +93,8 @@ class Protocol:
         annotation_file: name of the annotation file, None when it is generated.
         splits: subset -> the videos it must hold.
         synthetic: whether the videos are generated; such numbers never stand beside real ones.
-        profile, world, generator: what is generated, and by which version of the generator.
+        profile, world, generator: what is generated, and which version of the generator its time lines are of; that of
+            its features is in their manifest, and tells tables apart as other features do.
         composition: hash of clips and recipe of composed videos, whose numbers stand beside no others either.
     """
 
