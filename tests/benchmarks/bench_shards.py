@@ -2,25 +2,25 @@
 
     python -m tests.benchmarks.bench_shards --videos 1000 10000 100000
 
-Small float16 videos are written as one .npy each, copied with `cp -r`, and imported into shards. Then fresh processes
-read the files with `np.load` and the store with this project's code: a pass over all videos in order, or gathers of 16
-random videos into a padded float32 batch; first cold (the pages of every file dropped), then warm. Memory is what
-the process holds beyond the files it maps (RssAnon), less what it held before it opened anything. All lies in a folder
-that is removed.
+Small float16 videos are written as one .npy each, copied with `cp -r`, and imported into shards. Then processes of
+their own read the files with `np.load` and the store with this project's code: a pass over all videos in order, or
+gathers of 16 random videos into a padded float32 batch; first cold (the pages of every file dropped), then warm.
+Memory is what the process holds beyond the files it maps (RssAnon), less what it held before it opened anything.
+All lies in a folder that is removed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
 import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +47,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes of the import (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="of copy and import, in turns (default: %(default)s)")
     parser.add_argument("--folder", help="where the test data lie while it runs (default: a temporary folder)")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.measure:
-        print(json.dumps(measure(*args.measure, args.gathers, args.width)))
-        return
     print(f"width {args.width}, shards of {args.shard} MB, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     for videos in args.videos:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
@@ -83,9 +79,10 @@ def apart(folder: Path, what: str, task: str, state: str, args: argparse.Namespa
     """Measure in a process of its own."""
     if state == "cold":
         drop(folder / what)
-    words = ["--measure", what, task, str(folder), "--gathers", str(args.gathers), "--width", str(args.width)]
-    done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    # a fork has everything imported and nothing opened
+    way = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    with ProcessPoolExecutor(1, multiprocessing.get_context(way)) as process:
+        return process.submit(measure, what, task, str(folder), args.gathers, args.width).result()
 
 
 def write(folder: Path, videos: int, width: int) -> None:
