@@ -14,8 +14,8 @@ _PLAIN = re.compile(r"[0-9A-Za-z ±.,:;%()+=/-]*")
 SYNTHETIC = (
     "Generated videos, about as hard as real features composed to untrimmed videos; they say nothing of real videos. "
     "Rows of synthetic/v1 were dropped: its actions shared one direction that gave them away, which real features do "
-    "not have. So were rows of synthetic/v2 on features of the generator's version 2: one plain number found seven points "
-    "more than chance there."
+    "not have. So were rows of synthetic/v2 on features of the generator's version 2, where one plain number found up "
+    "to seven points more than chance."
 )
 
 
