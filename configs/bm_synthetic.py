@@ -1,5 +1,5 @@
-# BM on the embedded synthetic benchmark: 2 x 64 features, 100 snippets and fewer epochs. Rate, thresholds and
-# the bar for a class are the best of eight trials on another world (`searches/bm.yaml`).
+# BM on the embedded synthetic benchmark: 2 x 64 features, 100 snippets and fewer epochs. Rate, length, thresholds and
+# the bar for a class are the best of twelve trials on another world (`searches/bm.yaml`).
 _base_ = ['bm_thumos.py', '_base_/datasets/synthetic.py']
 
 model = dict(
