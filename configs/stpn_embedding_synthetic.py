@@ -10,4 +10,4 @@ model = dict(
         heads=dict(
             attention=dict(reads='dropped_embedding'),
             classifier=dict(reads=dict(embedding='dropped_embedding')))))
-train = dict(lr=1e-3)
+train = dict(epochs=200, lr=1e-3)
