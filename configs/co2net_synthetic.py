@@ -1,6 +1,6 @@
 # CO2-Net on the embedded synthetic benchmark: the settings of THUMOS14 with 64 channels (32 in the attentions), 100
-# snippets and 1500 steps at a twenty times higher rate, so that it trains in about a minute on one core. The
-# thresholds are the best of eight trials on another world (`searches/co2net.yaml`), which kept the rate.
+# snippets and 1500 steps at a twenty times higher rate, so that it trains in about a minute on one core. Rate, length
+# and thresholds are the best of twelve trials on another world (`searches/co2net.yaml`), which kept the dropout.
 _base_ = ['co2net_thumos.py', '_base_/datasets/synthetic.py']
 
 model = dict(

@@ -1,6 +1,6 @@
 # STPN on the embedded synthetic benchmark: 2 x 64 features, 100 snippets, fewer epochs at a higher rate. The weight of
-# the sparsity, a sum over time, is four times as large for a quarter of the snippets. Rate, thresholds and the bar for
-# a class are the best of eight trials on another world (`searches/stpn.yaml`).
+# the sparsity, a sum over time, is four times as large for a quarter of the snippets. Rate, length, thresholds and the
+# bar for a class are the best of twelve trials on another world (`searches/stpn.yaml`).
 _base_ = ['stpn_thumos.py', '_base_/datasets/synthetic.py']
 
 model = dict(
