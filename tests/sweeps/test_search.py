@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import REPOSITORY
 from tests.running.conftest import PROTOCOL, dataset, no_pictures, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.errors import ConfigError
@@ -174,6 +175,19 @@ def test_a_trial_that_diverges_is_shown_as_failed_and_the_others_go_on(here, cap
     (last,) = (line for line in printed.splitlines() if "  failed  " in line)
     assert "1e+30" in last
     assert len(records(here)) == 2
+
+
+SHIPPED = sorted((REPOSITORY / "configs" / "searches").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_every_method_gets_twelve_trials_and_its_recipe_is_a_point_of_its_search(file):
+    search = load_search(file)
+    recipe = load_config(search.base, named_by=file)
+    assert (len(search.rows(recipe)), search.part) == (12, "world1.val")
+    for key, value in search._own(recipe.resolved()).items():
+        # FTCL's recipe leaves the first stage's rate to the config it names
+        assert value in search.space[key].values or key == "train.init_from.options", (key, value)
 
 
 DECODERS = "train.lr: [1e-3, 1e-2], model.postprocessor.class_threshold: [0.1, 0.3]"
