@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.dist import barrier, is_main_process
 
-from wtal_bench.data.annotations import SEGMENTS
+from wtal_bench.data.annotations import SEGMENTS, Annotations
 from wtal_bench.data.coverage import Coverage
 from wtal_bench.data.detection_notes import score_notes
 from wtal_bench.data.note import Note
@@ -38,6 +38,7 @@ from wtal_bench.running.resuming import Earlier, check_resumable, distinct, mach
 from wtal_bench.running.runner import Testing, Training, build_testing, build_training
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.workdir import CONFIG, WorkDir
+from wtal_bench.structures import Detections
 from wtal_bench.text import percent
 
 
@@ -145,10 +146,18 @@ def diagnosis_block(testing: Testing) -> dict[str, Any]:
     return {"diagnosis": found} if found else {}
 
 
+def typical(found: Mapping[str, Detections], annotations: Annotations) -> str:
+    """The video to show: the one with the median number of detections, of those of which a class was found that is
+    annotated, if there is any."""
+    shown = {name: {segment.label for segment in annotations.videos[name].segments} for name in found}
+    met = [name for name in found if shown[name].intersection(found[name].label.tolist())] or list(found)
+    return sorted(met, key=lambda name: len(found[name]))[len(met) // 2]
+
+
 def draw_example(testing: Testing, path: Path) -> None:
-    """Draw the test video with the median number of detections: its curves, what was found, and the truth."""
+    """Draw a `typical` test video: its curves, what was found, and the truth."""
     found, opened = testing.metric.detections, testing.opened
-    video = sorted(found, key=lambda name: len(found[name]))[len(found) // 2]
+    video = typical(found, opened.annotations)
     batch = testing.gather(Request((testing.videos.ids.index(video),)), testing.device).to(testing.device)
     testing.model.eval()
     ((outputs, meta),) = testing.model.video_outputs(batch)
