@@ -8,4 +8,4 @@ model = dict(
     backbone=dict(streams=dict(rgb=(0, 64), flow=(64, 128)), channels=64, num_classes=10, dropout=0.3),
     losses=dict(bg=dict(weight=0.2)),
     postprocessor=dict(num_classes=10, thresholds=dict(linspace=(0.05, 0.95, 19))))
-train = dict(length=200, iterations=1200, lr=1e-3, lr_schedule=[(300, 1e-4)], checkpoint_interval=200)
+train = dict(length=200, iterations=1200, lr_schedule=[(300, 1e-4)], checkpoint_interval=200)

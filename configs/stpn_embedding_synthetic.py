@@ -4,10 +4,10 @@ _base_ = ['stpn_synthetic.py']
 
 variant = 'embedding'
 model = dict(
-    postprocessor=dict(shared=dict(class_threshold=0.3, thresholds=[0.05])),
+    postprocessor=dict(shared=dict(thresholds=[0.05])),
     member=dict(
         backbone=dict(replace=True, type='LayeredEmbedding', in_channels=64, channels=64, layers=2, dropout=0.3),
         heads=dict(
             attention=dict(reads='dropped_embedding'),
             classifier=dict(reads=dict(embedding='dropped_embedding')))))
-train = dict(epochs=200, lr=1e-3)
+train = dict(lr=1e-3)

@@ -2,4 +2,4 @@
 _base_ = ['../ftcl_synthetic.py']
 
 variant = 'plain_start'
-train = dict(init_from=dict(config='../acm_net_synthetic.py'))
+train = dict(init_from=dict(config='../acm_net_synthetic.py', options=['train.epochs=150']))
