@@ -1,4 +1,4 @@
-"""Stable orders found by counting are the stable orders."""
+"""Orders found by faster sorts are the stable orders."""
 
 from __future__ import annotations
 

@@ -225,16 +225,20 @@ def compare(
     print(f"  ten times the videos: {1e3 * ten:.0f} ms, {ten / fast:.1f} times as long")
 
 
-def score_alone(kind: str, detections: int) -> dict[str, float]:
-    """Score random detections in a process of its own, so that the peak is the peak of this alone."""
+def score_alone(kind: str, detections: int, repeats: int) -> dict[str, float]:
+    """Score random detections in a process of its own, so that the peak is the peak of this alone; the fastest of some.
+
+    What the system takes to hand out fresh pages varies by half of the whole.
+    """
     command = [sys.executable, __file__, "--only", kind, "--large", str(detections)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    calls = (subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(repeats))
+    return min(map(json.loads, calls), key=lambda found: found["seconds"])
 
 
-def report_large(detections: int) -> None:
+def report_large(detections: int, repeats: int) -> None:
     """Many detections over many videos, ten times fewer of them, and a class whose instances all overlap."""
     for kind, count in (("many", detections), ("crowded", min(20_000, detections))):
-        few, all_of_them = score_alone(kind, max(1, count // 10)), score_alone(kind, count)
+        few, all_of_them = (score_alone(kind, rows, repeats) for rows in (max(1, count // 10), count))
         print(
             f"{kind}, {count} detections: {all_of_them['seconds']:.2f} s of processor time, "
             f"{all_of_them['peak_GiB']:.2f} GiB at most; a tenth of them {few['seconds']:.3f} s, "
@@ -314,7 +318,7 @@ def main() -> None:
             continue
         compare(name, *read_set(truth_file, found_file, subset), tious, args)
     if args.large:
-        report_large(args.large)
+        report_large(args.large, min(5, args.repeats))
 
 
 if __name__ == "__main__":
