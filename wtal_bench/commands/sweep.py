@@ -7,7 +7,8 @@ are held out (`wtal_bench.held_out`), never on the test videos.
 
 A finished run is read, not trained again, as long as it is the run that is asked for: same config, base, seed and data.
 Where it is not, the sweep refuses before anything trains, or with `--again` moves it aside and trains anew. Rows that
-differ in their post-processing alone train once: the others score the weights of the first.
+differ in their post-processing alone train once: the others score the weights of the first. What several rows begin
+from (`train.init_from`) is trained once a seed too, in a folder of its own beside theirs.
 """
 
 from __future__ import annotations

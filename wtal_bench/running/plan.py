@@ -247,6 +247,51 @@ def share_training(runs: Iterable[Planned]) -> list[Planned]:
     return found
 
 
+def share_parents(runs: Iterable[Planned], folder: Path) -> tuple[list[Planned], list[Planned]]:
+    """Train what several runs that are to be made begin from (`train.init_from`) once a seed, not once a run.
+
+    Args:
+        runs: of a plan.
+        folder: in which the runs that are added lie, each recipe in one of its own.
+
+    Returns:
+        Those runs, and the given ones, told which of them they begin from.
+
+    Raises:
+        WtalError: a recipe that `train.init_from` names cannot be read, or its data cannot be opened.
+    """
+    runs = list(runs)
+    alike: dict[str, list[Planned]] = {}
+    parents: dict[str, RunConfig] = {}
+    for run in runs:
+        if _trains_parent(run):
+            parent = parent_config(run.config)
+            tree = parent.resolved()
+            key = digest({**tree, "runtime": {**tree["runtime"], "seed": None}})
+            parents.setdefault(key, parent)
+            alike.setdefault(key, []).append(run)
+    firsts: dict[Path, Planned] = {}
+    begins: dict[Path, Path] = {}
+    for key, group in alike.items():
+        place = folder / f"{PARENT}_{Path(parents[key].path).stem}-{key[:8]}"
+        seeds = [run.config.runtime.seed for run in group]
+        seeds = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1 or (place / f"seed{seed}").exists()]
+        planned = plan_seeds(parents[key], seeds, lambda seed, at=place: at / f"seed{seed}")
+        firsts |= {run.folder: run for run in planned}
+        begins |= {run.folder: place / f"seed{run.config.runtime.seed}" for run in group}
+    begins = {run: first for run, first in begins.items() if first in firsts}
+    return list(firsts.values()), [
+        replace(run, start=begins[run.folder]) if run.folder in begins else run for run in runs
+    ]
+
+
+def _trains_parent(run: Planned) -> bool:
+    """Whether a run is to be made that would train what it begins from first, of which nothing is there."""
+    made = run.state != NEW and not run.changed
+    there = (run.folder / PARENT).exists() and not run.changed
+    return isinstance(run.config.train.init_from, dict) and run.start is None and not made and not there
+
+
 def _training(config: RunConfig) -> str:
     """A hash of all that the trained weights depend on, and of where they are tested."""
     tree = config.resolved()

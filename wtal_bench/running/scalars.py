@@ -21,7 +21,7 @@ def fetched(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     ]
 
 
-KEPT = 1000
+KEPT = 100
 """Steps of a scalar that the log remembers: it smooths over far fewer, and mmengine copies them all at every step."""
 
 

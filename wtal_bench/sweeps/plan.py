@@ -24,6 +24,7 @@ from wtal_bench.running.plan import (
     plan_seeds,
     refuse_changed,
     set_aside,
+    share_parents,
     share_training,
 )
 from wtal_bench.running.provenance import config_hash
@@ -113,16 +114,48 @@ class Plan:
         file: the sweep file.
         contests: the rows' runs.
         search: what drew the rows, or None.
+        firsts: runs that no row shows: those that several rows begin from (`train.init_from`).
     """
 
     file: Path
     contests: tuple[Contest, ...]
     search: Search | None = None
+    firsts: tuple[Planned, ...] = ()
+
+    @classmethod
+    def of(cls, contests: Sequence[Contest], folder: Path, file: Path, search: Search | None = None) -> Plan:
+        """The plan of rows, in which nothing is trained twice.
+
+        Args:
+            contests: each row's runs.
+            folder: in which the runs lie.
+            file: the sweep file.
+            search: what drew the rows.
+
+        Raises:
+            WtalError: what rows begin from cannot be read.
+        """
+        runs = share_training(cls(file, tuple(contests)).runs)
+        firsts, runs = share_parents(runs, folder / file.stem)
+        return cls(file, tuple(contests), search, tuple(firsts)).told({run.folder: run for run in runs})
 
     @property
     def runs(self) -> list[Planned]:
         """Every run once, those that others begin from before them."""
-        return list({run.folder: run for contest in self.contests for run in contest.runs}.values())
+        rows = [run for contest in self.contests for run in contest.runs]
+        return list({run.folder: run for run in (*self.firsts, *rows)}.values())
+
+    def told(self, runs: Mapping[Path, Planned]) -> Plan:
+        """The same plan of these runs, by their folders."""
+        contests = (
+            replace(contest, ours=_of(runs, contest.ours), theirs=_of(runs, contest.theirs))
+            for contest in self.contests
+        )
+        return replace(self, contests=tuple(contests), firsts=_of(runs, self.firsts))
+
+
+def _of(runs: Mapping[Path, Planned], those: Sequence[Planned]) -> tuple[Planned, ...]:
+    return tuple(runs.get(run.folder, run) for run in those)
 
 
 def read_rows(asked: Asked) -> tuple[list[Row], Search | None]:
@@ -163,7 +196,7 @@ def plan_sweep(asked: Asked) -> Plan:
     """
     rows, search = read_rows(asked)
     default = search.metric if search else next((row.published["metric"] for row in rows if row.published), "average")
-    return Plan(rows[0].file, tuple(contests_of(rows, asked, rows[0].file, default)), search)
+    return Plan.of(contests_of(rows, asked, rows[0].file, default), asked.folder, rows[0].file, search)
 
 
 def contests_of(
@@ -182,7 +215,7 @@ def contests_of(
     """
     over = asked.over
     entries = [_entry(row, base, asked, over, default) for base in asked.bases or (None,) for row in rows]
-    contests = _sharing(_contests(entries, asked.folder / file.stem, asked))
+    contests = _contests(entries, asked.folder / file.stem, asked)
     for contest in contests:
         if any(run.state != DONE for run in contest.ours):
             check_model(contest.entry.config, start=False)
@@ -212,17 +245,6 @@ def _contests(entries: Sequence[Entry], folder: Path, asked: Asked) -> list[Cont
         ours = plan_seeds(entry.config, asked.seeds, lambda seed, at=own: at / f"seed{seed}", start=start)
         contests.append(Contest(entry, tuple(ours), theirs))
     return contests
-
-
-def _sharing(contests: Sequence[Contest]) -> list[Contest]:
-    """The same, where rows that differ in their decoder alone train once a seed."""
-    runs = [run for contest in contests for run in contest.runs]
-    shared = {run.folder: run for run in share_training({run.folder: run for run in runs}.values())}
-    return [
-        replace(contest, **{side: tuple(shared[run.folder] for run in getattr(contest, side))
-                            for side in ("ours", "theirs")})
-        for contest in contests
-    ]  # fmt: skip
 
 
 def _folder(name: str, asked: Asked) -> str:
@@ -281,15 +303,7 @@ def settled(plan: Plan, again: bool, out: Callable[[str], None] = print) -> Plan
             runs[folder] = set_aside(run)
             out(f"{folder} is trained again: {listing(run.changed, 5)}")
     out(f"{len(runs)} runs: {states(runs.values())}")
-    contests = [
-        Contest(
-            contest.entry,
-            tuple(runs[run.folder] for run in contest.ours),
-            tuple(runs[run.folder] for run in contest.theirs),
-        )
-        for contest in plan.contests
-    ]
-    return replace(plan, contests=tuple(contests))
+    return plan.told(runs)
 
 
 SCORED = "scored"

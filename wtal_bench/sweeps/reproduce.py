@@ -137,7 +137,7 @@ def plan_field(asked: Asked, field: Field) -> Plan:
     for profile in field.profiles:
         having = [row for row in rows if _has(row, profile, asked)]
         contests += contests_of(having, replace(asked, profile=profile), field.file, known.metric)
-    return Plan(field.file, tuple(contests))
+    return Plan.of(contests, asked.folder, field.file)
 
 
 def _has(row: Row, profile: str, asked: Asked) -> bool:
