@@ -45,6 +45,9 @@ def first_stages(here: Path) -> list[Path]:
 
 
 def test_rows_with_one_first_stage_train_it_once_a_seed(here, capsys):
+    assert main(["sweep", "rows.yaml", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if ": begins from init_first-" in line] == ["slow", "fast"]
     assert main(["sweep", "rows.yaml", "--seeds", "0", "1"]) == 0
     printed = capsys.readouterr().out
     assert "8 runs: 8 to train" in printed  # three rows, and the first stage of two of them

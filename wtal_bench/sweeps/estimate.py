@@ -29,7 +29,10 @@ def plan_lines(plan: Plan, jobs: int = 1) -> list[str]:
 def _state(run: Planned) -> str:
     if run.changed:
         return f"changed: {'; '.join(run.changed)}"
-    return f"{run.state}: scores {'/'.join(run.start.parts[-2:])}, trained alike" if run.scores else run.state
+    if run.start is None or run.done:
+        return run.state
+    there = "/".join(run.start.parts[-2:])
+    return f"{run.state}: scores {there}, trained alike" if run.scores else f"{run.state}: begins from {there}"
 
 
 def estimate(plan: Plan, jobs: int = 1) -> str:
