@@ -138,6 +138,11 @@ class Protocol:
         return is_own(self.name)
 
     @property
+    def made_by_annotations(self) -> bool:
+        """Whether an annotation file says what it is (data of one's own, composed videos), so that records must too."""
+        return self.own or self.composition is not None
+
+    @property
     def headline(self) -> str:
         """The average that ranks."""
         return list(self.averages)[-1]

@@ -48,7 +48,7 @@ def get_protocol(name: str) -> Protocol:
     base, part = taken_apart(name)
     if part and not is_own(name):
         return held_out(get_protocol(base), part)
-    if name.startswith(f"{COMPOSED}/"):
+    if is_composed(name):
         return _found_composed(name)
     strangers = {info.name: info for info in protocol_infos() if not why_refused(info)}
     if name in strangers:
@@ -106,9 +106,21 @@ def composed_protocol(annotations: Annotations) -> Protocol:
     Its name says what was composed, its hash covers clips and recipe, so equal hashes mean equal videos and numbers of
     other compositions, of drawn or of filmed videos never share a table with them.
 
+    From here on `get_protocol` knows it by its name, wherever its annotations lie.
+
     Raises:
         DataError: the annotations are of no composed data set.
     """
+    protocol = _made_by(annotations)
+    _KNOWN_COMPOSED[protocol.name] = protocol
+    return protocol
+
+
+_KNOWN_COMPOSED: dict[str, Protocol] = {}
+"""Those that were opened in this process, wherever they lie."""
+
+
+def _made_by(annotations: Annotations) -> Protocol:
     made = re.fullmatch(rf"{COMPOSED}-(.+)-([0-9a-f]{{12}})", annotations.version)
     if made is None:
         raise DataError(
@@ -123,22 +135,24 @@ def composed_protocol(annotations: Annotations) -> Protocol:
         named = hashlib.sha256("\n".join(ids).encode()).hexdigest()
         splits[subset] = Split(len(ids), instances, named, split_content(annotations, subset))
     name = f"{COMPOSED}/{made[1]}/v1"
-    protocol = _composed(name, tuple(annotations.classes), splits, f"{made[2]}:{annotations.sha256}")
-    _KNOWN_COMPOSED[name] = protocol
-    return protocol
+    return composed_named(name, annotations.classes, splits, f"{made[2]}:{annotations.sha256}")
 
 
-_KNOWN_COMPOSED: dict[str, Protocol] = {}
-"""Those that were opened in this process, wherever they lie."""
+def composed_named(name: str, classes: Iterable[str], splits: Mapping[str, Split], composition: str) -> Protocol:
+    """The protocol of a composed data set, as a record keeps it.
 
-
-def _composed(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], composition: str) -> Protocol:
+    Args:
+        name: "composed/NAME/v1", which may end in "@val".
+        classes: in label order.
+        splits: subset -> the videos it holds.
+        composition: hash of clips and recipe, ":" and that of the annotations.
+    """
     base, part = taken_apart(name)
     protocol = Protocol(
         name=base,
         subset="test",
         train_subset="train",
-        classes=classes,
+        classes=tuple(classes),
         tious=_SEVEN,
         averages=_SEVEN_AVERAGES,
         variants=("activitynet",),
@@ -162,6 +176,22 @@ def _found_composed(name: str) -> Protocol:
     if protocol.name != name:
         raise DataError(f"the annotations found for protocol {name} are of {protocol.name}; move them to its folder.")
     return protocol
+
+
+def is_composed(name: object) -> bool:
+    """Whether a protocol's name is that of a composed data set."""
+    return isinstance(name, str) and name.startswith(f"{COMPOSED}/")
+
+
+def is_made_by(protocol: Protocol, annotations: Annotations) -> bool:
+    """Whether annotations are those that make a protocol, of one's own data or of composed videos."""
+    if protocol.own:
+        return own_protocol(annotations, protocol.name).name == protocol.name
+    try:
+        made = _made_by(annotations)
+    except DataError:
+        return False
+    return (made.name, made.composition) == (taken_apart(protocol.name)[0], protocol.composition)
 
 
 def own_protocol(annotations: Annotations, like: str = OWN) -> Protocol:
@@ -206,6 +236,11 @@ def open_protocol(name: str, path: str | Path | None = None) -> tuple[Protocol, 
         WtalError: no such protocol. DataError: no annotations, or one's own of another name.
     """
     if not is_own(name):
+        if is_composed(name) and path is not None:
+            annotations = read_annotations(path)
+            made = composed_protocol(annotations).name
+            if made != taken_apart(name)[0]:
+                raise DataError(f"{annotations.path} makes protocol {made}, asked for was {name}: other annotations.")
         protocol = get_protocol(name)
         return protocol, load_annotations(protocol, path)
     if path is None:
@@ -458,7 +493,7 @@ PROTOCOLS = MappingProxyType({protocol.name: protocol for protocol in _ALL})
 def _by_name(protocol: Protocol) -> tuple:
     """How a protocol travels to a worker: as its name, so that it is the one the worker's own code defines."""
     if protocol.composition is not None:
-        return _composed, (protocol.name, protocol.classes, dict(protocol.splits), protocol.composition)
+        return composed_named, (protocol.name, protocol.classes, dict(protocol.splits), protocol.composition)
     if protocol.own:
         return own_named, (protocol.name, protocol.classes)
     return get_protocol, (protocol.name,)

@@ -187,7 +187,7 @@ def _file_external(folder: Path, path: str | Path, args: argparse.Namespace, ann
         raise RecordError("rows of your own data stand on a leaderboard of your own: --folder my_leaderboard.")
     protocol, truth = open_protocol(args.protocol, annotations)
     filed, found = file_external(folder / "records", path, protocol, terms, annotations, replace=args.replace)
-    if protocol.own:
+    if protocol.made_by_annotations:
         keep_annotations(folder, truth)
     if reason := unranked_reason(read_record(filed)):
         notes.append(f"shown, but not ranked: {reason}")

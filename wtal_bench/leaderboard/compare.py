@@ -30,7 +30,7 @@ from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.record import StoredRecord, load_record, newest_record, read_record
 from wtal_bench.leaderboard.rescore import Truth
 from wtal_bench.leaderboard.side_notes import Shared, on_shared_videos, side_notes
-from wtal_bench.protocols import OWN, Protocol, is_own, open_protocol
+from wtal_bench.protocols import OWN, Protocol, is_composed, is_own, open_protocol
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def common_truth(
             "detections of both by one (give the .json.gz files and --protocol)."
         )
     name = named.pop()
-    if is_own(name) and path is None and name in stored:
+    if (is_own(name) or is_composed(name)) and path is None and name in stored:
         path = own_annotations(stored[name].path.parent, recorded_protocol(stored[name].record["protocol"]))
     return open_protocol(name, path)
 

@@ -73,7 +73,7 @@ def file_measured(
         return folder / f"{record['id']}.json"
 
     filed = _shelve(root, record, write, replace)
-    if isinstance(truth, Truth) and truth.protocol.own and verdict.state == SAME:
+    if isinstance(truth, Truth) and truth.protocol.made_by_annotations and verdict.state == SAME:
         keep_annotations(root.parent, truth.annotations)
     return filed, verdict
 

@@ -39,7 +39,7 @@ from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.record import SHOWN, StoredRecord
 from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.leaderboard.validate import OLD_SCHEMA
-from wtal_bench.protocols import Protocol, held_annotations, load_annotations, own_protocol, read_annotations
+from wtal_bench.protocols import Protocol, held_annotations, is_made_by, load_annotations, read_annotations
 from wtal_bench.structures import Detections
 
 _LOG = logging.getLogger("wtal_bench")
@@ -107,19 +107,19 @@ def finder(annotations: Iterable[str | Path] = ()) -> FindTruth:
     """Look up what records are scored on: a file among those given that fits, else what their protocol finds."""
     given = [read_annotations(path) for path in annotations]
 
-    known: dict[tuple[str, Path], tuple[Truth | str, ...]] = {}
+    known: dict[tuple[str, str, Path], tuple[Truth | str, ...]] = {}
 
     def candidates(protocol: Protocol, near: Path) -> tuple[Truth | str, ...]:
-        key = (protocol.name, near)
+        key = (protocol.name, protocol.hash, near)
         if key not in known:
-            fitting = (i for i in given if not protocol.own or own_protocol(i, protocol.name).name == protocol.name)
+            fitting = (i for i in given if not protocol.made_by_annotations or is_made_by(protocol, i))
             parts = (held_annotations(protocol, item) for item in fitting)
             known[key] = (*(Truth(item, protocol) for item in parts), _found_truth(protocol, near))
         return known[key]
 
     def find(stored: StoredRecord) -> Truth | str:
         protocol = recorded_protocol(stored.record["protocol"])
-        found = candidates(protocol, stored.path.parent if protocol.own else Path())
+        found = candidates(protocol, stored.path.parent if protocol.made_by_annotations else Path())
         fitting = (truth for truth in found if not isinstance(truth, str) and not truth.refuses(stored.record))
         return next(fitting, found[-1])
 
@@ -135,9 +135,11 @@ def truth_for(stored: StoredRecord, path: str | Path | None = None) -> Truth | s
 
 
 def _found_truth(protocol: Protocol, near: Path) -> Truth | str:
-    """Annotations found without being named: of one's own, by the run or on the board that the record lies in."""
+    """Annotations found without being named: those that make their protocol by the run or on the board that the record
+    lies in.
+    """
     try:
-        path = own_annotations(near, protocol) if protocol.own else None
+        path = own_annotations(near, protocol) if protocol.made_by_annotations else None
         return Truth(load_annotations(protocol, path), protocol)
     except WtalError as error:
         return str(error)

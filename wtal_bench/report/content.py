@@ -36,10 +36,9 @@ from wtal_bench.leaderboard.titles import row_title
 from wtal_bench.leaderboard.validate import harness_commit
 from wtal_bench.protocols import (
     Protocol,
-    get_protocol,
     held_annotations,
     is_own,
-    load_annotations,
+    open_protocol,
     own_protocol,
     read_annotations,
 )
@@ -129,15 +128,14 @@ def gather(path: Path, annotations: Path | None = None) -> dict[str, Any]:
 def _protocol(record: Mapping[str, Any], path: Path, given: Path | None) -> tuple[Protocol, Annotations]:
     name = record["protocol"]["name"]
     place = given or _place(record, path)
+    if given is None and "classes" in record["protocol"]:
+        place = own_annotations(path.parent, recorded_protocol(record["protocol"]))
     if is_own(name):
-        if given is None and "classes" in record["protocol"]:
-            place = own_annotations(path.parent, recorded_protocol(record["protocol"]))
         annotations = read_annotations(place or Path(ANNOTATIONS))
         protocol = own_protocol(annotations, name)
         annotations = held_annotations(protocol, annotations)
     else:
-        protocol = get_protocol(name)
-        annotations = load_annotations(protocol, place)
+        protocol, annotations = open_protocol(name, place)
     wanted = record["annotations"]["sha256"]
     if annotations.sha256 and annotations.sha256 != wanted:
         raise DataError(
