@@ -149,6 +149,8 @@ def differences(run: Path, record: str, config: RunConfig, opened: Opened) -> li
     if isinstance(source, dict):
         begins = parent_record(run / PARENT)
         deeper = [f"{PARENT}: {text}" for text in parent_differences(config, run)]
+        if begins is None and stored.get("parent"):
+            deeper.append(f"{PARENT}: {run / PARENT} is gone, so what it began from ({stored['parent']}) is unknown")
     else:
         begins, deeper = (None if source is None else parent_record(run_of(config))), []
     return record_differences(stored, config, opened, begins) + deeper

@@ -7,13 +7,15 @@ another process, and those that others begin from (`start`) stand before them.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from wtal_bench.errors import ConfigError, WtalError, listing
 from wtal_bench.files import digest
@@ -27,10 +29,11 @@ from wtal_bench.running.parents import (
     parent_record,
     run_of,
 )
-from wtal_bench.running.resuming import made_from, moved, refuse_shorter, shown_changes
+from wtal_bench.running.resuming import HARMLESS, made_from, moved, refuse_shorter, shown_changes
 from wtal_bench.running.run import Result, score_checkpoint, train
 from wtal_bench.running.settings import RunConfig
 from wtal_bench.running.workdir import CONFIG, MAY_CHANGE, WorkDir
+from wtal_bench.temporary import temporary_for
 
 NEW, BEGUN, DONE = "new", "begun", "done"
 REPLACED = "replaced"
@@ -98,7 +101,6 @@ def plan_seeds(
     folder: Callable[[int], Path],
     *,
     resume: bool = True,
-    start: Callable[[int], Path] | None = None,
 ) -> list[Planned]:
     """One run a seed.
 
@@ -107,7 +109,6 @@ def plan_seeds(
         seeds: each once.
         folder: seed -> where its run lies.
         resume: go on with runs that have begun.
-        start: seed -> the run of the plan that its training begins from.
 
     Raises:
         ConfigError: a seed stands there twice, for a run that counts twice makes the spread too small.
@@ -131,8 +132,7 @@ def plan_seeds(
         place = folder(seed)
         state, changed = _look(seeded, place, data)
         begun = state != NEW or (place / CONFIG).is_file()
-        first = None if start is None else start(seed)
-        runs.append(Planned(seeded, place, state, changed, resume and begun, first, joins=resume))
+        runs.append(Planned(seeded, place, state, changed, resume and begun, joins=resume))
     return runs
 
 
@@ -150,14 +150,14 @@ def execute(run: Planned, out: Callable[[str], None] = print) -> Result | None:
         out(f"{run.folder} is done: read, not trained again")
         return run.read() if first else None
     if run.scores:
-        if run.start is not None and (run.start / "last.pth").is_file():
+        if run.start is not None and _trained_alike(run.config, run.start):
             return _score(run, run.start, out)
-        out(f"{run.start} has no weights any more: {run.label} is trained itself")
+        out(f"{run.start} has no such weights any more: {run.label} is trained itself")
         run = replace(run, start=None, scores=False)
     work_dir = WorkDir(run.folder, resume=run.resume, share=not first)
     try:
-        if run.start is not None:
-            _share(run.start, run.folder / PARENT)
+        if run.start is not None and _has_weights(run.start):
+            _keep(run.start, run.folder / PARENT)
         return train(run.config, work_dir, resume=run.resume and work_dir.checkpoint.is_file(), out=out)
     finally:
         work_dir.release()
@@ -169,11 +169,11 @@ def _score(run: Planned, trained: Path, out: Callable[[str], None]) -> Result:
     work_dir = WorkDir(run.folder, resume=run.resume)
     try:
         if (trained / PARENT).exists():
-            _share(trained / PARENT, run.folder / PARENT)
+            _keep(trained / PARENT, run.folder / PARENT)
         result = score_checkpoint(
             run.config, trained / "last.pth", run.folder, out, trained=read_result(trained).record
         )
-        _share(trained / "last.pth", work_dir.checkpoint)
+        _keep(trained / "last.pth", work_dir.checkpoint)
         return result
     finally:
         work_dir.release()
@@ -250,6 +250,8 @@ def share_training(runs: Iterable[Planned]) -> list[Planned]:
 def share_parents(runs: Iterable[Planned], folder: Path) -> tuple[list[Planned], list[Planned]]:
     """Train what several runs that are to be made begin from (`train.init_from`) once a seed, not once a run.
 
+    A run that stands before them in the plan is taken, where it is what they begin from; else one is added.
+
     Args:
         runs: of a plan.
         folder: in which the runs that are added lie, each recipe in one of its own.
@@ -260,29 +262,37 @@ def share_parents(runs: Iterable[Planned], folder: Path) -> tuple[list[Planned],
     Raises:
         WtalError: a recipe that `train.init_from` names cannot be read, or its data cannot be opened.
     """
-    runs = list(runs)
-    alike: dict[str, list[Planned]] = {}
-    parents: dict[str, RunConfig] = {}
+    found: list[Planned] = []
+    before: dict[tuple[str, int], Path] = {}
+    alike: dict[str, dict[Path, RunConfig]] = {}
     for run in runs:
         if _trains_parent(run):
             parent = parent_config(run.config)
-            tree = parent.resolved()
-            key = digest({**tree, "runtime": {**tree["runtime"], "seed": None}})
-            parents.setdefault(key, parent)
-            alike.setdefault(key, []).append(run)
-    firsts: dict[Path, Planned] = {}
-    begins: dict[Path, Path] = {}
-    for key, group in alike.items():
-        place = folder / f"{PARENT}_{Path(parents[key].path).stem}-{key[:8]}"
-        seeds = [run.config.runtime.seed for run in group]
-        seeds = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1 or (place / f"seed{seed}").exists()]
-        planned = plan_seeds(parents[key], seeds, lambda seed, at=place: at / f"seed{seed}")
-        firsts |= {run.folder: run for run in planned}
-        begins |= {run.folder: place / f"seed{run.config.runtime.seed}" for run in group}
-    begins = {run: first for run, first in begins.items() if first in firsts}
-    return list(firsts.values()), [
-        replace(run, start=begins[run.folder]) if run.folder in begins else run for run in runs
-    ]
+            key = _hash_of(parent)
+            if (key, parent.runtime.seed) in before:
+                run = replace(run, start=before[key, parent.runtime.seed])
+            else:
+                alike.setdefault(key, {})[run.folder] = parent
+        if not run.scores:
+            before.setdefault((_hash_of(run.config), run.config.runtime.seed), run.folder)
+        found.append(run)
+    places: dict[Path, list[Planned]] = {}
+    for group in alike.values():
+        parent = next(iter(group.values()))
+        place = folder / f"{PARENT}_{Path(parent.path).stem}-{_hash_of(parent, rooted=False)[:8]}"
+        places.setdefault(place, _firsts(group, place))  # of the same recipe on two folders of data, the first
+    added = [first for firsts in places.values() for first in firsts]
+    at = {(_hash_of(first.config), first.config.runtime.seed): first.folder for first in added}
+    begins = {run: at.get((key, parent.runtime.seed)) for key, group in alike.items() for run, parent in group.items()}
+    return added, [replace(run, start=begins.get(run.folder) or run.start) for run in found]
+
+
+def _firsts(group: Mapping[Path, RunConfig], place: Path) -> list[Planned]:
+    """What runs begin from, for the seeds that several of them have, or that are there from before."""
+    parents = list(group.values())
+    seeds = [parent.runtime.seed for parent in parents]
+    seeds = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1 or (place / f"seed{seed}").exists()]
+    return plan_seeds(parents[0], seeds, lambda seed: place / f"seed{seed}")
 
 
 def _trains_parent(run: Planned) -> bool:
@@ -292,19 +302,41 @@ def _trains_parent(run: Planned) -> bool:
     return isinstance(run.config.train.init_from, dict) and run.start is None and not made and not there
 
 
+def _hash_of(config: RunConfig, *, rooted: bool = True) -> str:
+    """A hash of what two runs of one seed have in common that are the same run.
+
+    Args:
+        config: of one.
+        rooted: where its data lie counts: other folders may hold other features. Without it, as for a finished run,
+            data may have moved.
+    """
+    left_out = {*HARMLESS, "runtime.seed"} - ({"data.root"} if rooted else set())
+    return digest({section: _without(value, section, left_out) for section, value in config.resolved().items()})
+
+
+def _without(value: Any, key: str, left_out: Collection[str]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    parts = {name: f"{key}.{name}" for name in value}
+    return {name: _without(value[name], part, left_out) for name, part in parts.items() if part not in left_out}
+
+
 def _training(config: RunConfig) -> str:
     """A hash of all that the trained weights depend on, and of where they are tested."""
-    tree = config.resolved()
+    return digest(_but_decoding(config.resolved()))
+
+
+def _but_decoding(tree: Mapping[str, Any]) -> dict[str, Any]:
     model = {key: value for key, value in tree["model"].items() if key != "postprocessor"}
-    return digest({**tree, "model": model, "variant": None})
+    return {**tree, "model": model, "variant": None}
 
 
-def begins_from(config: RunConfig, other: RunConfig) -> bool:
-    """Whether training begins from exactly the other config's run."""
-    if not isinstance(config.train.init_from, dict):
+def _trained_alike(config: RunConfig, run: Path) -> bool:
+    """Whether the weights in a run's folder are there, and what the config would train."""
+    if not ((run / "last.pth").is_file() and (run / CONFIG).is_file()):
         return False
-    parent = parent_config(config).resolved()
-    return {**parent, "runtime": None} == {**other.resolved(), "runtime": None}
+    before = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    return not shown_changes(_but_decoding(before), _but_decoding(config.resolved()), HARMLESS)
 
 
 def _look(config: RunConfig, folder: Path, data: Callable[[], Opened]) -> tuple[str, tuple[str, ...]]:
@@ -350,7 +382,32 @@ def read_result(folder: Path) -> Result:
     return Result(path, json.loads(path.read_text(encoding="utf-8")), folder)
 
 
-def _share(there: Path, link: Path) -> None:
-    """Let a run start from one that is there, or have its weights, instead of training the same once more."""
-    if not (link.exists() or link.is_symlink()):
-        link.symlink_to(there.resolve(), target_is_directory=there.is_dir())
+def _keep(there: Path, here: Path) -> None:
+    """Let a run have what lies in another's folder, as its own: that one may be moved, replaced or removed.
+
+    Weights are linked, where the file system can: whoever writes a checkpoint writes a new file.
+    """
+    if here.exists():
+        return
+    if here.is_symlink():  # to what is no more
+        here.unlink()
+    hidden = shutil.ignore_patterns(".*")  # locks
+    with temporary_for(here, folder=there.is_dir()) as staged:
+        if there.is_dir():
+            shutil.copytree(there, staged, copy_function=_linked, ignore=hidden, dirs_exist_ok=True)
+        else:
+            staged.unlink()
+            _linked(there, staged)
+        staged.rename(here)
+
+
+def _linked(there: str | Path, here: str | Path) -> None:
+    if Path(there).suffix == ".pth":
+        with contextlib.suppress(OSError):
+            os.link(there, here)
+            return
+    shutil.copy2(there, here)
+
+
+def _has_weights(run: Path) -> bool:
+    return any((run / name).is_file() for name in ("last.pth", "best.pth"))

@@ -20,7 +20,6 @@ from wtal_bench.running.plan import (
     DONE,
     NEW,
     Planned,
-    begins_from,
     plan_seeds,
     refuse_changed,
     set_aside,
@@ -228,7 +227,6 @@ def _contests(entries: Sequence[Entry], folder: Path, asked: Asked) -> list[Cont
     rivals: dict[str, tuple[Planned, ...]] = {}
     names: dict[str, str] = {}
     for entry in entries:
-        start: Callable[[int], Path] | None = None
         theirs: tuple[Planned, ...] = ()
         if entry.rival is not None:
             name = _folder(f"against_{Path(entry.rival.path).stem}", asked)
@@ -239,10 +237,8 @@ def _contests(entries: Sequence[Entry], folder: Path, asked: Asked) -> list[Cont
             if key not in rivals:
                 rivals[key] = tuple(plan_seeds(entry.rival, asked.seeds, lambda seed, at=beside: at / f"seed{seed}"))
             theirs = rivals[key]
-            if begins_from(entry.config, entry.rival):
-                start = {run.config.runtime.seed: run.folder for run in theirs}.__getitem__
         own = folder / _folder(entry.name, asked)
-        ours = plan_seeds(entry.config, asked.seeds, lambda seed, at=own: at / f"seed{seed}", start=start)
+        ours = plan_seeds(entry.config, asked.seeds, lambda seed, at=own: at / f"seed{seed}")
         contests.append(Contest(entry, tuple(ours), theirs))
     return contests
 
