@@ -73,8 +73,6 @@ def test_a_row_that_follows_what_it_is_compared_with_starts_from_that_run(rows, 
     assert (mix["parent"], mix["variant"]) == (host["id"], "more")
     init = folder / "more" / "seed0" / "init"
     assert [path.stem for path in init.glob("record/*.json")] == [host["id"]]
-        f"{host['id']}.json"
-    ]
     before = capsys.readouterr().out
     assert main(["sweep", "rows.yaml", "--rows", "more"]) == 0
     again = capsys.readouterr().out
