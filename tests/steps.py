@@ -50,7 +50,7 @@ def begin(model: Model, config: RunConfig, epoch: int) -> None:
     """Let the components begin all epochs up to `epoch` at which they make something of the training videos."""
     passes = _training_pass(model, Gather(videos_of(config), build_sampling("whole"), 0), torch.device("cpu"))
     parts = [part for _, part in model.components()]
-    due = {0, *(e for part in parts for e in [*getattr(part, "generations", ()), getattr(part, "start", 0)])}
+    due = {0, epoch, *(e for part in parts for e in [*getattr(part, "generations", ()), getattr(part, "start", 0)])}
     for at in sorted(e for e in due if e <= epoch):
         model.begin_epoch(at, passes(at))
 

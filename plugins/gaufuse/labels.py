@@ -87,6 +87,9 @@ class PseudoLabels(nn.Module, Head):
         self.latest, self.previous = LabelStore(), LabelStore()
         self.counts: dict[str, int] = {}
         self._banked: tuple[tuple[str, float, str], LabelBank] | None = None
+        self._begun, self._bank = False, None
+        # says where the component is: it has no weights
+        self.register_buffer("_place", torch.empty(0), persistent=False)
 
     def rule(self, epoch: int) -> tuple[str, float]:
         """("none" | "absolute" | "delta", scale) of an epoch."""
@@ -95,13 +98,14 @@ class PseudoLabels(nn.Module, Head):
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """Snippet positions -> [B,T,columns], zero under padding."""
-        bank = self._bank(batch.epoch, batch.features.device)
+        # a step that goes into a graph may neither make a bank nor look at the epoch, which is a number in the graph
+        bank = self._bank if self._begun else self._bank_of(batch.epoch, batch.features.device)
         if bank is None:
             return {"pseudo_labels": batch.features.new_zeros((*batch.mask.shape, self.num_columns))}
         return {"pseudo_labels": bank.dense(batch, self.num_columns).to(batch.features.dtype)}
 
-    def _bank(self, epoch: int, device: torch.device) -> LabelBank | None:
-        """The labels an epoch uses, on a device; made when the first mini-batch asks for them."""
+    def _bank_of(self, epoch: int, device: torch.device) -> LabelBank | None:
+        """The labels an epoch uses, on a device."""
         kind, scale = self.rule(epoch)
         if kind == "none" or self.made_at is None or not self.latest.videos:
             return None
@@ -114,9 +118,12 @@ class PseudoLabels(nn.Module, Head):
     # ---- making them ----
 
     def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:
-        """Make new labels if a generation is due."""
-        if epoch not in self.generations:
-            return
+        """Make new labels if a generation is due, and have those ready that the epoch's mini-batches read."""
+        if epoch in self.generations:
+            self._generation(epoch, training_pass)
+        self._begun, self._bank = True, self._bank_of(epoch, self._place.device)
+
+    def _generation(self, epoch: int, training_pass: TrainingPass) -> None:
         made, counts = self.generate(training_pass, self.generations[epoch])
         if self.made_at != epoch:  # else the same generation is made again
             self.previous = self.latest
@@ -188,6 +195,7 @@ class PseudoLabels(nn.Module, Head):
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `get_extra_state` gave."""
         self.made_at, self.counts, self._banked = state["made_at"], dict(state["counts"]), None
+        self._begun, self._bank = False, None  # it may be restored in the middle of an epoch
         self.latest, self.previous = (LabelStore.from_state(state[name]) for name in ("latest", "previous"))
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from itertools import islice, pairwise
 
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from tests.steps import RECIPES, batches, begin, epochs_of, fresh
+from tests.steps import RECIPES, batches, begin, epochs_of, fresh, videos_of
 from wtal_bench.cli import main
+from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError
 from wtal_bench.running.config import load_config
 from wtal_bench.running.datasets import open_data
 from wtal_bench.running.graph import check_graph
+from wtal_bench.running.loader import Gather
 from wtal_bench.running.model_checks import check_model
+from wtal_bench.running.runner import _training_pass
 
 WITHIN = ("acm_net_synthetic", "bm_synthetic", "rskp_synthetic", "stpn_embedding_synthetic")
 """What these are made of is in others' graphs: FTCL is ACM-Net and two losses, GauFuse RSKP and its labels."""
@@ -64,6 +68,34 @@ def test_compute_and_losses_are_one_graph_for_every_length(recipe):
             torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
     assert all(torch.equal(value, memory[name]) for name, value in model.named_buffers())
     assert counter.frame_count <= 1 + 2, f"{counter.frame_count - 1} recompiles over an epoch"
+
+
+GENERATIONS = [
+    "model.heads.labels.generations=[1,2,3]",
+    "model.heads.labels.schedule=[(1,'absolute',1.0),(3,'delta',2.0)]",
+    "model.heads.labels.temperatures=0.02",
+    "model.backbone.dropout_in_passes=[1,2,3]",
+    "model.heads.memory.start=0",
+    "model.heads.memory.clear_at=[1,2,3]",
+    "train.lr_schedule=[]",
+]
+
+
+@pytest.mark.slow
+def test_labels_made_anew_while_training_go_into_the_same_graph():
+    """Compiled before the first step and in training mode, as `runtime.compile` does it, over three generations."""
+    config = load_config("gaufuse_synthetic", GENERATIONS)
+    model = check_model(config).train()
+    passes = _training_pass(model, Gather(videos_of(config), build_sampling("whole"), 0), torch.device("cpu"))
+    counter, graphs = CompileCounter(), []
+    compiled = torch.compile(model.losses, dynamic=True, fullgraph=True, backend=counter)
+    for epoch in range(5):
+        model.begin_epoch(epoch, passes(epoch))
+        for batch in islice(batches(config, epoch), 2):
+            compiled(fresh(batch))
+        graphs.append(counter.frame_count)
+    assert max(b - a for a, b in pairwise([0, *graphs])) <= 1 + 2, graphs
+    assert graphs[-1] == graphs[-2], "an epoch with nothing new needs no new graph"
 
 
 def test_every_part_of_a_recipe_is_in_a_graph():
