@@ -2,9 +2,11 @@
 
 1. the card's own limits (matrix products in float32, TF32 and bf16; copying), 2. the tests marked `gpu`, 3. the step of
 every method at published sizes: time, FLOP/s beside the limit, peak memory, waits, operations, in float32, bf16 and
-TF32, against a plain loop over its videos (`video_loops`), 4. the same compiled and as a CUDA graph, 5. an epoch
-through loader and runner's step with features mapped, in RAM and on the GPU: the share of time the loader is waited
-for, 6. how much of the test time is decoding.
+TF32, against a plain loop over its videos (`video_loops`), 4. the same compiled and as a CUDA graph, 5. an epoch of the
+first method through the loader and the step the runner makes, with features mapped (gathered here or by loader
+processes), in RAM and on the GPU: the share of time that is spent waiting for a mini-batch on the device, 6. how much
+of the test time is decoding. What a method makes of its training videos (GauFuse's pseudo labels) is not made at
+published sizes, where there are none: its step is that of the epochs before.
 
 A figure that fails is kept with its error and is tried again by the next run; those that are there are not made again.
 
@@ -36,15 +38,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.benchmarks.video_loops import loop_of
 from tests.helpers import REPOSITORY
 from tests.steps import begin, epochs_of, first_batch
-from wtal_bench.data.gather import gather
+from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
-from wtal_bench.errors import ConfigError, WtalError
+from wtal_bench.errors import ConfigError
 from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.model import Model
 from wtal_bench.running.config import load_config
 from wtal_bench.running.graph import GraphedStep, check_graph
+from wtal_bench.running.loader import Gather, Plan, build_loader
 from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
 from wtal_bench.running.settings import RunConfig
@@ -98,7 +101,7 @@ class Figures:
             made = figure()
         except ConfigError as error:
             made = {"refused": str(error)}
-        except (RuntimeError, WtalError, subprocess.SubprocessError, OSError, ValueError) as error:
+        except Exception as error:  # whatever one figure does, the others are worth having
             made = {"error": f"{type(error).__name__}: {str(error)[:500]}"}
         made["seconds"] = round(time.monotonic() - began, 2)
         self.found["figures"][name] = made
@@ -192,6 +195,7 @@ class Setting:
         else:
             batch = published_batch(self.config, epoch)
         self.model.to(device)
+        self.precision = "float32"
         self.batch, self.device = batch.to(device), device
 
     def stepper(self, precision: str = "float32") -> OptimizerStep:
@@ -219,7 +223,8 @@ def published_batch(config: RunConfig, epoch: int) -> Batch:
 
 def step_figure(setting: Setting, precision: str, repeats: int, prepare: Callable[[Setting], Any] | None = None) -> Any:
     """Time, FLOP/s and memory of a step."""
-    step, model, batch = setting.stepper("bf16" if precision == "bf16" else "float32"), setting.model, setting.batch
+    setting.precision = "bf16" if precision == "bf16" else "float32"
+    step, model, batch = setting.stepper(setting.precision), setting.model, setting.batch
     run = prepare(setting) if prepare else model.train_step
     if setting.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -266,7 +271,7 @@ def graphed(setting: Setting) -> Any:
 
     small = load_config(setting.config.path.replace("_thumos", "_synthetic"))
     check_graph(check_model(small), videos_of(small), small, setting.device, 1)
-    return GraphedStep(setting.model, "float32")
+    return GraphedStep(setting.model, setting.precision)
 
 
 # ---- an epoch, and a test ----
@@ -286,26 +291,43 @@ def a_store(folder: Path, videos: int, longest: int, width: int) -> FeatureStore
     return write_store(folder, made, manifest={**manifest, "synthetic": True})
 
 
-def epoch_figure(setting: Setting, folder: Path, resident: str | None, tiny: bool) -> Any:
-    """An epoch of steps on gathered mini-batches: how long, and how much of it the host gathers."""
-    width = setting.batch.features.shape[2]
+def some_videos(store: FeatureStore, classes: int) -> VideoSet:
+    """All videos of a store, one tag each."""
+    rows, names = np.arange(len(store)), tuple(f"class{at}" for at in range(classes))
+    labels = np.eye(classes, dtype=np.float32)[rows % 3]
+    return VideoSet(store, store.ids, names, labels, rows, tuple(map(store.meta, store.ids)))
+
+
+def epoch_figure(setting: Setting, folder: Path, resident: str | None, workers: int, tiny: bool) -> Any:
+    """An epoch of steps on mini-batches of the loader: how long, and what share of it they are waited for."""
+    width, classes = setting.batch.features.shape[2], setting.batch.labels.shape[1]
     a_store(folder, 8 if tiny else 200, 60 if tiny else 2200, width)
-    store, t = FeatureStore.open(folder, resident), setting.config.train
-    rule, step, size = build_sampling(t.sampling, length=t.length), setting.stepper(), 4 if tiny else t.batch_size
-    labels = np.eye(setting.batch.labels.shape[1], dtype=np.float32)[np.arange(len(store)) % 3]
-    gathering, began = 0.0, 0.0
-    for turn in range(2):  # the first warms up
-        if turn:
-            wait()
-            gathering, began = 0.0, time.perf_counter()
-        for first in range(0, len(store) - size + 1, size):
-            at, rows = time.perf_counter(), np.arange(first, first + size)
-            batch = gather(store, rows, rule, labels=labels[rows], seed=0, epoch=turn, device=setting.device)
-            gathering += time.perf_counter() - at
-            setting.model.train_step(batch, step)
-    wait()
+    videos, t = some_videos(FeatureStore.open(folder, resident), classes), setting.config.train
+    plan = Plan(videos.labels, 4 if tiny else t.batch_size, 0, shuffle=t.shuffle, drop_last=True)
+    loader = build_loader(
+        plan,
+        Gather(videos, build_sampling(t.sampling, length=t.length), 0),
+        on_device=resident == "cuda",
+        num_workers=workers,
+        pin=setting.device.type == "cuda",
+    )
+    step, model = setting.stepper(), setting.model
+    for epoch in range(2):  # the first warms up
+        plan.start_at(epoch)
+        wait()
+        waited, began = 0.0, time.perf_counter()
+        mini_batches = iter(loader)
+        while True:
+            at = time.perf_counter()
+            data = next(mini_batches, None)
+            if data is None:
+                break
+            batch = model.data_preprocessor(data, True)["batch"]
+            waited += time.perf_counter() - at
+            model.train_step(batch, step)
+        wait()
     took = time.perf_counter() - began
-    return {"epoch_s": took, "videos": len(store), "gather_share": gathering / took}
+    return {"epoch_s": took, "videos": len(plan) * plan.batch_size, "waited_share": waited / took}
 
 
 def test_figure(setting: Setting) -> Any:
@@ -372,10 +394,12 @@ def make_all(figures: Figures, methods: tuple[str, ...], tiny: bool, device: tor
     for method in methods:
         figures.make(f"{method} loop", lambda m=method: loop_figure(fresh(m), max(1, repeats // 5)))
     with tempfile.TemporaryDirectory() as scratch:
-        for resident in (None, "ram") if device.type == "cpu" else (None, "ram", "cuda"):
+        for resident, workers in ((None, 0), (None, 2), ("ram", 0), ("cuda", 0)):
+            if resident == "cuda" and device.type == "cpu":
+                continue
             figures.make(
-                f"{methods[0]} epoch, features {resident or 'mapped'}",
-                lambda r=resident: epoch_figure(fresh(methods[0]), Path(scratch) / "store", r, tiny),
+                f"{methods[0]} epoch, features {resident or 'mapped'}{f', {workers} workers' if workers else ''}",
+                lambda r=resident, w=workers: epoch_figure(fresh(methods[0]), Path(scratch) / "store", r, w, tiny),
             )
     for method in methods:
         figures.make(f"{method} test", lambda m=method: test_figure(fresh(m)))
@@ -388,6 +412,9 @@ def make_all(figures: Figures, methods: tuple[str, ...], tiny: bool, device: tor
         )
     for method in methods[: 0 if tiny else None]:
         figures.make(f"{method} tf32 eager", lambda m=method: eager_figure(fresh(m), "tf32", repeats))
+    for method in methods[: 0 if tiny else None]:
+        for kind, prepare in (("compiled", compiled(backend)), ("graph", graphed)):
+            figures.make(f"{method} bf16 {kind}", lambda m=method, p=prepare: step_figure(fresh(m), "bf16", repeats, p))
 
 
 if __name__ == "__main__":
