@@ -252,6 +252,12 @@ BROKEN = [
         lambda clips: replace_csv(clips, "dive_0_1,dive,0,test", "dive_0_1,dive,0,train"),
         "would be trained on and tested",
     ),
+    (
+        lambda clips: replace_csv(clips, ",jump,0,test", ",jump,0,"),
+        r"'jump' has an official split, but 2 of its clips say no subset: clips\.csv, lines 14, 15 \('jump_0_0",
+    ),
+    (lambda clips: replace_csv(clips, ",jump,3,train", ",jump,3,"), r"say no subset: clips\.csv, lines 20, 21"),
+    (lambda clips: replace_csv(clips, "jump_3_1,jump,3,train", "jump_3_1,jump,3,"), r"lines 20, 21.*an empty cell"),
     (one_group, r"class 'jump' has 1 group \(0\)"),
     (unequal_width, "clips of unequal width: flow"),
     (not_finite, r"clip 'dive_1_1'.*feature \[2, 1\] is nan"),

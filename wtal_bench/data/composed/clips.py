@@ -7,7 +7,7 @@
 
 `group` says which clips show the same scene (UCF101's groups, HMDB's and Kinetics' source videos): a group is in one
 subset alone. `subset` holds the official split (train, val, test); where it names no val, the last sixth of a class's
-training groups is. Without it groups are dealt 3 : 1 : 1.
+training groups is. Where all its cells of a class are empty, the class's groups are dealt 3 : 1 : 1.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ def split_groups(clips: Sequence[Clip]) -> dict[str, dict[str, dict[str, list[Cl
     """Return subset -> class -> group -> clips; every class has a group in every subset.
 
     Raises:
-        DataError: a class with too few groups, or a group that stands in two subsets.
+        DataError: a class with too few groups or with subsets for some of its clips alone, or a group that stands in
+            two subsets.
     """
     groups: dict[str, dict[str, list[Clip]]] = {}
     for clip in clips:
@@ -190,13 +191,23 @@ def _dealt(label: str, members: Mapping[str, list[Clip]]) -> dict[str, list[str]
     said = {name: {clip.subset for clip in members[name]} for name in names}
     mixed = [name for name in names if len(said[name]) > 1]
     if mixed:
+        subsets = [subset or "none (an empty cell)" for subset in sorted(said[mixed[0]])]
         raise DataError(
-            f"group {mixed[0]!r} of class {label!r} stands in the subsets {listing(sorted(said[mixed[0]]))}: one scene "
-            "would be trained on and tested. Give all its clips one subset."
+            f"group {mixed[0]!r} of class {label!r} ({TABLE}, {_lines(members[mixed[0]])}) stands in the subsets "
+            f"{listing(subsets)}: one scene would be trained on and tested. Give all its clips one subset."
         )
-    if said[names[0]] == {""}:
+    blank = [name for name in names if said[name] == {""}]
+    if len(blank) == len(names):
         tested = max(1, len(names) // 5)
         return {"test": names[:tested], "val": names[-tested:], "train": names[tested:-tested]}
+    if blank:
+        # dealing all of them would train on official test scenes, and dealing the rest would lose these in silence
+        clips = [clip for name in blank for clip in members[name]]
+        raise DataError(
+            f"class {label!r} has an official split, but {len(clips)} of its clips say no subset: {TABLE}, "
+            f"{_lines(clips)} ({listing((repr(clip.name) for clip in clips), 4)}). Write one of {listing(SPLITS)} into "
+            "every cell of the class, or empty all: then its groups are dealt 3 : 1 : 1."
+        )
     dealt = {split: [name for name in names if said[name] == {split}] for split in SPLITS}
     if not dealt["val"] and len(dealt["train"]) > 1:
         kept = max(1, len(dealt["train"]) // 6)
@@ -208,6 +219,11 @@ def _dealt(label: str, members: Mapping[str, list[Clip]]) -> dict[str, list[str]
             f"{listing(f'{len(part)} {split}' for split, part in dealt.items())}. Give it more groups, or leave it out."
         )
     return dealt
+
+
+def _lines(clips: Sequence[Clip]) -> str:
+    lines = sorted(clip.line for clip in clips)
+    return f"line{'s' * (len(lines) > 1)} {listing(lines, 6)}"
 
 
 class ClipLibrary:
