@@ -118,6 +118,88 @@ def test_the_same_recipe_gives_the_same_bits_and_another_seed_others(clips, tmp_
     assert content(tmp_path / "a")["annotations.json"] != content(tmp_path / "c")["annotations.json"]
 
 
+def verb(clips: Path, *arguments: str) -> int:
+    """`wtal-bench compose` of a few short videos into `data`, without probes."""
+    small = ["--videos", "2", "1", "2", "--background", *BACKGROUNDS, "--out", "data", "--step", "0.3"]
+    return main(["compose", str(clips), *small, "--no-probes", *arguments])
+
+
+def test_a_complete_folder_is_used_as_it_is_and_a_damaged_one_made_again(clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert verb(clips) == 0
+    features = Path("data/features/features.npy")
+    made, content = features.stat().st_ino, features.read_bytes()
+    assert verb(clips) == 0
+    assert features.stat().st_ino == made
+    features.write_bytes(content[:-1])
+    assert verb(clips) == 0
+    assert features.read_bytes() == content
+
+
+def test_another_recipe_is_refused_before_any_clip_is_read(clips, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert verb(clips) == 0
+    monkeypatch.setattr(ClipSet, "read", lambda *_: pytest.fail("a clip was read"))
+    assert verb(clips, "--seed", "1") == 2
+    assert "generated with recipe.seed 0, not 1; choose another folder" in capsys.readouterr().err
+
+
+def test_other_clips_are_another_data_set(clips, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert verb(clips) == 0
+    np.save(clips / "rgb.npy", np.load(clips / "rgb.npy") + 1)
+    assert verb(clips) == 2
+    assert "generated with clips_sha256" in capsys.readouterr().err
+
+
+def test_an_empty_folder_may_be_given(clips, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    assert verb(clips) == 0
+    assert len(FeatureStore.open("data/features")) == 5
+    assert "again" not in caplog.text
+
+
+def test_probes_that_were_interrupted_are_made_by_the_next_call(clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain = ["compose", str(clips), "--step", "0.3", "--background", *BACKGROUNDS, "--videos", "4", "2", "4"]
+    arguments = [*plain, "--out", "data", "--max-snippets", "100"]
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("wtal_bench.commands.compose.probe", interrupted)
+        assert main(arguments) != 0
+    assert not Path("data/probes.json").exists()
+    assert main(arguments) == 0
+    assert Path("data/probes.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("out", "text"), [("", "is the folder of the clips"), ("new", "lies in the folder"), ("..", "holds the clips")]
+)
+def test_clips_are_not_written_over_nor_among(clips, tmp_path, monkeypatch, out, text, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(clips.iterdir())
+    assert verb(clips, "--out", str(clips / out)) == 2
+    said = capsys.readouterr().err
+    assert text in said
+    assert "delete" not in said
+    assert sorted(clips.iterdir()) == before
+
+
+@pytest.mark.parametrize(("out", "text"), [("notes", "something else"), ("notes/data", "cannot write")])
+def test_an_output_that_cannot_be_names_what_helps(clips, tmp_path, monkeypatch, out, text, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("notes").write_text("dear to somebody")
+    assert verb(clips, "--out", out) == 2
+    said = capsys.readouterr().err
+    assert text in said
+    assert "WTAL_CACHE" not in said
+    assert "delete" not in said
+
+
 def test_a_video_does_not_depend_on_how_many_there_are(clips, tmp_path):
     few, _ = made(clips, tmp_path / "few", videos=(2, 1, 2))
     many, _ = made(clips, tmp_path / "many", videos=(5, 2, 4))

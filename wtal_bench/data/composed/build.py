@@ -13,10 +13,11 @@ from wtal_bench.data.composed.clips import SPLITS, Clip, ClipLibrary, ClipSet, S
 from wtal_bench.data.composed.recipe import COMPOSER_VERSION, Recipe
 from wtal_bench.data.composed.scenes import film
 from wtal_bench.data.composed.timeline import TimeLine
-from wtal_bench.data.folders import make_folder
+from wtal_bench.data.folders import check_folder, make_folder
 from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.progress import track
 from wtal_bench.data.store import StoredVideo, write_store
+from wtal_bench.errors import DataError
 from wtal_bench.files import digest, write_json
 
 COMPOSER = "wtal_bench.data.composed"
@@ -50,20 +51,24 @@ def compose(clips: ClipSet, recipe: Recipe, folder: str | Path, *, motion: tuple
         The folder.
 
     Raises:
-        DataError: clips that cannot be read or split, a folder that holds something else, a full disk; nothing
-            half-written.
+        DataError: clips that cannot be read or split, a folder that holds something else or the clips, a full disk;
+            nothing half-written.
     """
+    folder = Path(folder)
     groups = _split(clips, recipe)
-    used = [clip for split in SPLITS for clip in clips_of(groups[split])]
-    survey = clips.survey(list(clips_of(groups["train"])), used, motion)
     generator = {
         "name": COMPOSER,
         "version": COMPOSER_VERSION,
         "recipe": recipe.as_dict(),
         "dim": clips.dim,
         "motion": [name for name in clips.streams if name in motion],
-        "clips_sha256": survey.sha256,
     }
+    # asked before the clips are read, which takes an hour for Kinetics
+    _check_apart(clips.folder, folder)
+    check_folder(folder, generator)
+    used = [clip for split in SPLITS for clip in clips_of(groups[split])]
+    survey = clips.survey(list(clips_of(groups["train"])), used, motion)
+    generator["clips_sha256"] = survey.sha256
     generator["composition"] = digest(generator)
 
     def write(target: Path) -> None:
@@ -71,7 +76,7 @@ def compose(clips: ClipSet, recipe: Recipe, folder: str | Path, *, motion: tuple
         videos = track(_videos(clips, survey, groups, recipe), sum(recipe.videos), f"composing {recipe.name}")
         write_store(target / FEATURES, videos, manifest=_manifest(target, recipe, survey, generator), dtype="float16")
 
-    return make_folder(Path(folder), generator, write)
+    return make_folder(folder, generator, write)
 
 
 def annotations_dict(recipe: Recipe, composition: str) -> dict[str, Any]:
@@ -92,6 +97,20 @@ def annotations_dict(recipe: Recipe, composition: str) -> dict[str, Any]:
         "classes": list(recipe.actions),
         "videos": dict(sorted(videos.items())),
     }
+
+
+def _check_apart(clips: Path, folder: Path) -> None:
+    """Refuse to write over the clips, or among them, where the next call would take the data set for a stream."""
+    place, target = clips.resolve(), folder.resolve()
+    if place == target:
+        what = "is the folder of the clips"
+    elif place in target.parents:
+        what = f"lies in the folder of the clips, {clips}"
+    elif target in place.parents:
+        what = f"holds the clips, {clips}"
+    else:
+        return
+    raise DataError(f"{folder} {what}; a data set needs a folder of its own beside it: choose another with --out.")
 
 
 def _manifest(target: Path, recipe: Recipe, survey: Survey, generator: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 from wtal_bench.data.composed.scenes import Cut
 from wtal_bench.data.composed.timeline import THUMOS14_TIMING, ClassTiming, LongActions, RepeatedActions, TimeLine
 from wtal_bench.errors import DataError, did_you_mean, listing
+from wtal_bench.files import canonical_json
 
 TIMINGS = ("thumos14", "activitynet")
 COMPOSER_VERSION = 1
@@ -66,8 +68,8 @@ class Recipe:
         return self.stride / self.fps
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return {**asdict(self), "near": dict(self.near), "composer": COMPOSER_VERSION}
+        """As JSON holds it, lists for tuples: equal to what is read back from a manifest."""
+        return json.loads(canonical_json({**asdict(self), "near": dict(self.near), "composer": COMPOSER_VERSION}))
 
     def time_line(self, rng: np.random.Generator, label: int) -> TimeLine:
         """Draw when what happens in one video of a class."""
