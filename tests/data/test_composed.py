@@ -270,6 +270,17 @@ def test_long_actions_and_rows_of_ones_own_are_timings_too(clips, tmp_path):
     assert np.mean([len(video.segments) for video in notes.videos.values()]) < 4
 
 
+@pytest.mark.parametrize("timing", ["thumos14", "activitynet"])
+@pytest.mark.parametrize("snippets", [12, 20, 40])
+def test_no_action_ends_after_its_video_however_short_that_is(timing, snippets):
+    rows = dict.fromkeys(ACTIONS, "TennisSwing")  # its instances last 1.8 s in the middle, and up to 60
+    mine = recipe(timing=timing_for(timing, rows), max_snippets=snippets)
+    lines = [mine.time_line(np.random.default_rng(seed), seed % 3) for seed in range(300)]
+    assert all((line.start < line.end).all() for line in lines)
+    assert max(line.end.max() - line.snippets * mine.snippet_seconds for line in lines) <= 0.005
+    assert all((line.start >= 0).all() for line in lines)
+
+
 def test_the_manifest_says_composed_and_the_protocol_is_one_of_its_own(clips, tmp_path):
     store, notes = made(clips, tmp_path / "data")
     assert store.manifest["composed"] is True

@@ -68,7 +68,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar=("TRAIN", "VAL", "TEST"),
         help="(default: 200 60 200)",
     )
-    parser.add_argument("--max-snippets", type=int, default=400, help="longest video (default: %(default)s)")
+    parser.add_argument(
+        "--max-snippets",
+        type=int,
+        default=400,
+        help="longest video; an action that is longer ends with it (default: %(default)s)",
+    )
     parser.add_argument(
         "--same-scene",
         type=float,

@@ -87,7 +87,7 @@ def annotations_dict(recipe: Recipe, composition: str) -> dict[str, Any]:
         rows = zip(line.label.tolist(), line.start.tolist(), line.end.tolist())
         videos[_id(recipe, split, index)] = {
             "subset": split,
-            "duration": _duration(recipe, line),
+            "duration": recipe.duration(line.snippets),
             "fps": recipe.fps,
             "frames": line.snippets * recipe.stride,
             "segments": [{"label": recipe.actions[label], "start": start, "end": end} for label, start, end in rows],
@@ -147,7 +147,7 @@ def _videos(clips: ClipSet, survey: Survey, groups: Groups, recipe: Recipe) -> I
         rng = _random(recipe, _FILM, split, index)
         features = film(rng, recipe.cut, libraries[split], line, recipe.snippet_seconds)
         frames = line.snippets * recipe.stride
-        yield StoredVideo(_id(recipe, split, index), features, _duration(recipe, line), recipe.fps, frames)
+        yield StoredVideo(_id(recipe, split, index), features, recipe.duration(line.snippets), recipe.fps, frames)
 
 
 def _keys(recipe: Recipe) -> Iterator[tuple[str, int]]:
@@ -169,7 +169,3 @@ def _random(recipe: Recipe, purpose: int, split: str, index: int) -> np.random.G
 
 def _id(recipe: Recipe, split: str, index: int) -> str:
     return f"{recipe.name}_{split}_{index:05d}"
-
-
-def _duration(recipe: Recipe, line: TimeLine) -> float:
-    return round(line.snippets * recipe.snippet_seconds, 2)

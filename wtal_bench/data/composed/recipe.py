@@ -35,7 +35,7 @@ class Recipe:
         videos: of train, val and test.
         two_classes: share of the videos with several instances in which some are of a second class.
         least_snippets: a shorter video gets room before and behind, up to a length drawn between these.
-        max_snippets: longest video.
+        max_snippets: longest video; an instance that is longer ends with it.
         fps, stride: frames a second and frames between two snippets of the videos.
         clip_step: seconds between two moments of a clip.
         seed: of everything random.
@@ -72,7 +72,7 @@ class Recipe:
         return json.loads(canonical_json({**asdict(self), "near": dict(self.near), "composer": COMPOSER_VERSION}))
 
     def time_line(self, rng: np.random.Generator, label: int) -> TimeLine:
-        """Draw when what happens in one video of a class."""
+        """Draw when what happens in one video of a class; an instance longer than the longest video ends with it."""
         line = self.timing.draw(rng, label, self.max_snippets, self.snippet_seconds)
         snippets = max(line.snippets, int(rng.integers(self.least_snippets[0], self.least_snippets[1] + 1)))
         snippets = min(snippets, self.max_snippets)
@@ -82,9 +82,13 @@ class Recipe:
             other = int(rng.choice([c for c in range(len(self.actions)) if c != label]))
             changed = rng.permutation(len(labels))[: rng.integers(1, len(labels))]
             labels[changed] = other
-        return TimeLine.sorted(
-            label, np.round(line.start + before, 2), np.round(line.end + before, 2), labels, snippets
-        )
+        # a timing keeps a video's first instance whatever its length, lest the video show nothing
+        end = np.minimum(np.round(line.end + before, 2), self.duration(snippets))
+        return TimeLine.sorted(label, np.round(line.start + before, 2), end, labels, snippets)
+
+    def duration(self, snippets: int) -> float:
+        """Seconds a video of so many snippets lasts."""
+        return round(snippets * self.snippet_seconds, 2)
 
 
 def class_list(
