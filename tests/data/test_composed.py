@@ -310,6 +310,13 @@ def replace_csv(clips: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
+def row_cells(clips: Path, rows: list[str]) -> None:
+    """Give the table a column `row`."""
+    first, *lines = (clips / "clips.csv").read_text().splitlines()
+    lines = [f"{line},{row}" for line, row in zip(lines, rows)]
+    (clips / "clips.csv").write_text("\n".join([f"{first},row", *lines]) + "\n")
+
+
 def unequal_width(clips: Path) -> None:
     for stream in ("rgb", "flow"):
         array = np.load(clips / f"{stream}.npy")
@@ -351,6 +358,7 @@ BROKEN = [
     ),
     (lambda clips: replace_csv(clips, ",jump,3,train", ",jump,3,"), r"say no subset: clips\.csv, lines 20, 21"),
     (lambda clips: replace_csv(clips, "jump_3_1,jump,3,train", "jump_3_1,jump,3,"), r"lines 20, 21.*an empty cell"),
+    (lambda clips: row_cells(clips, ["9" * 5000] * 60), r"clips\.csv, line 2: row '9+.*place in the arrays"),
     (one_group, r"class 'jump' has 1 group \(0\)"),
     (unequal_width, "clips of unequal width: flow"),
     (not_finite, r"clip 'dive_1_1'.*feature \[2, 1\] is nan"),
@@ -387,10 +395,19 @@ def test_more_classes_than_clips_is_a_column_of_names(tmp_path):
         (["--background", "stand", "--timing", "thumos"], "Did you mean 'thumos14'"),
         (["--background", "stand", "--timing", "none.csv"], "cannot read timing none.csv"),
         (["--background", "stand", "--max-snippets", "10", "--actions", "dive=CleanAndJerk"], "cannot fit"),
-        (["--background", "stand", "--step", "0"], "clip_step"),
-        (["--background", "stand", "--videos", "0", "1", "1"], "at least 1"),
-        (["--background", "stand", "--same-scene", "1.5"], "is a share"),
+        (["--background", "stand", "--step", "0"], "--step (clip_step) of composed data must be"),
+        (["--background", "stand", "--step", "1e-310"], "--step (clip_step) of composed data must be"),
+        (["--background", "stand", "--videos", "0", "1", "1"], "--videos of composed data must be"),
+        (["--background", "stand", "--seed", str(1 << 64)], "that 64 bits hold"),
+        (["--background", "stand", "--fade", "0"], "--fade (cut.fade_seconds) of"),
+        (["--background", "stand", "--max-snippets", "7"], "--max-snippets of"),
+        (["--background", "stand", "--timing", "activitynet", "--max-snippets", "7"], "--max-snippets"),
+        (["--background", "stand", "--same-scene", "1.5"], "--same-scene (cut.same_scene) of composed data is a share"),
+        (["--background", "stand", "--two-classes", "nan"], "--two-classes of"),
         (["--background", "stand", "--speed", "2", "1"], "least to its greatest"),
+        (["--background", "stand", "--speed", "1", "inf"], "--speed (cut.speed) of composed data must be"),
+        (["--background", "stand", "--speed", "1", "1e308"], "--speed (cut.speed) of composed data must be at most"),
+        (["--background", "stand", "--dim", "0"], "--dim must be at least 1"),
         (["--background", "stand", "--name", "My Clips"], "composed/NAME/v1"),
         (["--background", "stand", "--near", "dive"], "ACTION=CLASS"),
         (["--background", "stand", "--near", "dvie=stand"], "Did you mean 'dive'"),
@@ -414,8 +431,41 @@ def test_too_few_timing_rows_are_counted(tmp_path):
         timing_for(str(tmp_path / "rows.csv"), dict.fromkeys(ACTIONS))
     assert len(timing_for(str(tmp_path / "rows.csv"), dict.fromkeys(ACTIONS, "a")).timing) == 3
     (tmp_path / "bad.csv").write_text("name,count_mu\na,0\n")
-    with pytest.raises(DataError, match="line 2: needs the columns name, count_mu"):
+    with pytest.raises(DataError, match=r"bad.csv, line 1: the column 'count_sd' is missing"):
         timing_for(str(tmp_path / "bad.csv"), dict.fromkeys(ACTIONS))
+
+
+TIMED = "name,count_mu,count_sd,length_mu,length_between,length_within,gap_mu"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "line 1: the column 'name' is missing"),
+        (TIMED.removeprefix("name,") + "\n0,0,1,0,0,1", "line 1: the column 'name' is missing"),
+        (TIMED.replace("gap_mu", "gap_my"), "Did you mean 'gap_my'"),
+        (TIMED, "has no row"),
+        (f"{TIMED}\na,0,0,1,0,0,1\n,0,0,1,0,0,1", "line 3: no name"),
+        (f"{TIMED}\na,0,0,1,0,0,1\nb,0,0,one,0,0,1", r"line 3 \('b'\): count_mu,.*must be numbers.*'one'"),
+        (f"{TIMED}\na,0,0,1,0,0,1\na,0,0,1,0,0", r"line 3 \('a'\).*must be numbers"),
+        (f"{TIMED}\na,0,0,1,0,0,1\nb,0,0,1,0,0,1\na,0,0,2,0,0,1", "line 4: a row 'a' stands above it already"),
+    ],
+)
+def test_a_timing_of_ones_own_that_cannot_be_read_is_explained(tmp_path, text, said):
+    (tmp_path / "rows.csv").write_text(text)
+    with pytest.raises(DataError, match=said):
+        timing_for(str(tmp_path / "rows.csv"), dict.fromkeys("ab"))
+
+
+def test_a_group_may_be_a_number_of_any_length(clips):
+    replace_csv(clips, ",walk,5,", f",walk,{'5' * 5000},")
+    assert len(split_groups(ClipSet(clips).clips)["train"]["walk"]) == 3
+
+
+def test_clips_of_unequal_width_cannot_be_probed_either(clips, capsys):
+    unequal_width(clips)
+    assert main(["probe", str(clips)]) == 2
+    assert "clips of unequal width: flow of clip 'dive_3_1' has 30 columns" in capsys.readouterr().err
 
 
 def test_the_verb_composes_probes_and_trains(clips, tmp_path, monkeypatch, capsys):

@@ -104,7 +104,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compose, probe, and say where it lies and how to train on it."""
-    clips = ClipSet(args.clips, _named(args.streams) if args.streams else None, dim=_dim(args.dim))
+    clips = ClipSet(args.clips, _named(args.streams) if args.streams else None, dim=args.dim)
     motion = tuple(args.motion)
     strays = [name for name in motion if name not in clips.streams]
     if strays and motion != ("flow",):
@@ -145,12 +145,6 @@ def recipe(args: argparse.Namespace, clips: ClipSet) -> Recipe:
             standardize=not args.raw_columns,
         ),
     )
-
-
-def _dim(dim: int | None) -> int | None:
-    if dim is not None and dim < 1:
-        raise DataError(f"--dim must be at least 1, got {dim}.")
-    return dim
 
 
 def _named(texts: list[str]) -> dict[str, str]:

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from wtal_bench.data.composed.clips import TABLE, ClipSet
-from wtal_bench.data.progress import track
 from wtal_bench.data.synthetic.profiles import check_world
 from wtal_bench.errors import DataError
 from wtal_bench.files import write_json
@@ -72,7 +71,7 @@ def _probe_clips(args: argparse.Namespace) -> int:
         )
     named = dict(text.partition("=")[::2] for text in args.streams or ())
     clips = ClipSet(args.folders[0], {name: file or name for name, file in named.items()} or None, dim=args.dim)
-    seen = [Seen(c.label, c.group, clips.read(c)) for c in track(clips.clips, len(clips.clips), "reading clips")]
+    seen = [Seen(clip.label, clip.group, parts) for clip, parts in clips.read_each(clips.clips)]
     found = {"clips": levels(seen, clips.streams)}
     if args.drawn is not None:
         if len(clips.streams) != 2:

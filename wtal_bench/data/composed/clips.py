@@ -28,6 +28,8 @@ from wtal_bench.files import expand
 TABLE = "clips.csv"
 SPLITS = ("train", "val", "test")
 _NEEDED = ("clip", "class", "group")
+_ROW_DIGITS, _GROUP_DIGITS = 18, 4000
+"""Digits of the longest cells that are read as a number: no array has more rows, and Python itself reads no more."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,12 @@ class ClipSet:
         dim: columns of a stream in the videos: means over equal runs of neighbouring columns; None keeps all.
 
     Raises:
-        DataError: no table, a bad row, or no streams.
+        DataError: no table, a bad row, no streams, or a dim below 1.
     """
 
     def __init__(self, folder: str | Path, streams: Mapping[str, str] | None = None, *, dim: int | None = None) -> None:
+        if dim is not None and dim < 1:
+            raise DataError(f"--dim must be at least 1, got {dim}.")
         self.folder = expand(folder)
         self.clips = _read_table(self.folder / TABLE)
         self.dim = dim
@@ -113,30 +117,42 @@ class ClipSet:
             return part
         if part.shape[1] % self.dim:
             raise DataError(
-                f"{place} has {part.shape[1]} columns, which {self.dim} equal runs cannot be made of; give a dim that "
-                "divides them."
+                f"{place} has {part.shape[1]} columns, which {self.dim} equal runs cannot be made of; give a --dim "
+                "that divides them."
             )
         return part.reshape(len(part), self.dim, -1).mean(axis=2)
 
-    def survey(self, training: Sequence[Clip], used: Sequence[Clip], motion: Sequence[str]) -> Survey:
-        """Read every used clip once: check it, hash it, and take the columns' means and spreads over those trained on.
+    def read_each(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, list[np.ndarray]]]:
+        """Yield every clip with its features, as `read` returns them, showing progress.
 
         Raises:
             DataError: as `read`, or clips of unequal width.
         """
-        whole = hashlib.sha256()
-        wanted = {clip.name for clip in training}
         widths: list[int] = []
-        count, total, square = 0, [], []
-        for clip in track(used, len(used), "reading clips"):
+        for clip in track(clips, len(clips), "reading clips"):
             parts = self.read(clip)
             widths = widths or [part.shape[1] for part in parts]
             for name, width, part in zip(self.streams, widths, parts):
                 if part.shape[1] != width:
                     raise DataError(
                         f"clips of unequal width: {name} of clip {clip.name!r} has {part.shape[1]} columns, of clip "
-                        f"{used[0].name!r} {width}. All clips must come from one extractor."
+                        f"{clips[0].name!r} {width}. All clips must come from one extractor."
                     )
+            yield clip, parts
+
+    def survey(self, training: Sequence[Clip], used: Sequence[Clip], motion: Sequence[str]) -> Survey:
+        """Read every used clip once: check it, hash it, and take the columns' means and spreads over those trained on.
+
+        Raises:
+            DataError: as `read_each`.
+        """
+        whole = hashlib.sha256()
+        wanted = {clip.name for clip in training}
+        widths: list[int] = []
+        count, total, square = 0, [], []
+        for clip, parts in self.read_each(used):
+            widths = [part.shape[1] for part in parts]
+            for part in parts:
                 whole.update(part.astype("<f4").tobytes())
             whole.update(f"{clip.name}|{clip.label}|{clip.group}|{clip.subset}".encode())
             if clip.name in wanted:
@@ -325,8 +341,11 @@ def _clip(path: Path, row: Mapping[str, str | None], line: int) -> Clip:
             f"{path}, line {line}: subset {values['subset']!r} must be one of {listing(SPLITS)}."
             f"{did_you_mean(values['subset'], SPLITS)}"
         )
-    if values["row"] and not values["row"].isdecimal():
-        raise DataError(f"{path}, line {line}: row {values['row']!r} must be the clip's place in the arrays, from 0.")
+    if values["row"] and not (values["row"].isdecimal() and len(values["row"]) <= _ROW_DIGITS):
+        raise DataError(
+            f"{path}, line {line}: row {values['row']!r:.40} must be the clip's place in the arrays, a whole number "
+            "from 0."
+        )
     at = int(values["row"]) if values["row"] else line - 2
     return Clip(values["clip"], values["class"], values["group"], values["subset"], at, line)
 
@@ -379,7 +398,7 @@ def _load(path: Path, clip: Clip | None, axes: int) -> np.ndarray:
 
 def _natural(name: str) -> tuple[int, str]:
     """Sort 2 before 10."""
-    return (int(name), name) if name.isdecimal() else (1 << 62, name)
+    return (int(name), name) if name.isdecimal() and len(name) <= _GROUP_DIGITS else (1 << 62, name)
 
 
 def clips_of(groups: Mapping[str, Mapping[str, list[Clip]]]) -> Iterator[Clip]:

@@ -15,11 +15,25 @@ import numpy as np
 from wtal_bench.data.composed.scenes import Cut
 from wtal_bench.data.composed.timeline import THUMOS14_TIMING, ClassTiming, LongActions, RepeatedActions, TimeLine
 from wtal_bench.errors import DataError, did_you_mean, listing
-from wtal_bench.files import canonical_json
+from wtal_bench.files import canonical_json, fits
 
 TIMINGS = ("thumos14", "activitynet")
 COMPOSER_VERSION = 1
 """Raised with every change of a single composed number."""
+
+_OPTIONS = {
+    "videos": "--videos",
+    "two_classes": "--two-classes",
+    "max_snippets": "--max-snippets",
+    "clip_step": "--step",
+    "seed": "--seed",
+    "cut.same_scene": "--same-scene",
+    "cut.speed": "--speed",
+    "cut.fade_seconds": "--fade",
+}
+"""Attribute of a recipe -> the option that gives it."""
+_LEAST_STEP, _GREATEST_SPEED = 1e-6, 1e6
+"""Beyond these the place in a clip is no number any more; no camera and no clip comes near them."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +160,7 @@ def timing_for(timing: str, actions: Mapping[str, str | None]) -> RepeatedAction
     """
     if timing == "activitynet":
         return LongActions(num_classes=len(actions))
-    table = {row.name: row for row in (THUMOS14_TIMING if timing == "thumos14" else _read_timing(timing))}
+    table = {row.name: row for row in THUMOS14_TIMING} if timing == "thumos14" else _read_timing(timing)
     for name, row in actions.items():
         if row is not None and row not in table:
             raise DataError(
@@ -165,42 +179,67 @@ def timing_for(timing: str, actions: Mapping[str, str | None]) -> RepeatedAction
     return RepeatedActions(tuple(rows), max_instances=40, min_length=1.3, min_gap=1.3)
 
 
-def _read_timing(path: str) -> list[ClassTiming]:
+def _read_timing(path: str) -> dict[str, ClassTiming]:
     if not path.endswith(".csv"):
-        raise DataError(f"timing {path!r}: give {listing(TIMINGS)} or a .csv file.{did_you_mean(path, TIMINGS)}")
+        raise DataError(f"--timing {path!r}: give {listing(TIMINGS)} or a .csv file.{did_you_mean(path, TIMINGS)}")
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
+            reader = csv.DictReader(stream)
+            rows, columns = list(reader), reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read timing {path}: {getattr(error, 'strerror', None) or error}.") from error
-    found = []
+    missing = [key for key in ClassTiming._fields if key not in columns]
+    if missing:
+        raise DataError(
+            f"--timing {path}, line 1: the column {missing[0]!r} is missing; it needs {listing(ClassTiming._fields)}, "
+            f"separated by commas, and has {listing(columns)}.{did_you_mean(missing[0], columns)}"
+        )
+    if not rows:
+        raise DataError(f"--timing {path}: has no row.")
+    found: dict[str, ClassTiming] = {}
     for line, row in enumerate(rows, start=2):
-        try:
-            values = [float(row[key]) for key in ClassTiming._fields[1:]]
-        except (KeyError, TypeError, ValueError) as error:
+        timed = _timing_row(f"--timing {path}, line {line}", row)
+        if timed.name in found:
             raise DataError(
-                f"timing {path}, line {line}: needs the columns {listing(ClassTiming._fields)}, all but the name "
-                f"numbers (of natural logarithms; seconds): {error}."
-            ) from error
-        found.append(ClassTiming(row["name"], *values))
-    if not found:
-        raise DataError(f"timing {path}: has no row.")
+                f"--timing {path}, line {line}: a row {timed.name!r} stands above it already; a class takes its row by "
+                "the name. Remove one of them, or give it another name."
+            )
+        found[timed.name] = timed
     return found
+
+
+def _timing_row(place: str, row: Mapping[str, str | None]) -> ClassTiming:
+    name = row["name"]
+    if not (name or "").strip():
+        raise DataError(f"{place}: no name; every row needs one, for a class takes its row by it.")
+    try:
+        return ClassTiming(name, *(float(row[key]) for key in ClassTiming._fields[1:]))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{place} ({name!r}): {listing(ClassTiming._fields[1:])} must be numbers (of natural logarithms; seconds): "
+            f"{error}."
+        ) from error
 
 
 def _check_words(recipe: Recipe) -> None:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", recipe.name):
         raise DataError(
-            f"name {recipe.name!r} of composed data: use small letters, digits, - and _; it names the protocol "
+            f"--name {recipe.name!r} of composed data: use small letters, digits, - and _; it names the protocol "
             "composed/NAME/v1."
         )
     for action, other in recipe.near.items():
         for name, names, kind in ((action, recipe.actions, "action"), (other, recipe.backgrounds, "background")):
             if name not in names:
                 raise DataError(
-                    f"near {action}={other}: {name!r} is no {kind} class; there are {listing(names)}."
+                    f"--near {action}={other}: {name!r} is no {kind} class; there are {listing(names)}."
                     f"{did_you_mean(name, names)}"
                 )
+
+
+def _said(name: str) -> str:
+    """How a message names an attribute: by the option of `wtal-bench compose` that gives it, if there is one."""
+    option = _OPTIONS.get(name, name)
+    return option if option.strip("-").replace("-", "_") == name else f"{option} ({name})"
 
 
 def _check_sizes(recipe: Recipe) -> None:
@@ -211,29 +250,40 @@ def _check_sizes(recipe: Recipe) -> None:
         ("seed", recipe.seed, 0),
         ("cut.kinds", recipe.cut.kinds, 1),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise DataError(f"{name} of composed data must be a whole number of at least {least}, got {value!r}.")
-    for name, value in (
-        ("fps", recipe.fps),
-        ("clip_step", recipe.clip_step),
-        ("cut.segment_seconds", recipe.cut.segment_seconds),
-        ("cut.fade_seconds", recipe.cut.fade_seconds),
-        ("cut.speed", recipe.cut.speed[0]),
+        # the manifest is JSON, whose whole numbers have 64 bits
+        if isinstance(value, bool) or not isinstance(value, int) or value < least or not fits(value):
+            raise DataError(
+                f"{_said(name)} of composed data must be a whole number of at least {least} that 64 bits hold, got "
+                f"{value!r}."
+            )
+    for name, value, least in (
+        ("fps", recipe.fps, 0),
+        ("clip_step", recipe.clip_step, _LEAST_STEP),
+        ("cut.segment_seconds", recipe.cut.segment_seconds, 0),
+        ("cut.fade_seconds", recipe.cut.fade_seconds, 0),
+        *(("cut.speed", speed, 0) for speed in recipe.cut.speed),
     ):
-        if not 0 < value < math.inf:
-            raise DataError(f"{name} of composed data must be a number above 0, got {value!r}.")
+        if not least <= value < math.inf or not value:
+            above = f"a number of at least {least:g}" if least else "a number above 0"
+            raise DataError(f"{_said(name)} of composed data must be {above}, and finite, got {value!r}.")
+    if recipe.cut.speed[1] > _GREATEST_SPEED:
+        raise DataError(
+            f"{_said('cut.speed')} of composed data must be at most {_GREATEST_SPEED:g}, got {recipe.cut.speed[1]!r}."
+        )
     shares = {"two_classes": recipe.two_classes, "cut.same_scene": recipe.cut.same_scene}
     shares |= {"cut.near_share": recipe.cut.near_share, "cut.scene_weight": max(recipe.cut.scene_weight)}
     for name, value in shares.items():
         if not 0 <= value <= 1:
-            raise DataError(f"{name} of composed data is a share, 0 to 1, got {value!r}.")
+            raise DataError(f"{_said(name)} of composed data is a share, 0 to 1, got {value!r}.")
     for name, (low, high) in (
         ("cut.speed", recipe.cut.speed),
         ("cut.scene_weight", recipe.cut.scene_weight),
         ("least_snippets", recipe.least_snippets),
     ):
         if not 0 <= low <= high:
-            raise DataError(f"{name} of composed data runs from its least to its greatest value, got {low} to {high}.")
+            raise DataError(
+                f"{_said(name)} of composed data runs from its least to its greatest value, got {low} to {high}."
+            )
 
 
 def _check_timing(recipe: Recipe) -> None:
@@ -242,7 +292,7 @@ def _check_timing(recipe: Recipe) -> None:
         if room < recipe.timing.duration_range[0]:
             raise DataError(
                 f"videos of at most {recipe.max_snippets} snippets ({room:g} s) are shorter than the shortest of this "
-                f"timing ({recipe.timing.duration_range[0]:g} s); raise max_snippets."
+                f"timing ({recipe.timing.duration_range[0]:g} s); raise {_said('max_snippets')}."
             )
         return
     for name, row in zip(recipe.actions, recipe.timing.timing):
@@ -254,6 +304,6 @@ def _check_timing(recipe: Recipe) -> None:
         if (length := math.exp(min(row.length_mu, 50))) > room - 1:
             raise DataError(
                 f"timing row {row.name!r} (class {name!r}) cannot fit: its instances last {length:.3g} s (length_mu "
-                f"{row.length_mu:g} is a natural logarithm), the longest video {room:g} s. Raise max_snippets, or give "
-                "the class another row."
+                f"{row.length_mu:g} is a natural logarithm), the longest video {room:g} s. Raise "
+                f"{_said('max_snippets')}, or give the class another row, {name}=ROW."
             )
