@@ -333,6 +333,11 @@ def one_group(clips: Path) -> None:
         replace_csv(clips, f",jump,{group},test", ",jump,0,test")
 
 
+def twice_as_long(clips: Path) -> None:
+    for stream in ("rgb", "flow"):
+        np.save(clips / f"{stream}.npy", np.tile(np.load(clips / f"{stream}.npy"), (2, 1, 1)))
+
+
 def not_finite(clips: Path) -> None:
     array = np.load(clips / "rgb.npy")
     array[3, 2, 1] = np.nan
@@ -358,6 +363,10 @@ BROKEN = [
     ),
     (lambda clips: replace_csv(clips, ",jump,3,train", ",jump,3,"), r"say no subset: clips\.csv, lines 20, 21"),
     (lambda clips: replace_csv(clips, "jump_3_1,jump,3,train", "jump_3_1,jump,3,"), r"lines 20, 21.*an empty cell"),
+    (lambda clips: row_cells(clips, ["0"] * 60), r"lines 2 and 3: 'dive_0_0' and 'dive_0_1' are both row 0 of"),
+    (lambda clips: row_cells(clips, ["", "0", *[""] * 58]), r"lines 2 and 3.*both row 0 of"),
+    (lambda clips: row_cells(clips, ["", "9", *[""] * 58]), r"lines 3 and 11.*both row 9 of"),
+    (twice_as_long, r"rgb\.npy has 120 clips, clips\.csv 60: .* column 'row'"),
     (lambda clips: row_cells(clips, ["9" * 5000] * 60), r"clips\.csv, line 2: row '9+.*place in the arrays"),
     (one_group, r"class 'jump' has 1 group \(0\)"),
     (unequal_width, "clips of unequal width: flow"),
@@ -421,6 +430,36 @@ def test_the_verb_refuses_what_cannot_be(clips, tmp_path, monkeypatch, arguments
     assert main(["compose", str(clips), "--step", "0.3", *arguments]) == 2
     assert text in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
+
+
+def test_some_clips_of_longer_arrays_are_used_by_their_rows(clips, tmp_path):
+    short, _ = made(clips, tmp_path / "short")
+    twice_as_long(clips)
+    row_cells(clips, [str(60 + at) for at in range(60)])
+    longer, _ = made(clips, tmp_path / "longer")
+    assert longer.manifest_hash == short.manifest_hash
+
+
+def test_lines_are_counted_as_an_editor_counts_them(clips):
+    replace_csv(clips, "dive_0_1,", "\n\ndive_0_1,")
+    assert [clip.line for clip in ClipSet(clips).clips[:3]] == [2, 5, 6]
+    assert [clip.row for clip in ClipSet(clips).clips[:3]] == [0, 1, 2]
+
+
+def test_equal_clips_of_two_splits_are_noted_not_refused(clips, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert verb(clips) == 0
+    assert "note:" not in capsys.readouterr().out
+    for stream in ("rgb", "flow"):
+        array = np.load(clips / f"{stream}.npy")
+        array[[1, 15, 18]] = array[[0, 14, 14]]  # dive_0_1 in one group; jump_1_1 in one, jump_3_0 in another
+        np.save(clips / f"{stream}.npy", array)
+    assert verb(clips, "--out", "equal") == 0
+    told = "note: 1 set of equal clips lies in more than one split: jump_1_0 (test) = jump_3_0 (train)."
+    assert told in capsys.readouterr().out
+    manifest = FeatureStore.open("equal/features").manifest
+    assert manifest["equal_clips"] == {"sets": 1, "examples": [{"test": "jump_1_0", "train": "jump_3_0"}]}
+    assert "no scene of a test video was seen in training" not in manifest["claims"]["claimed"]
 
 
 def test_too_few_timing_rows_are_counted(tmp_path):

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from wtal_bench.data.composed.build import compose
-from wtal_bench.data.composed.clips import ClipSet
+from wtal_bench.data.composed.clips import TABLE, ClipSet
 from wtal_bench.data.composed.recipe import TIMINGS, Recipe, class_list, timing_for
 from wtal_bench.data.composed.scenes import Cut
 from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.store import FeatureStore
-from wtal_bench.errors import DataError
+from wtal_bench.errors import DataError, listing
 from wtal_bench.files import write_json
 from wtal_bench.probing import probe, table
 
@@ -28,7 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "clips",
         metavar="CLIPS",
         help="folder with clips.csv (clip,class,group[,subset][,row]) and, for each stream, STREAM.npy of all clips "
-        "[clips, moments, columns] or a folder STREAM/ with one CLIP.npy [moments, columns] a clip",
+        "[clips, moments, columns] or a folder STREAM/ with one CLIP.npy [moments, columns] a clip; a group is a scene "
+        "of its class (group 1 of two classes is two scenes), and in one subset alone",
     )
     parser.add_argument(
         "--name", default="clips", help="of the data set; its protocol is composed/NAME/v1 (default: %(default)s)"
@@ -116,12 +117,27 @@ def run(args: argparse.Namespace) -> int:
         f"{folder}: {FEATURES}/ with {len(store)} videos, {int(store.lengths.sum())} snippets x {store.width} columns "
         f"(COMPOSED, {store.manifest_hash[:12]}), and {ANNOTATIONS}"
     )
+    if equal := _equal_clips(store):
+        print(equal)
     if not args.no_probes:
         report = probe(folder)
         write_json(folder / PROBES, report.as_dict())
         print(table({args.name: report}))
     print(f"Train on it with data = dict(protocol='composed/{args.name}/v1', root='{folder}', synthetic=None).")
     return 0
+
+
+def _equal_clips(store: FeatureStore) -> str:
+    """The note on clips that are seen in two splits, whatever their groups; "" for none."""
+    found = store.manifest.get("equal_clips", {"sets": 0})
+    if not found["sets"]:
+        return ""
+    pairs = (" = ".join(f"{clip} ({split})" for split, clip in pair.items()) for pair in found["examples"])
+    sets = "1 set of equal clips lies" if found["sets"] == 1 else f"{found['sets']} sets of equal clips lie"
+    return (
+        f"note: {sets} in more than one split: {listing(pairs, 4)}. What these show is seen in each; give them one "
+        f"group and subset, or leave all but one out of {TABLE}."
+    )
 
 
 def recipe(args: argparse.Namespace, clips: ClipSet) -> Recipe:

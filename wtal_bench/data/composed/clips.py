@@ -5,9 +5,11 @@
       rgb.npy          [clips, moments, columns], in the order of the table or by its column `row`;
       flow/NAME.npy    or a folder a stream with one [moments, columns] array a clip
 
-`group` says which clips show the same scene (UCF101's groups, HMDB's and Kinetics' source videos): a group is in one
-subset alone. `subset` holds the official split (train, val, test); where it names no val, the last sixth of a class's
-training groups is. Where all its cells of a class are empty, the class's groups are dealt 3 : 1 : 1.
+`group` says which clips of a class show the same scene (UCF101's groups, HMDB's and Kinetics' source videos): a group
+is in one subset alone. Groups are per class, as UCF101 numbers them: group 1 of two classes is two scenes. Where one
+source video was cut into clips of two classes, `subset` alone can keep these together. `subset` holds the official
+split (train, val, test); where it names no val, the last sixth of a class's training groups is. Where all its cells of
+a class are empty, the class's groups are dealt 3 : 1 : 1.
 """
 
 from __future__ import annotations
@@ -79,10 +81,11 @@ class ClipSet:
         if dim is not None and dim < 1:
             raise DataError(f"--dim must be at least 1, got {dim}.")
         self.folder = expand(folder)
-        self.clips = _read_table(self.folder / TABLE)
+        self.clips, numbered = _read_table(self.folder / TABLE)
         self.dim = dim
         self._streams = [
-            _open(self.folder, name, file, self.clips) for name, file in (streams or _found(self.folder)).items()
+            _open(self.folder, name, file, self.clips, numbered)
+            for name, file in (streams or _found(self.folder)).items()
         ]
 
     @property
@@ -143,6 +146,11 @@ class ClipSet:
     def survey(self, training: Sequence[Clip], used: Sequence[Clip], motion: Sequence[str]) -> Survey:
         """Read every used clip once: check it, hash it, and take the columns' means and spreads over those trained on.
 
+        Args:
+            training: the clips that are trained on.
+            used: all clips.
+            motion: streams that show what moves.
+
         Raises:
             DataError: as `read_each`.
         """
@@ -150,10 +158,15 @@ class ClipSet:
         wanted = {clip.name for clip in training}
         widths: list[int] = []
         count, total, square = 0, [], []
+        alike: dict[bytes, list[Clip]] = {}
         for clip, parts in self.read_each(used):
             widths = [part.shape[1] for part in parts]
+            own = hashlib.sha256()
             for part in parts:
-                whole.update(part.astype("<f4").tobytes())
+                content = part.astype("<f4").tobytes()
+                whole.update(content)
+                own.update(content)
+            alike.setdefault(own.digest(), []).append(clip)
             whole.update(f"{clip.name}|{clip.label}|{clip.group}|{clip.subset}".encode())
             if clip.name in wanted:
                 total = total or [np.zeros(width) for width in widths]
@@ -168,15 +181,23 @@ class ClipSet:
             std = np.sqrt(np.maximum(second / count - mean**2, 0))
             # a column that never changes says nothing, and must not become infinite
             columns.append(StreamColumns(name, width, mean, np.where(std > 1e-9, std, 1.0), name in motion))
-        return Survey(tuple(columns), whole.hexdigest())
+        equal = tuple(tuple(clips) for clips in alike.values() if len(clips) > 1)
+        return Survey(tuple(columns), whole.hexdigest(), equal)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What one reading of all clips found: the streams' columns, and a hash of everything that was read."""
+    """What one reading of all clips found.
+
+    Attributes:
+        columns: of the streams.
+        sha256: of everything that was read.
+        equal: clips whose features are the same to the last bit.
+    """
 
     columns: tuple[StreamColumns, ...]
     sha256: str
+    equal: tuple[tuple[Clip, ...], ...] = ()
 
 
 def split_groups(clips: Sequence[Clip]) -> dict[str, dict[str, dict[str, list[Clip]]]]:
@@ -297,11 +318,12 @@ class ClipLibrary:
         return acted, around
 
 
-def _read_table(path: Path) -> list[Clip]:
+def _read_table(path: Path) -> tuple[list[Clip], bool]:
+    """Return the clips, and whether any says its row of the arrays."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            rows, columns = list(reader), reader.fieldnames or []
+            rows, columns = [(reader.line_num, row) for row in reader], reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}. A folder of clips holds {TABLE} with "
@@ -315,7 +337,7 @@ def _read_table(path: Path) -> list[Clip]:
             )
     if not rows:
         raise DataError(f"{path}: names no clip.")
-    clips = [_clip(path, row, line) for line, row in enumerate(rows, start=2)]
+    clips = [_clip(path, row, line, at) for at, (line, row) in enumerate(rows)]
     seen: dict[str, int] = {}
     for clip in clips:
         if (first := seen.setdefault(clip.name, clip.line)) != clip.line:
@@ -326,10 +348,10 @@ def _read_table(path: Path) -> list[Clip]:
             f"{path}: {len(clips)} clips have {len(classes)} classes. A class needs several clips; the column 'class' "
             f"looks like a name of each clip ({listing(sorted(classes), 3)})."
         )
-    return clips
+    return clips, any((row.get("row") or "").strip() for _, row in rows)
 
 
-def _clip(path: Path, row: Mapping[str, str | None], line: int) -> Clip:
+def _clip(path: Path, row: Mapping[str, str | None], line: int, at: int) -> Clip:
     values = {key: (row.get(key) or "").strip() for key in (*_NEEDED, "subset", "row")}
     for key in _NEEDED:
         if not values[key]:
@@ -346,7 +368,7 @@ def _clip(path: Path, row: Mapping[str, str | None], line: int) -> Clip:
             f"{path}, line {line}: row {values['row']!r:.40} must be the clip's place in the arrays, a whole number "
             "from 0."
         )
-    at = int(values["row"]) if values["row"] else line - 2
+    at = int(values["row"]) if values["row"] else at
     return Clip(values["clip"], values["class"], values["group"], values["subset"], at, line)
 
 
@@ -363,7 +385,7 @@ def _found(folder: Path) -> dict[str, str]:
     return {Path(name).stem: name for name in dict.fromkeys([*first, *names])}
 
 
-def _open(folder: Path, name: str, file: str, clips: Sequence[Clip]) -> _Stream:
+def _open(folder: Path, name: str, file: str, clips: Sequence[Clip], numbered: bool) -> _Stream:
     path = next((p for p in (folder / file, folder / f"{file}.npy") if p.exists()), None)
     if path is None:
         there = [p.name for p in folder.iterdir() if p.suffix == ".npy" or p.is_dir()]
@@ -380,6 +402,19 @@ def _open(folder: Path, name: str, file: str, clips: Sequence[Clip]) -> _Stream:
             f"{path} has {len(array)} clips; {TABLE}, line {beyond[0].line} names row {beyond[0].row} "
             f"({beyond[0].name!r}). The table and the arrays are not of the same clips."
         )
+    if not numbered and len(array) > len(clips):
+        raise DataError(
+            f"{path} has {len(array)} clips, {TABLE} {len(clips)}: the table and the arrays are not of the same clips. "
+            "To use some of an array's clips, say in a column 'row' which place each has in it, from 0."
+        )
+    first: dict[int, Clip] = {}
+    for clip in clips:
+        if (other := first.setdefault(clip.row, clip)) is not clip:
+            raise DataError(
+                f"{TABLE}, lines {other.line} and {clip.line}: {other.name!r} and {clip.name!r} are both row "
+                f"{clip.row} of {path}; every clip has a row of its own, which is its place in the table where the "
+                "column 'row' is empty."
+            )
     return _Stream(name, path, array)
 
 
