@@ -14,7 +14,7 @@ from tests.helpers import shared_file
 from wtal_bench.cli import main
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.check import check_data
-from wtal_bench.data.composed.build import compose
+from wtal_bench.data.composed.build import annotations_dict, compose
 from wtal_bench.data.composed.clips import ClipLibrary, ClipSet, split_groups
 from wtal_bench.data.composed.recipe import Recipe, class_list, timing_for
 from wtal_bench.data.composed.scenes import Cut, film
@@ -420,6 +420,11 @@ def test_more_classes_than_clips_is_a_column_of_names(tmp_path):
         (["--background", "stand", "--name", "My Clips"], "composed/NAME/v1"),
         (["--background", "stand", "--near", "dive"], "ACTION=CLASS"),
         (["--background", "stand", "--near", "dvie=stand"], "Did you mean 'dive'"),
+        (["--background", "stand", "--near", "dive=stand", "dive=stand"], "--near: 'dive' is given twice"),
+        (["--background", "stand", "stand"], "--background: 'stand' is given twice"),
+        (["--actions", "dive=Diving", "dive=Billiards"], "--actions: 'dive' is given twice"),
+        (["--background", "stand", "--streams", "rgb", "rgb=flow"], "--streams: 'rgb' is given twice"),
+        (["--background", "stand", "--streams", "=rgb"], "--streams '=rgb': the stream has no name"),
         (["--background", "stand", "--dim", "7"], "36 columns, which 7 equal runs"),
         (["--background", "stand", "--streams", "rgb", "flow=flwo"], "Did you mean 'flow'"),
         (["--background", "stand", "--motion", "flwo"], "no such stream"),
@@ -430,6 +435,31 @@ def test_the_verb_refuses_what_cannot_be(clips, tmp_path, monkeypatch, arguments
     assert main(["compose", str(clips), "--step", "0.3", *arguments]) == 2
     assert text in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"), [([], "In training its mean is 1.0"), (["--raw-columns"], "Leave out --raw-columns")]
+)
+def test_a_feature_beyond_half_precision_names_its_column_and_what_helps(
+    clips, tmp_path, monkeypatch, arguments, advice, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    array = np.load(clips / "flow.npy")
+    array[:, :, 3] = 1
+    array[4:12, :, 3] = 1 + 1e-4 * np.arange(8)[:, None]
+    array[[at for at in range(60) if at % 12 < 4], :, 3] = 1e5
+    np.save(clips / "flow.npy", array)
+    assert verb(clips, *arguments) == 2
+    said = capsys.readouterr().err
+    assert "column 3 of flow is more than the data set's half precision holds" in said
+    assert advice in said
+    assert not Path("data").exists()
+
+
+def test_drawing_time_lines_shows_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr("wtal_bench.data.progress._SECONDS_BETWEEN_LINES", 0.0)
+    annotations_dict(recipe(), "0" * 64)
+    assert "drawing time lines: 14 of 15" in capsys.readouterr().err
 
 
 def test_some_clips_of_longer_arrays_are_used_by_their_rows(clips, tmp_path):
@@ -501,7 +531,10 @@ def test_a_group_may_be_a_number_of_any_length(clips):
     assert len(split_groups(ClipSet(clips).clips)["train"]["walk"]) == 3
 
 
-def test_clips_of_unequal_width_cannot_be_probed_either(clips, capsys):
+def test_clips_are_probed_by_the_same_rules(clips, capsys):
+    for arguments, text in ((["--streams", "rgb", "rgb"], "given twice"), (["--dim", "0"], "at least 1")):
+        assert main(["probe", str(clips), *arguments]) == 2
+        assert text in capsys.readouterr().err
     unequal_width(clips)
     assert main(["probe", str(clips)]) == 2
     assert "clips of unequal width: flow of clip 'dive_3_1' has 30 columns" in capsys.readouterr().err

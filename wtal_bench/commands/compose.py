@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from wtal_bench.data.composed.build import compose
-from wtal_bench.data.composed.clips import TABLE, ClipSet
-from wtal_bench.data.composed.recipe import TIMINGS, Recipe, class_list, timing_for
+from wtal_bench.data.composed.clips import TABLE, ClipSet, named_streams
+from wtal_bench.data.composed.recipe import TIMINGS, Recipe, class_list, refuse_repeated, timing_for
 from wtal_bench.data.composed.scenes import Cut
 from wtal_bench.data.locate import ANNOTATIONS, FEATURES
 from wtal_bench.data.store import FeatureStore
@@ -105,7 +105,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compose, probe, and say where it lies and how to train on it."""
-    clips = ClipSet(args.clips, _named(args.streams) if args.streams else None, dim=args.dim)
+    clips = ClipSet(args.clips, named_streams(args.streams) if args.streams else None, dim=args.dim)
     motion = tuple(args.motion)
     strays = [name for name in motion if name not in clips.streams]
     if strays and motion != ("flow",):
@@ -163,13 +163,9 @@ def recipe(args: argparse.Namespace, clips: ClipSet) -> Recipe:
     )
 
 
-def _named(texts: list[str]) -> dict[str, str]:
-    pairs = dict(text.partition("=")[::2] for text in texts)
-    return {name: file or name for name, file in pairs.items()}
-
-
 def _pairs(texts: list[str]) -> dict[str, str]:
     bad = next((text for text in texts if "=" not in text), None)
     if bad is not None:
         raise DataError(f"--near {bad}: write ACTION=CLASS.")
+    refuse_repeated("--near", (text.partition("=")[0] for text in texts))
     return dict(text.partition("=")[::2] for text in texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wtal_bench.data.composed.clips import TABLE, ClipSet
+from wtal_bench.data.composed.clips import TABLE, ClipSet, named_streams
 from wtal_bench.data.synthetic.profiles import check_world
 from wtal_bench.errors import DataError
 from wtal_bench.files import write_json
@@ -69,8 +69,7 @@ def _probe_clips(args: argparse.Namespace) -> int:
         raise DataError(
             "--drawn needs --step SECONDS, the time between two moments of a clip: drawn clips have a pace."
         )
-    named = dict(text.partition("=")[::2] for text in args.streams or ())
-    clips = ClipSet(args.folders[0], {name: file or name for name, file in named.items()} or None, dim=args.dim)
+    clips = ClipSet(args.folders[0], named_streams(args.streams) if args.streams else None, dim=args.dim)
     seen = [Seen(clip.label, clip.group, parts) for clip, parts in clips.read_each(clips.clips)]
     found = {"clips": levels(seen, clips.streams)}
     if args.drawn is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from wtal_bench.data.composed.clips import SPLITS, Clip, ClipLibrary, ClipSet, Survey, clips_of, split_groups
 from wtal_bench.data.composed.recipe import COMPOSER_VERSION, Recipe
-from wtal_bench.data.composed.scenes import film
+from wtal_bench.data.composed.scenes import StreamColumns, film
 from wtal_bench.data.composed.timeline import TimeLine
 from wtal_bench.data.folders import check_folder, make_folder
 from wtal_bench.data.locate import ANNOTATIONS, FEATURES
@@ -34,6 +34,8 @@ CLAIMS = {
 _DEAL, _TIME, _FILM = range(3)
 _EXAMPLES = 20
 """Sets of equal clips that a manifest names."""
+_BEYOND_HALF = 65520
+"""The least number that half precision rounds to infinity, not to 65504."""
 
 Groups = dict[str, dict[str, dict[str, list[Clip]]]]
 
@@ -86,7 +88,7 @@ def compose(clips: ClipSet, recipe: Recipe, folder: str | Path, *, motion: tuple
 def annotations_dict(recipe: Recipe, composition: str) -> dict[str, Any]:
     """Return the content of the annotation file; its version names recipe and clips."""
     videos = {}
-    for split, index in _keys(recipe):
+    for split, index in track(_keys(recipe), sum(recipe.videos), "drawing time lines"):
         line = _time_line(recipe, split, index)
         rows = zip(line.label.tolist(), line.start.tolist(), line.end.tolist())
         videos[_id(recipe, split, index)] = {
@@ -164,8 +166,32 @@ def _videos(clips: ClipSet, survey: Survey, groups: Groups, recipe: Recipe) -> I
         line = _time_line(recipe, split, index)
         rng = _random(recipe, _FILM, split, index)
         features = film(rng, recipe.cut, libraries[split], line, recipe.snippet_seconds)
+        _check_half(features, survey.columns, recipe, f"video {_id(recipe, split, index)!r}")
         frames = line.snippets * recipe.stride
         yield StoredVideo(_id(recipe, split, index), features, recipe.duration(line.snippets), recipe.fps, frames)
+
+
+def _check_half(features: np.ndarray, columns: tuple[StreamColumns, ...], recipe: Recipe, place: str) -> None:
+    """Refuse a video with a number that half precision does not hold, and say what becomes of the column."""
+    largest = np.abs(features).max()
+    if not _BEYOND_HALF <= largest < np.inf:  # what is not finite, the store refuses
+        return
+    column = int(np.abs(features).max(axis=0).argmax())
+    for stream in columns:
+        if column < stream.width:
+            break
+        column -= stream.width
+    if recipe.cut.standardize:
+        advice = (
+            f"In training its mean is {stream.mean[column]:g} and its spread {stream.std[column]:g}: clips of other "
+            "splits are far from both. Leave the column out of the clips' features, or bring it to one scale in all."
+        )
+    else:
+        advice = "Leave out --raw-columns, so that columns come to one scale, or divide the stream's features."
+    raise DataError(
+        f"{place}: a feature of size {largest:g} in column {column} of {stream.name} is more than the data set's half "
+        f"precision holds (65504). {advice}"
+    )
 
 
 def _keys(recipe: Recipe) -> Iterator[tuple[str, int]]:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wtal_bench.data.composed.recipe import refuse_repeated
 from wtal_bench.data.composed.scenes import StreamColumns
 from wtal_bench.data.progress import track
 from wtal_bench.errors import DataError, did_you_mean, listing
@@ -63,6 +64,20 @@ class _Stream:
         if self.array is not None:
             return self.array[clip.row]
         return _load(self.path / f"{clip.name}.npy", clip, 2)
+
+
+def named_streams(texts: Sequence[str]) -> dict[str, str]:
+    """Read an option `--streams NAME[=FILE] ...` as stream name -> name of its array or folder.
+
+    Raises:
+        DataError: a stream without a name, or two of one.
+    """
+    pairs = [text.partition("=")[::2] for text in texts]
+    nameless = next((text for text, (name, _) in zip(texts, pairs) if not name), None)
+    if nameless is not None:
+        raise DataError(f"--streams {nameless!r}: the stream has no name; write NAME or NAME=FILE (flow=difference).")
+    refuse_repeated("--streams", (name for name, _ in pairs))
+    return {name: file or name for name, file in pairs}
 
 
 class ClipSet:

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -119,13 +119,15 @@ def class_list(
         Action class -> its row (None: the one of its name, else the next free one), sorted, and background classes.
 
     Raises:
-        DataError: an unknown class, one that is both, none of one kind.
+        DataError: an unknown class, one that is both or given twice, none of one kind.
     """
     if not actions and not backgrounds:
         raise DataError(
             "say which classes are background (--background), or which are actions (--actions): an untrimmed video "
             f"needs both. The clips have {listing(there)}."
         )
+    refuse_repeated("--actions", (_pair(text)[0] for text in actions or ()))
+    refuse_repeated("--background", backgrounds or ())
     rows = dict(_pair(text) for text in actions or ())
     for name in (*rows, *(backgrounds or ())):
         if name not in there:
@@ -141,6 +143,23 @@ def class_list(
             f"no class is left for the {'actions' if not rows else 'background'}; the clips have {listing(there)}."
         )
     return dict(sorted(rows.items())), chosen
+
+
+def refuse_repeated(option: str, names: Iterable[str]) -> None:
+    """Refuse a name that an option gives twice: only one of the two would count.
+
+    Args:
+        option: as it is written.
+        names: what it gives, in order.
+
+    Raises:
+        DataError: one comes twice.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DataError(f"{option}: {name!r} is given twice; give it once.")
+        seen.add(name)
 
 
 def _pair(text: str) -> tuple[str, str | None]:
