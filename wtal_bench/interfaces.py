@@ -46,6 +46,7 @@ __all__ = [
     "Head",
     "Hook",
     "Layout",
+    "LocatedCurve",
     "Loss",
     "Outputs",
     "Picture",
@@ -167,6 +168,21 @@ TENSORS = ("features", "mask", "labels", "index", "snippet_index", "pairs", "pai
 
 TrainingPass = Callable[[], Iterator[tuple["Outputs", Batch]]]
 """Runs the model in eval mode over the whole training set, one full-length video a time, without gradients."""
+
+
+@dataclass(frozen=True)
+class LocatedCurve:
+    """What a post-processor locates classes by in one video, for the diagnosis of a run.
+
+    Attributes:
+        values: [T,K] at the snippets, a column a class that was asked for; [T,1] if they share one.
+        shared: whether all classes share one curve.
+        probability: whether the values are probabilities, which say nothing more near 0 and near 1.
+    """
+
+    values: np.ndarray
+    shared: bool = False
+    probability: bool = False
 
 
 @dataclass(frozen=True)
@@ -329,6 +345,11 @@ class PostProcessor(Component):
     the thresholds that `levels(curve) -> [H] or [C,H]` gives. One that is no `ThresholdDecoder` or `PooledDecoder` may
     say with `as_core_decoder() -> dict` which settings of those (with their `type`) make its candidates, as nearly as
     they can, for ideas that fuse or label candidates in place of its NMS.
+
+    For the diagnosis of a run it may have `located_curves(outputs, meta, classes) -> {name: LocatedCurve}`, what it
+    thresholds to locate those K classes, of every pass or stream by name; without it `snippet_scores` counts. And
+    `told(classes) -> PostProcessor`, itself for a video whose classes are known: these alone are decoded, each with a
+    class score of 1.
     """
 
     def __call__(self, outputs: VideoOutputs, meta: VideoMeta) -> Detections:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from wtal_bench.decoding import NMS, Candidates, ThresholdDecoder, finish, upsample_linear
 from wtal_bench.errors import ConfigError
-from wtal_bench.interfaces import PostProcessor, VideoOutputs
+from wtal_bench.interfaces import LocatedCurve, PostProcessor, VideoOutputs
 from wtal_bench.options import at_least, build, choose
 from wtal_bench.structures import Detections, VideoMeta
 
@@ -63,6 +64,11 @@ class StreamPass(ThresholdDecoder):
         if self.sigma > 0:
             curve = gaussian_filter1d(curve, self.sigma, axis=0, mode="reflect", truncate=4.0)
         return kept, curve, scored_on
+
+    def located_curve(self, outputs: VideoOutputs, meta: VideoMeta, classes: Sequence[int]) -> LocatedCurve:
+        """As in `ThresholdDecoder`, of this stream's own curve: every `upsample`-th fine point lies on a snippet."""
+        _, curve, _ = self.told(classes).fine_curves(outputs, meta)
+        return LocatedCurve(curve[:: self.upsample], probability=True)
 
 
 class TwoStreamDecoder(PostProcessor):
@@ -161,6 +167,16 @@ class TwoStreamDecoder(PostProcessor):
     def parts(self, outputs: VideoOutputs, meta: VideoMeta) -> list[Candidates]:
         """Every stream's candidates, in order."""
         return [decoder.candidates(outputs, meta) for decoder in self.passes.values()]
+
+    def told(self, classes: Collection[int]) -> TwoStreamDecoder:
+        """This decoder for a video whose classes are known: both streams decode these alone, class score 1."""
+        decoder = copy.copy(self)
+        decoder.passes = {name: part.told(classes) for name, part in self.passes.items()}
+        return decoder
+
+    def located_curves(self, outputs: VideoOutputs, meta: VideoMeta, classes: Sequence[int]) -> dict[str, LocatedCurve]:
+        """The curve that every stream thresholds, by the stream's name."""
+        return {name: part.located_curve(outputs, meta, classes) for name, part in self.passes.items()}
 
     def video_scores(self, outputs: VideoOutputs, video: str = "?") -> np.ndarray:
         """[C] mean of the streams' class scores."""

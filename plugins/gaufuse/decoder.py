@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from wtal_bench.decoding import Candidates, PooledDecoder, ThresholdDecoder, clamped
 from wtal_bench.errors import ConfigError, listing
-from wtal_bench.interfaces import Picture, PostProcessor, VideoOutputs
+from wtal_bench.interfaces import LocatedCurve, Picture, PostProcessor, VideoOutputs
 from wtal_bench.options import build, build_one_of
 from wtal_bench.structures import Detections, VideoMeta
 from wtal_plugins.gaufuse.fusion import Fusion
@@ -120,3 +121,13 @@ class FusedDecoder(PostProcessor):
     def video_scores(self, outputs: VideoOutputs) -> np.ndarray:
         """[C] the decoder's class scores."""
         return self.decoder.video_scores(outputs)
+
+    def told(self, classes: Collection[int]) -> FusedDecoder:
+        """This decoder for a video whose classes are known: these alone are decoded, each with a class score of 1."""
+        decoder = copy.copy(self)
+        decoder.decoder = self.decoder.told(classes)
+        return decoder
+
+    def located_curves(self, outputs: VideoOutputs, meta: VideoMeta, classes: Sequence[int]) -> dict[str, LocatedCurve]:
+        """What the decoder whose candidates are fused thresholds."""
+        return self.decoder.located_curves(outputs, meta, classes)

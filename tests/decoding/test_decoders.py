@@ -274,3 +274,40 @@ def test_positions_are_pooled_with_their_passes_and_dropped_where_one_has_none()
 def test_a_decoder_whose_curves_nothing_would_call_is_refused():
     with pytest.raises(TypeError, match=r"Mine overrides `curves`.*override that"):
         type("Mine", (ThresholdDecoder,), {"curves": lambda self, outputs, meta: None})
+
+
+def test_a_decoder_that_is_told_the_classes_decodes_these_alone_at_full_score():
+    own = decoder(class_threshold=0.45, contrast={"outer": None, "video_score": 0.2}, lone_first_class="drop")
+    found = own.told([1])(outputs(), meta())
+    assert rows(found) == [[1, 0, 1], [1, 5, 6]]
+    np.testing.assert_allclose(found.score, [0.9 + 0.2, 0.6 + 0.2])
+    assert rows(own.told([0])(outputs(), meta())) == [[0, 1, 3], [0, 4, 6]]
+    assert not len(own.told([])(outputs(), meta()))
+    assert not len(own(outputs(), meta())), "the decoder itself is as it was"
+    passes = {"cas": {}, "attention": {"curve": "attention", "class_threshold": 2.0}}
+    pooled = PooledDecoder(shared={"num_classes": 2, "thresholds": [0.5], "class_threshold": 2.0}, passes=passes)
+    video = outputs(attention=np.array([0.9, 0.0, 0.0, 0.0, 0.0, 0.0]))
+    assert rows(pooled.told([1])(video, meta())) == [[1, 0, 1], [1, 5, 6], [1, 0, 1]]
+    assert not len(pooled(video, meta()))
+
+
+def test_the_curves_classes_are_located_by_are_those_that_are_thresholded():
+    rng = np.random.default_rng(0)
+    video = {"cas": rng.normal(size=(6, 4)), "attention": rng.random(6), "video_logits": rng.random(4)}
+    weighed = {"product": [{"field": "cas", "activation": "softmax"}, "attention"]}
+    passes = {
+        "cas": {"curve": "cas", "normalize": "minmax"},
+        "weighed": {"curve": weighed, "normalize": "none"},
+        "attention": {"curve": "attention"},
+    }
+    pooled = PooledDecoder(shared={"num_classes": 3, "thresholds": [0.5], "upsample": 5}, passes=passes)
+    curves = pooled.located_curves(video, meta(), [0, 2])
+    assert {name: (c.values.shape, c.shared, c.probability) for name, c in curves.items()} == {
+        "cas": ((6, 2), False, False),
+        "weighed": ((6, 2), False, True),
+        "attention": ((6, 1), True, False),
+    }
+    for name, (part, _) in pooled.passes.items():
+        _, fine, _ = part.told([0, 2]).curves(video, meta())
+        np.testing.assert_allclose(curves[name].values, fine[::5], rtol=1e-12)
+        assert list(part.located_curves(video, meta(), [0, 2])) == ["curve"]

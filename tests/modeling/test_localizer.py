@@ -225,6 +225,15 @@ def test_a_prediction_is_that_of_the_video_alone_and_decodes_again():
     assert [p.snippet_scores.shape for p in model.predict(random_batch(lengths))] == [(7, 3), (2, 3), (5, 3)]
 
 
+def test_a_decoder_that_says_nothing_of_its_curves_is_located_by_its_snippet_scores():
+    model = build().eval()
+    ((outputs, meta),) = model.video_outputs(random_batch([4]))
+    (curve,) = model.located_curves(outputs, meta, [0, 2]).values()
+    np.testing.assert_array_equal(curve.values, outputs["cas"][:, [0, 2]])
+    assert not curve.probability
+    assert model.decode_told(outputs, meta, [0]) is None
+
+
 def test_a_decoder_that_leaves_the_video_is_stopped():
     model = build(postprocessor={"type": "toy.OneDetection", "end": 2.0})
     with pytest.raises(DataError, match="video 'video0': detection 0"):

@@ -146,3 +146,23 @@ def test_the_decoder_lends_its_candidates_to_ideas_that_fuse_or_label_them():
         expected = outputs[f"{stream}.attention"][:, None] * probability[:, :3]
         np.testing.assert_allclose(decoder.snippet_scores(outputs), expected, rtol=1e-12)
         assert decoder.thresholds.levels(expected).ravel()[0] == STREAMS[stream]["threshold"]
+
+
+@pytest.mark.parametrize("sigma", [0.0, 2.0])
+def test_the_curve_of_a_stream_is_the_one_it_thresholds(sigma):
+    decoder = TwoStreamDecoder(streams=STREAMS, num_classes=3, class_threshold=2.0, upsample=4, sigma=sigma)
+    rng = np.random.default_rng(0)
+    fields = {}
+    for stream in STREAMS:
+        fields[f"{stream}.attention"] = rng.random(30)
+        fields[f"{stream}.cas"] = rng.normal(0, 2, (30, 4))
+        fields[f"{stream}.test_logits"] = rng.normal(0, 2, 4)
+    meta = random_batch([30]).meta[0]
+    curves = decoder.located_curves(fields, meta, [0, 2])
+    assert list(curves) == ["rgb", "flow"]
+    for stream, curve in curves.items():
+        assert (curve.values.shape, curve.probability) == ((30, 2), True)
+        attention, cas = fields[f"{stream}.attention"][:, None], fields[f"{stream}.cas"][:, [0, 2]]
+        plain = 0.8 * attention / (1 + np.exp(-cas)) + 0.2 * attention**2
+        assert np.allclose(curve.values, plain, rtol=1e-12) == (sigma == 0)
+    assert set(decoder.told([2])(fields, meta).label) == {2}

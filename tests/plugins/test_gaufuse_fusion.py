@@ -195,3 +195,14 @@ def test_passes_over_different_grids_are_refused():
     decoder = build_decoder(dict(type="PooledDecoder", shared=DECODER, passes=passes))
     with pytest.raises(ConfigError, match=r"video 'v'.*40, 80 samples"):
         candidates_of(decoder, outputs, meta)
+
+
+def test_the_curves_and_the_told_classes_are_those_of_the_decoder_whose_candidates_are_fused():
+    rng = np.random.default_rng(0)
+    video = {"cas": rng.random((12, 2)), "video_logits": np.array([3.0, -3.0])}
+    meta = VideoMeta("v", 12 * 0.64, 25.0, 16, 12)
+    fused = FusedDecoder(decoder=dict(DECODER, class_threshold=0.5), fusion=dict(temperature=0.2))
+    (curve,) = fused.located_curves(video, meta, [1]).values()
+    np.testing.assert_array_equal(curve.values, video["cas"][:, [1]])
+    assert set(fused(video, meta).label) == {0}
+    assert set(fused.told([1])(video, meta).label) == {1}

@@ -296,6 +296,13 @@ class Curve:
             return (self.field,)
         return tuple(dict.fromkeys(name for part in self.parts for name in part.fields))
 
+    @property
+    def activated(self) -> bool:
+        """Whether it is made of activated fields and rescaled nowhere, so that its values may be probabilities."""
+        if self.normalization != "none":
+            return False
+        return self.activation != "none" if self.kind == "field" else any(part.activated for part in self.parts)
+
     def evaluate(
         self,
         outputs: Mapping[str, np.ndarray],

@@ -6,8 +6,9 @@ become candidates with a contrast score, positions become seconds, NMS per class
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +29,7 @@ from wtal_bench.decoding.nms import NMS
 from wtal_bench.decoding.proposals import Contrast, find_runs
 from wtal_bench.decoding.time import CONVENTIONS, TimeAxis
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
-from wtal_bench.interfaces import PostProcessor, VideoOutputs
+from wtal_bench.interfaces import LocatedCurve, PostProcessor, VideoOutputs
 from wtal_bench.options import at_least, build, choose
 from wtal_bench.structures import Detections, SnippetPositions, VideoMeta
 
@@ -129,6 +130,8 @@ class ThresholdDecoder(PostProcessor):
         time="fps", nms=dict(iou=0.6, offset=1.0))`
     """
 
+    _told: np.ndarray | None = None
+
     def __init__(
         self,
         *,
@@ -215,7 +218,8 @@ class ThresholdDecoder(PostProcessor):
 
     def class_scores(self, outputs: VideoOutputs, video: str = "?") -> np.ndarray:
         """[C] scores that pick the classes to decode (`scores`, activated), background dropped."""
-        return self._scores(self.scores, self.scores_activation, outputs, video)
+        scores = self._scores(self.scores, self.scores_activation, outputs, video)
+        return scores if self._told is None else np.isin(np.arange(len(scores)), self._told).astype(scores.dtype)
 
     def _scores(self, fields: Mapping[str, float], activation: str, outputs: VideoOutputs, video: str) -> np.ndarray:
         total = 0.0
@@ -232,12 +236,34 @@ class ThresholdDecoder(PostProcessor):
         curve = self.curve.evaluate(outputs, classes, video, self.precision)
         return curve[:, None] if curve.ndim == 1 else curve
 
+    def told(self, classes: Collection[int]) -> ThresholdDecoder:
+        """This decoder for a video whose classes are known: these alone are decoded, each with a class score of 1."""
+        decoder = copy.copy(self)
+        decoder._told = np.array(sorted(set(classes)), dtype=np.int64)
+        return decoder
+
+    def located_curves(self, outputs: VideoOutputs, meta: VideoMeta, classes: Sequence[int]) -> dict[str, LocatedCurve]:
+        """Its one curve, by the name "curve" (see `located_curve`)."""
+        return {"curve": self.located_curve(outputs, meta, classes)}
+
+    def located_curve(self, outputs: VideoOutputs, meta: VideoMeta, classes: Sequence[int]) -> LocatedCurve:
+        """The finished curve of K classes at the snippets, before up-sampling.
+
+        A decoder that overrides `fine_curves` overrides this too: what is diagnosed is what is decoded.
+        """
+        count = len(self.class_scores(outputs, meta.id))
+        values = self.curve.evaluate(outputs, count, meta.id, self.precision, np.asarray(classes, dtype=np.int64))
+        shared = values.ndim == 1
+        return LocatedCurve(values[:, None] if shared else values, shared, self.curve.activated)
+
     def levels(self, curve: np.ndarray) -> np.ndarray:
         """[H] thresholds, or [C,H] where they are relative to a curve [T,C]: for pictures."""
         return self.thresholds.levels(curve)
 
     def kept_classes(self, scores: np.ndarray) -> np.ndarray:
         """Indices (ascending) of the classes that are decoded, for scores [C]."""
+        if self._told is not None:
+            return self._told
         limit = scores.dtype.type(self.class_threshold)
         kept = np.flatnonzero(scores >= limit if self.class_test == ">=" else scores > limit)
         if not len(kept) and self.fallback == "argmax":
@@ -260,7 +286,7 @@ class ThresholdDecoder(PostProcessor):
     def fine_curves(
         self, outputs: VideoOutputs, meta: VideoMeta
     ) -> tuple[np.ndarray, np.ndarray | Upsampled, np.ndarray | Upsampled | None]:
-        """What `candidates` thresholds and scores; a decoder with curves of its own overrides this.
+        """What `candidates` thresholds and scores; a decoder with curves of its own overrides this and `located_curve`.
 
         Returns:
             [K] kept classes; the up-sampled curve [N,K], or [N,1] if it is class-agnostic; the up-sampled score curve
@@ -467,6 +493,17 @@ class PooledDecoder(PostProcessor):
             part = decoder.candidates(outputs, meta).suppressed(decoder.nms, decoder.nms_units)
             found.append(part if scale == 1.0 else replace(part, score=part.score * scale))
         return found
+
+    def told(self, classes: Collection[int]) -> PooledDecoder:
+        """This decoder for a video whose classes are known: every pass decodes these alone, with a class score of 1."""
+        decoder = copy.copy(self)
+        decoder.passes = {name: (part.told(classes), scale) for name, (part, scale) in self.passes.items()}
+        return decoder
+
+    def located_curves(self, outputs: VideoOutputs, meta: VideoMeta, classes: Sequence[int]) -> dict[str, LocatedCurve]:
+        """The curve that every pass thresholds, by the pass's name."""
+        outputs = ReadFields(outputs)
+        return {name: part.located_curve(outputs, meta, classes) for name, (part, _) in self.passes.items()}
 
     def video_scores(self, outputs: VideoOutputs, video: str = "?") -> np.ndarray:
         """[C] mean of the passes' scores for classification; passes that read the same scores count once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor
 
 from wtal_bench.errors import ConfigError, listing
-from wtal_bench.interfaces import Batch, Component, Outputs, TrainingPass, VideoOutputs
+from wtal_bench.interfaces import Batch, Component, LocatedCurve, Outputs, TrainingPass, VideoOutputs
 from wtal_bench.modeling.parts import Part
 from wtal_bench.structures import Detections, VideoMeta
 
@@ -155,6 +155,26 @@ class Model(BaseModel):
             return None
         curve = decoder.snippet_scores(self._decoder.inputs(dict(outputs)))
         return curve, decoder.levels(curve) if hasattr(decoder, "levels") else None
+
+    def located_curves(
+        self, outputs: VideoOutputs, meta: VideoMeta, classes: Sequence[int]
+    ) -> Mapping[str, LocatedCurve]:
+        """What the decoder locates `classes` by in a video, of every pass or stream; {} where it does not say."""
+        decoder, inputs = self._decoder.component, self._decoder.inputs(dict(outputs))
+        if hasattr(decoder, "located_curves"):
+            return decoder.located_curves(inputs, meta, classes)
+        if not self.gives_snippet_scores:
+            return {}
+        curve = decoder.snippet_scores(inputs)
+        shared = curve.shape[1] == 1
+        return {"curve": LocatedCurve(curve if shared else curve[:, list(classes)], shared)}
+
+    def decode_told(self, outputs: VideoOutputs, meta: VideoMeta, classes: Collection[int]) -> Detections | None:
+        """What the decoder finds in a video when it is told its classes; None where it cannot be told."""
+        decoder = self._decoder.component
+        if not hasattr(decoder, "told"):
+            return None
+        return decoder.told(classes)(self._decoder.inputs(dict(outputs)), meta).check(meta.id, meta.duration)
 
     # ---- test ----
 
