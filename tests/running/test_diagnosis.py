@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from wtal_bench.decoding import PooledDecoder
+from wtal_bench.interfaces import LocatedCurve
 from wtal_bench.protocols import get_protocol
 from wtal_bench.running.diagnosis import Examiner, area_under_curve, causes, diagnose
 from wtal_bench.structures import Detections, VideoMeta
@@ -22,6 +24,15 @@ def test_area_under_the_curve_is_the_share_of_pairs_in_order():
     assert area_under_curve(scores, positive) == pytest.approx(np.mean(pairs))
     assert area_under_curve(1 - scores, positive) == pytest.approx(1 - np.mean(pairs))
     assert np.isnan(area_under_curve(scores, np.ones(4, dtype=bool)))
+
+
+def located(curve, tags, probability=True):
+    """The tagged columns of a curve [T,C], or what is given."""
+    return (
+        {"curve": LocatedCurve(curve[:, tags], probability=probability)}
+        if isinstance(curve, np.ndarray)
+        else curve or {}
+    )
 
 
 def examine(change, videos=8, length=50, classification=0.9, detections=None):
@@ -42,8 +53,8 @@ def examine(change, videos=8, length=50, classification=0.9, detections=None):
         parts.append((meta, {"attention": 0.1 + 0.8 * inside}, curve, found))
     examiner = Examiner(PROTOCOL, truth)
     for part in parts:
-        meta, attention, curve, found = change(*part)
-        examiner.add(meta, attention, curve, found)
+        meta, attention, curve, *found = change(*part)
+        examiner.add(meta, attention, located(curve, examiner.tags(meta.id)), *found)
     return examiner.report(classification)
 
 
@@ -104,7 +115,10 @@ class Noisy(torch.nn.Module):
         drawn = torch.rand(50) if self.training else torch.zeros(50)
         yield {"attention": drawn.numpy()}, VideoMeta("v", 50 * SECONDS, 25.0, 16, 50)
 
-    def decoder_view(self, outputs):
+    def located_curves(self, outputs, meta, classes):
+        return {}
+
+    def decode_told(self, outputs, meta, classes):
         return None
 
 
@@ -173,6 +187,61 @@ def test_thresholds_that_do_not_fit_are_named():
     assert codes(report) == ["thresholds off"]
 
 
+@pytest.mark.parametrize(("level", "expected"), [(0.8, ["nothing decoded", "thresholds off"]), (0.25, [])])
+def test_thresholds_above_curves_that_rank_well_are_named_of_two_streams_of_probabilities(level, expected):
+    """Softmax over all classes and background: its height depends on their number, its order does not."""
+    classes = len(PROTOCOL.classes)
+    streams = {
+        name: dict(scores=f"{name}.scores", curve=dict(field=f"{name}.cas", activation="softmax"))
+        for name in ("rgb", "flow")
+    }
+    decoder = PooledDecoder(
+        shared=dict(num_classes=classes, class_threshold=0.05, thresholds=[level], contrast=dict(outer=0.25)),
+        passes=streams,
+        nms=dict(iou=0.5),
+    )
+
+    def decoded(meta, fields, curve, found):
+        (label,) = set(found.label.tolist())
+        cas = np.zeros((len(curve), classes + 1))
+        cas[:, label] = 2.0 * (curve[:, label] > 0.5)
+        scores = np.eye(classes + 1)[label]
+        outputs = {f"{name}.{field}": v for name in streams for field, v in (("cas", cas), ("scores", scores))}
+        curves = decoder.located_curves(outputs, meta, [label])
+        return meta, fields, curves, decoder(outputs, meta), decoder.told([label])(outputs, meta)
+
+    report = examine(decoded)
+    assert codes(report) == expected
+    assert list(report["curves"]) == ["rgb", "flow"]
+    assert [curve["auc"] for curve in report["curves"].values()] == [1.0, 1.0]
+    assert report["oracles"]["true tags, own curve"] == pytest.approx(1.0)
+    assert report["oracles"]["true tags, own decoder"] == pytest.approx(0.0 if expected else 1.0)
+
+
+def test_every_pass_has_its_own_numbers_and_a_shared_curve_speaks_for_no_class():
+    def passes(meta, fields, curve, found):
+        tag = [int(found.label[0])]
+        own, shared = LocatedCurve(curve[:, tag]), LocatedCurve(1 - fields["attention"][:, None], True)
+        return meta, fields, {"cas": own, "attention": shared}, found
+
+    report = examine(passes)
+    assert report["curves"]["cas"] == {
+        "auc": 1.0, "missed": 0.0, "open": None, "closed": None, "flat": 0.0, "shared": False
+    }  # fmt: skip
+    assert report["curves"]["attention"] == {
+        "auc": 0.0, "missed": 1.0, "open": None, "closed": None, "flat": 0.0, "shared": True
+    }  # fmt: skip
+    assert report["curve"] == {"auc": 1.0, "flat": 0.0}
+    assert report["action"] == pytest.approx(12 / 50)
+
+
+@pytest.mark.parametrize(("change", "closed"), [(lambda c: c, 1 - 12 / 50), (lambda c: 9 * c, None)])
+def test_saturation_is_counted_of_probabilities_alone(change, closed):
+    report = examine(lambda meta, fields, curve, found: (meta, fields, change((curve > 0.5) * 0.9), found))
+    assert report["curves"]["curve"]["closed"] == (closed and pytest.approx(closed))
+    assert report["curves"]["curve"]["open"] == (None if closed is None else 0.0)
+
+
 def test_scores_in_the_wrong_order_are_what_the_true_order_mends():
     def noisy(meta, fields, curve, found):
         extra = [(int(found.label[0]), at, at + 0.5, 0.95) for at in np.arange(0.0, meta.duration - 1, 1.0)]
@@ -187,6 +256,7 @@ def test_scores_in_the_wrong_order_are_what_the_true_order_mends():
 def test_a_model_without_one_curve_or_attention_is_examined_as_far_as_it_goes():
     report = examine(lambda meta, fields, curve, found: (meta, {}, None, found))
     assert report["curve"] == {"auc": None, "flat": None}
+    assert report["curves"] == {}
     assert set(report["oracles"]) == {"as decoded", "true tags", "own segments, true order"}
     assert codes(report) == []
 

@@ -7,16 +7,16 @@ long video does not speak for the others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wtal_bench.decoding.postprocessors import ThresholdDecoder
+from wtal_bench.decoding.postprocessors import ThresholdDecoder, finish
 from wtal_bench.evaluation import DetectionTable, GroundTruth
 from wtal_bench.evaluation.overlaps import temporal_iou
-from wtal_bench.interfaces import VideoOutputs
+from wtal_bench.interfaces import LocatedCurve, VideoOutputs
 from wtal_bench.protocols import Protocol
 from wtal_bench.structures import Detections, VideoMeta
 from wtal_bench.text import percent
@@ -89,6 +89,26 @@ class _Foreground:
         return {name: _mean(getattr(self, name)) for name in ("auc", "missed", "open", "closed")}
 
 
+@dataclass
+class _Located:
+    """What is kept of a curve that classes are located by, a number a video and tagged class."""
+
+    values: _Foreground = field(default_factory=_Foreground)
+    flat: list[float] = field(default_factory=list)
+    probability: bool = True
+    shared: bool = True
+
+    def add(self, values: np.ndarray, own: np.ndarray, spans: list[np.ndarray]) -> None:
+        """Args: values [T] of one class in one video, own [T] bool its instances, spans: [T] bool of each."""
+        self.values.add(values, own, spans)
+        self.flat.append(float(np.ptp(values) < 1e-6))
+
+    def summary(self) -> dict[str, float | bool | None]:
+        """As of a foreground, flat, and whether classes share it; open and closed are None of no probability."""
+        found = self.values.summary() | {"flat": _mean(self.flat), "shared": self.shared}
+        return found if self.probability else found | dict.fromkeys(BOUNDS)
+
+
 class Examiner:
     """Takes test videos one by one, and says in the end what the run's parts are worth.
 
@@ -101,9 +121,10 @@ class Examiner:
     def __init__(self, protocol: Protocol, truth: Mapping[str, Instances], read: Collection[str] = ()) -> None:
         self.protocol, self.truth, self.read = protocol, truth, read
         self._foregrounds: dict[str, _Foreground] = {}
-        self._tagged: list[float] = []
-        self._flat: list[float] = []
+        self._action: list[float] = []
+        self._curves: dict[str, _Located] = {}
         self._found: dict[str, Detections] = {}
+        self._told: dict[str, Detections] = {}
         self._own_curve: dict[str, Detections] = {}
         self._decoder = ThresholdDecoder(
             curve="curve",
@@ -116,28 +137,41 @@ class Examiner:
             nms=dict(iou=0.5),
         )
 
+    def tags(self, video: str) -> list[int]:
+        """Classes of the instances of a video, ascending."""
+        return sorted({label for label, _, _ in self.truth.get(video, [])})
+
     def add(
-        self, meta: VideoMeta, foregrounds: Mapping[str, np.ndarray], curve: np.ndarray | None, found: Detections
+        self,
+        meta: VideoMeta,
+        foregrounds: Mapping[str, np.ndarray],
+        curves: Mapping[str, LocatedCurve],
+        found: Detections,
+        told: Detections | None = None,
     ) -> None:
         """Take one video.
 
         Args:
             meta: the video, its snippets as sampled.
             foregrounds: field name -> [T].
-            curve: [T,C] or [T,1] the decoder's curve, None for a decoder without one.
+            curves: name -> what the decoder locates the K classes in `tags` by, [T,K] or [T,1].
             found: what was detected.
+            told: what the decoder detects when it is told the tags, None for one that cannot be told.
         """
-        instances, times = self.truth.get(meta.id, []), _centres(meta)
         self._found[meta.id] = found
         self.look(meta, foregrounds)
-        if curve is not None and len(curve) == len(times) and instances:
-            self._add_curve(meta, curve, instances, times)
+        if told is not None:
+            self._told[meta.id] = told
+        fitting = {name: curve for name, curve in curves.items() if len(curve.values) == len(_centres(meta))}
+        if fitting and self.tags(meta.id):
+            self._add_curves(meta, fitting)
 
     def look(self, meta: VideoMeta, foregrounds: Mapping[str, np.ndarray]) -> None:
         """Take the foregrounds (name -> [T]) of one video alone."""
         times = _centres(meta)
         spans = [(times >= start) & (times < end) for _, start, end in self.truth.get(meta.id, [])]
         inside = np.logical_or.reduce(spans) if spans else np.zeros(len(times), dtype=bool)
+        self._action.append(float(inside.mean()))
         for name, values in foregrounds.items():
             if len(values) == len(times):
                 self._foregrounds.setdefault(name, _Foreground()).add(values, inside, spans)
@@ -146,18 +180,21 @@ class Examiner:
         """Field -> auc, missed, open, closed."""
         return {name: values.summary() for name, values in sorted(self._foregrounds.items())}
 
-    def _add_curve(self, meta: VideoMeta, curve: np.ndarray, instances: Instances, times: np.ndarray) -> None:
-        classes = len(self.protocol.classes)
-        curve = np.broadcast_to(curve, (len(curve), classes))
-        tags = sorted({label for label, _, _ in instances})
-        for tag in tags:
-            own = np.zeros(len(times), dtype=bool)
-            for label, start, end in instances:
-                own |= (label == tag) & (times >= start) & (times < end)
-            self._tagged.append(area_under_curve(curve[:, tag], own))
-            self._flat.append(float(np.ptp(curve[:, tag]) < 1e-6))
-        named = np.isin(np.arange(classes), tags).astype(np.float64)
-        self._own_curve[meta.id] = self._decoder({"curve": curve, "tags": named}, meta)
+    def _add_curves(self, meta: VideoMeta, curves: Mapping[str, LocatedCurve]) -> None:
+        tags, times = self.tags(meta.id), _centres(meta)
+        parts = []
+        for name, curve in curves.items():
+            values = np.broadcast_to(curve.values, (len(times), len(tags)))
+            kept = self._curves.setdefault(name, _Located())
+            kept.shared &= curve.shared
+            kept.probability &= curve.probability and bool((values >= 0).all() and (values <= 1).all())
+            for tag, column in zip(tags, values.T, strict=True):
+                rows = [row for row in self.truth[meta.id] if row[0] == tag]
+                spans = [(times >= start) & (times < end) for _, start, end in rows]
+                kept.add(column, np.logical_or.reduce(spans), spans)
+            parts.append(self._decoder.candidates({"curve": values, "tags": np.ones(len(tags))}, meta))
+        found = finish(parts, meta.duration, self._decoder.nms)
+        self._own_curve[meta.id] = replace(found, label=np.asarray(tags)[found.label])
 
     def report(self, classification: float | None) -> dict[str, Any]:
         """What was seen.
@@ -166,22 +203,32 @@ class Examiner:
             classification: video-level classification mAP of the run, or None.
 
         Returns:
-            "foreground": field -> auc, missed, open, closed; "curve": auc, flat; "candidates" an instance; "oracles":
-            average mAP as decoded, with wrong classes' detections left out, of the run's own curve under the true tags
-            and a plain decoder, and of its own segments in the true order; "classification_mAP"; "collapsed"; "causes".
+            "foreground": field -> auc, missed, open, closed; "action": share of snippets inside instances; "curves":
+            pass or stream -> auc, missed, open, closed, flat of the tagged classes, shared by all classes or not;
+            "curve": auc and flat over those that are not shared, if there are such; "candidates" an instance;
+            "oracles": average mAP as decoded, with wrong classes' detections left out, of the run's decoder when it is
+            told the tags, of the run's own curves under the true tags and a plain decoder, and of its own segments in
+            the true order; "classification_mAP"; "collapsed"; "causes".
         """
         rows = {
             "as decoded": self._found,
-            "true tags": {name: _of_classes(found, self._tags(name)) for name, found in self._found.items()},
+            "true tags": {name: _of_classes(found, self.tags(name)) for name, found in self._found.items()},
+            "true tags, own decoder": self._told,
             "true tags, own curve": self._own_curve,
             "own segments, true order": {
                 name: _in_true_order(f, self.truth.get(name, [])) for name, f in self._found.items()
             },
         }
         instances = sum(map(len, self.truth.values()))
+        curves = [curve for curve in self._curves.values() if not curve.shared] or [*self._curves.values()]
         seen = {
             "foreground": self.foregrounds(),
-            "curve": {"auc": _mean(self._tagged), "flat": _mean(self._flat)},
+            "action": _mean(self._action),
+            "curves": {name: curve.summary() for name, curve in self._curves.items()},
+            "curve": {
+                "auc": _mean(area for curve in curves for area in curve.values.auc),
+                "flat": _mean(flat for curve in curves for flat in curve.flat),
+            },
             "candidates": sum(map(len, self._found.values())) / max(1, instances),
             "oracles": {name: self._average(found) for name, found in rows.items() if found},
             "classification_mAP": classification,
@@ -189,9 +236,6 @@ class Examiner:
         seen["collapsed"] = (seen["oracles"].get("as decoded") or 0.0) < COLLAPSED
         seen["causes"] = causes(seen, self.read)
         return seen
-
-    def _tags(self, name: str) -> set[int]:
-        return {label for label, _, _ in self.truth.get(name, [])}
 
     def _average(self, videos: Mapping[str, Detections]) -> float:
         protocol = self.protocol
@@ -286,7 +330,8 @@ def _curve_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             f"the class curve hardly tells a class's own instances from the rest of the video (AUC {curve['auc']:.2f}; "
             "0.5 is chance): the videos' tags are learnt from what surrounds the action.",
         )
-    decoded, own = oracles.get("true tags"), oracles.get("true tags, own curve")
+    decoded = oracles.get("true tags, own decoder", oracles.get("true tags"))
+    own = oracles.get("true tags, own curve")
     if decoded is None or own is None:
         return
     if own > 0.05 and decoded < 0.5 * own:
@@ -311,9 +356,11 @@ def diagnose(testing: Testing) -> dict[str, Any]:
     model.eval()
     for batch in testing.loader:
         for outputs, meta in model.video_outputs(batch.to(testing.device), wanted):
-            seen = model.decoder_view(outputs)
+            tags = examiner.tags(meta.id)
             values = {name: _column(outputs[name]) for name in foregrounds if name in outputs}
-            examiner.add(meta, values, None if seen is None else seen[0], metric.detections[meta.id])
+            curves = model.located_curves(outputs, meta, tags) if tags else {}
+            found, told = metric.detections[meta.id], model.decode_told(outputs, meta, tags)
+            examiner.add(meta, values, curves, found, told)
     report = examiner.report(metric.report.get("classification_mAP"))
     if any(cause["code"].startswith("saturated") for cause in report["causes"]):
         try:
@@ -356,8 +403,8 @@ def _centres(meta: VideoMeta) -> np.ndarray:
     return (index + 0.5) * meta.snippet_seconds
 
 
-def _of_classes(found: Detections, kept: set[int]) -> Detections:
-    return found.take(np.isin(found.label, sorted(kept)))
+def _of_classes(found: Detections, kept: Sequence[int]) -> Detections:
+    return found.take(np.isin(found.label, kept))
 
 
 def _in_true_order(found: Detections, instances: Instances) -> Detections:

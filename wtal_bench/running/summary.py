@@ -48,7 +48,10 @@ def _diagnosis(record: dict[str, Any]) -> list[str]:
     if not seen:
         return []
     areas = [f"{name} {values['auc']:.2f}" for name, values in seen["foreground"].items() if values["auc"] is not None]
-    if seen["curve"]["auc"] is not None:
+    curves = seen.get("curves", {})
+    if len(curves) > 1:
+        areas += [f"curve {name} {curve['auc']:.2f}" for name, curve in curves.items() if curve["auc"] is not None]
+    elif seen["curve"]["auc"] is not None:
         areas.append(f"class curve {seen['curve']['auc']:.2f}")
     oracles = [f"{name} {percent(value)}" for name, value in seen["oracles"].items()]
     lines = [f"inside videos, action over background (AUC): {', '.join(areas)}"] if areas else []
