@@ -166,6 +166,79 @@ def test_a_closed_attention_is_named_though_no_decoder_finds_more():
     assert "saturated closed" in codes(report)
 
 
+@pytest.mark.parametrize(
+    ("values", "action", "expected"),
+    [
+        ({"auc": 0.68, "missed": 0.47, "closed": 0.992}, 0.25, ["saturated closed"]),
+        ({"auc": 0.63, "missed": 0.55, "closed": 0.986}, None, ["saturated closed"]),  # a record of before
+        ({"auc": 0.72, "missed": 0.20, "closed": 0.992}, 0.25, []),  # sparse by design: it ranks and misses little
+        ({"auc": 0.73, "missed": 0.37, "closed": 0.960}, 0.25, []),
+        ({"auc": 0.55, "missed": 0.20, "closed": 0.992}, 0.25, ["saturated closed"]),
+        ({"auc": 0.68, "missed": 0.47, "closed": 0.920}, 0.05, []),  # as much background as there is
+        ({"auc": 0.68, "missed": 0.47, "open": 0.960}, 0.25, ["saturated open"]),
+        ({"auc": 0.68, "missed": 0.47, "open": 0.960}, 0.97, []),
+    ],
+)
+def test_an_attention_at_an_end_is_named_whatever_the_map_unless_the_run_works(values, action, expected):
+    report = examine(lambda *part: part)
+    report["oracles"] |= {"as decoded": 0.07, "true tags, own decoder": 0.07, "true tags, own curve": 0.04}
+    report["foreground"] = {"attention": {"open": 0.0, "closed": 0.0, **values}}
+    report["action"] = action
+    assert codes({"causes": causes(report, ["attention"])}) == expected
+
+
+def test_foregrounds_that_are_all_blind_are_named():
+    report = examine(lambda *part: part)
+    values = {"missed": 0.3, "open": 0.0, "closed": 0.1}
+    report["foreground"] = {"flow.attention": {"auc": 0.48, **values}, "rgb.attention": {"auc": 0.52, **values}}
+    (cause,) = causes(report)
+    assert cause["code"] == "blind foreground"
+    assert "`flow.attention` 0.48, `rgb.attention` 0.52" in cause["text"]
+    report["foreground"]["rgb.attention"]["auc"] = 0.7
+    assert causes(report) == []
+    report["foreground"] = {}
+    assert causes(report) == []
+
+
+def test_the_stream_whose_curve_fails_is_named():
+    rng = np.random.default_rng(0)
+
+    def streams(change):
+        def two(meta, fields, curve, found):
+            own = curve[:, [int(found.label[0])]]
+            return meta, fields, {"rgb": LocatedCurve(own), "flow": LocatedCurve(change(own))}, found
+
+        return examine(two)["causes"]
+
+    for change, code, words in (
+        (lambda own: 1 - own, "mirrored", "the class curve `flow` is mirrored"),
+        (lambda own: rng.random(own.shape), "blind", "the class curve `flow` hardly tells"),
+        (lambda own: 0 * own, "flat", "the class curve `flow` is flat"),
+    ):
+        (cause,) = streams(change)
+        assert (cause["code"], words in cause["text"]) == (code, True)
+
+
+@pytest.mark.parametrize(("level", "code"), [(0.01, "curve closed"), (0.97, "curve open")])
+def test_a_probability_that_ran_to_an_end_is_named_once(level, code):
+    rng = np.random.default_rng(0)
+    ran_out = lambda shape: level + rng.uniform(0, 0.001, shape)  # noqa: E731
+    report = examine(lambda m, f, c, d: (m, f, ran_out(c.shape), d))
+    assert codes(report) == [code]
+    assert "for the tagged classes" in report["causes"][0]["text"]
+    report = examine(lambda m, f, c, d: (m, {"attention": ran_out(len(c))}, ran_out(c.shape), d))
+    assert codes(report)[0] == f"saturated {code.removeprefix('curve ')}"
+    assert code not in codes(report), "the attention that weighs it says so"
+
+
+def test_a_record_of_before_curves_had_names_has_the_causes_it_had():
+    rng = np.random.default_rng(1)
+    report = examine(lambda m, f, c, d: (m, f, rng.random(c.shape), d))
+    old = {key: value for key, value in report.items() if key not in ("curves", "action")}
+    assert causes(old) == causes(report) == report["causes"]
+    assert codes(report)[0] == "blind"
+
+
 def test_tags_that_fail_are_told_from_curves_that_fail():
     wrong = lambda found: Detections(found.start, found.end, (found.label + 1) % len(PROTOCOL.classes), found.score)  # noqa: E731
     report = examine(lambda m, f, c, d: (m, f, c, wrong(d)), classification=0.3)

@@ -33,13 +33,19 @@ MIRRORED, BLIND, STUCK, TOLD_BADLY = 0.45, 0.6, 0.9, 0.6
 """Bounds of the patterns `causes` names: AUC of a mirrored foreground and of a curve that is blind, share of snippets
 of a stuck attention, classification mAP of tags that fail."""
 
+CHANCE = 1 - MIRRORED
+"""AUC below which a foreground that is not mirrored is as good as drawn."""
+
+MISSED = 0.4
+"""Share of instances beyond which an attention that is stuck misses too many to be called sparse by design."""
+
 ELSEWHERE = 0.2
 """Share of snippets by which a stuck attention must be less stuck with dropout on to be called stuck at test alone."""
 
 BOUNDS = {"open": f"above {OPEN}", "closed": f"below {CLOSED}"}
 
 POOR = 0.05
-"""Average mAP below which an attention that ran to an end is named though no other decoder does better: it is lost."""
+"""Average mAP below which what ran to an end is named though no other decoder does better: the run is lost."""
 
 COLLAPSED = 0.02
 """Average mAP below which a run is called collapsed, whatever the reason."""
@@ -258,33 +264,58 @@ def causes(seen: Mapping[str, Any], read: Collection[str] = ()) -> list[dict[str
         read: fields that the decoder reads: where there is an attention among them, no other is called stuck, since a
             branch that serves training alone may well be.
     """
-    found = [*_foreground_causes(seen, read), *_tag_causes(seen), *_curve_causes(seen)]
+    foreground = list(_foreground_causes(seen, read))
+    found = [*foreground, *_tag_causes(seen), *_curve_causes(seen, {code for code, _ in foreground})]
     return [{"code": code, "text": text} for code, text in found]
 
 
 def _foreground_causes(seen: Mapping[str, Any], read: Collection[str]) -> Iterable[tuple[str, str]]:
-    decoded, own = seen["oracles"].get("as decoded"), seen["oracles"].get("true tags, own curve")
-    poor = decoded is None or own is None or decoded < max(0.5 * own, POOR)
-    attentions = [name for name in seen["foreground"] if name.rpartition(".")[2] == FOREGROUND[0]]
+    foregrounds = seen["foreground"]
+    attentions = [name for name in foregrounds if name.rpartition(".")[2] == FOREGROUND[0]]
     watched = [name for name in attentions if name in read] or attentions  # an actionness has any scale
-    for name, values in seen["foreground"].items():
+    named = False
+    for name, values in foregrounds.items():
         auc = values["auc"]
         if auc is not None and auc < MIRRORED:
+            named = True
             yield (
                 "mirrored",
                 f"`{name}` is mirrored: inside videos it ranks action below background (AUC {auc:.2f}). Its loss is "
                 "content with either sign, so another seed may turn out right.",
             )
         for share in BOUNDS if name in watched else ():
-            if (values[share] or 0) > STUCK and (poor or (auc or 0) < BLIND):
-                yield _saturated(name, share, values, seen.get("in_training", {}).get(name))
+            if _ran_out(seen, values, share):
+                named = True
+                yield _saturated(seen, name, share)
+    areas = {name: foregrounds[name]["auc"] for name in watched or foregrounds}
+    if not named and areas and all(auc is not None and auc < CHANCE for auc in areas.values()):
+        words = ", ".join(f"`{name}` {auc:.2f}" for name, auc in areas.items())
+        yield (
+            "blind foreground",
+            f"no foreground tells action from the rest of the video (AUC {words}; 0.5 is chance): what it weighs, "
+            "thresholds or pools is drawn, not located.",
+        )
 
 
-def _saturated(
-    name: str, share: str, values: Mapping[str, float | None], trained: Mapping[str, float | None] | None
-) -> tuple[str, str]:
+def _ran_out(seen: Mapping[str, Any], values: Mapping[str, float | None], share: str) -> bool:
+    """Whether values that are nearly always at one end are the worse for it.
+
+    They are due at the low end where there is background, at the high end where there is action. A method may want its
+    attention sparser than that, and low values in the right order serve a decoder with low thresholds: a run works
+    whose values rank, miss few instances and find what a plain decoder finds in them.
+    """
+    action = seen.get("action")  # not in records of before
+    due = 0.0 if action is None else action if share == "open" else 1 - action
+    decoded, own = seen["oracles"].get("as decoded"), seen["oracles"].get("true tags, own curve")
+    poor = decoded is None or own is None or decoded < max(0.5 * own, POOR)
+    works = not poor and (values["auc"] or 0) >= BLIND and (values["missed"] or 0) <= MISSED
+    return (values[share] or 0) > max(STUCK, due) and not works
+
+
+def _saturated(seen: Mapping[str, Any], name: str, share: str) -> tuple[str, str]:
     """An attention that ran to an end: everywhere, or where dropout is off alone."""
-    words = f"{BOUNDS[share]} on {percent(values[share])} % of the snippets (AUC {values['auc'] or 0:.2f})"
+    values, trained = seen["foreground"][name], seen.get("in_training", {}).get(name)
+    words = _at_an_end(seen, values, share)
     if trained is None or values[share] - (trained[share] or 0.0) < ELSEWHERE:
         return (
             f"saturated {share}",
@@ -296,6 +327,14 @@ def _saturated(
         f"`{name}` has run to an end at test alone: it is {words}; as in training, with dropout on, on "
         f"{percent(trained[share])} % (AUC {trained['auc'] or 0:.2f}). Training never sees what the test reads: lower "
         "the dropout before it, or the loss that moves it.",
+    )
+
+
+def _at_an_end(seen: Mapping[str, Any], values: Mapping[str, float | None], share: str) -> str:
+    action = "" if seen.get("action") is None else f", action fills {percent(seen['action'])} %"
+    missed = "" if values["missed"] is None else f", {percent(values['missed'])} % of the instances missed"
+    return (
+        f"{BOUNDS[share]} on {percent(values[share])} % of the snippets{action} (AUC {values['auc'] or 0:.2f}{missed})"
     )
 
 
@@ -317,19 +356,13 @@ def _tag_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         )
 
 
-def _curve_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    curve, oracles = seen["curve"], seen["oracles"]
-    if (curve["flat"] or 0) > 0.5:
-        yield (
-            "flat",
-            f"the class curve is flat over time in {percent(curve['flat'])} % of tagged videos: nothing to threshold.",
-        )
-    elif curve["auc"] is not None and curve["auc"] < BLIND:
-        yield (
-            "blind",
-            f"the class curve hardly tells a class's own instances from the rest of the video (AUC {curve['auc']:.2f}; "
-            "0.5 is chance): the videos' tags are learnt from what surrounds the action.",
-        )
+def _curve_causes(seen: Mapping[str, Any], told: Collection[str]) -> Iterable[tuple[str, str]]:
+    """Of curves and of thresholds, but for what `told`, the foregrounds' codes, say already."""
+    curves, oracles = seen.get("curves") or {"curve": seen["curve"]}, seen["oracles"]
+    for name, curve in curves.items():
+        words = "the curve of all classes" if curve.get("shared") else "the class curve"
+        if not (curve.get("shared") and told):
+            yield from _curve_cause(seen, f"{words} `{name}`" if len(curves) > 1 else words, curve, told)
     decoded = oracles.get("true tags, own decoder", oracles.get("true tags"))
     own = oracles.get("true tags, own curve")
     if decoded is None or own is None:
@@ -340,6 +373,44 @@ def _curve_causes(seen: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             f"the curves are better than what is decoded from them: {percent(decoded)} with the recipe's decoder, "
             f"{percent(own)} with a plain one, both under the true tags. Thresholds that are probabilities or scores "
             "fit one number of classes and one scale.",
+        )
+
+
+def _curve_cause(
+    seen: Mapping[str, Any], words: str, curve: Mapping[str, Any], told: Collection[str]
+) -> Iterable[tuple[str, str]]:
+    """What is wrong with a curve, the first that fits; the end that a foreground ran to is not told again.
+
+    Args:
+        seen: the report.
+        words: what to call the curve.
+        curve: its numbers, "auc" and "flat" alone in a record of before curves had names.
+        told: codes of the foregrounds.
+    """
+    auc = curve["auc"]
+    stuck = [share for share in BOUNDS if not any(code.startswith(f"saturated {share}") for code in told)]
+    stuck = [share for share in stuck if share in curve and _ran_out(seen, curve, share)]
+    if (curve["flat"] or 0) > 0.5:
+        yield (
+            "flat",
+            f"{words} is flat over time in {percent(curve['flat'])} % of tagged videos: nothing to threshold.",
+        )
+    elif stuck:
+        yield (
+            f"curve {stuck[0]}",
+            f"{words} has run to an end for the tagged classes: it is {_at_an_end(seen, curve, stuck[0])}. Lower the "
+            "rate, or the loss that drives the classes apart.",
+        )
+    elif auc is not None and auc < MIRRORED:
+        yield (
+            "mirrored",
+            f"{words} is mirrored: inside videos it ranks a class's own instances below the rest (AUC {auc:.2f}).",
+        )
+    elif auc is not None and auc < BLIND:
+        yield (
+            "blind",
+            f"{words} hardly tells a class's own instances from the rest of the video (AUC {auc:.2f}; 0.5 is chance): "
+            "the videos' tags are learnt from what surrounds the action.",
         )
 
 
