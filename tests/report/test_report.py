@@ -14,7 +14,7 @@ import pytest
 from tests.running.conftest import dataset, draw_nothing, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate
-from wtal_bench.report.content import gather, video_precision
+from wtal_bench.report.content import _diagnosis, gather, video_precision
 
 pytest.importorskip("plotly", reason="needs the extra 'report'")
 __all__ = ["dataset"]
@@ -56,6 +56,25 @@ def test_a_report_shows_what_the_record_holds(runs, capsys):
     assert len(run["videos"]) == 12
     assert [video["score"] for video in run["videos"]] == sorted(video["score"] for video in run["videos"])
     assert "http://" not in text.split("<script", 1)[0], "nothing is fetched"
+
+
+def test_a_report_says_what_the_parts_of_the_run_are_worth_and_of_an_old_record_as_much_as_it_holds(runs, capsys):
+    assert main(["report", str(runs[0])]) == 0
+    text, data = page_of(runs[0] / "report.html")
+    record = json.loads(next((runs[0] / "record").glob("*.json")).read_text())
+    said, shown = record["diagnosis"], data["runs"][0]["diagnosis"]
+    assert (list(said["curves"]), list(shown["parts"])[-1:]) == (["curve"], ["curve"])
+    assert shown["parts"]["curve"]["auc"] == pytest.approx(said["curves"]["curve"]["auc"], abs=1e-5)
+    assert shown["oracles"] == {name: pytest.approx(value, abs=1e-5) for name, value in said["oracles"].items()}
+    assert "true tags, own decoder" in text
+    old = {key: value for key, value in said.items() if key not in ("curves", "action")}
+    assert _diagnosis({"diagnosis": old})["parts"]["curve"]["auc"] == said["curve"]["auc"]
+    named = {"diagnosis": {"curves": {"rgb": {"auc": 0.7}, "flow": {"auc": None}}}}
+    assert _diagnosis(named)["parts"] == {
+        "curve rgb": dict.fromkeys(("missed", "open", "closed", "flat")) | {"auc": 0.7}
+    }
+    assert _diagnosis({}) is None
+    assert _diagnosis({"diagnosis": {"foreground": 3, "oracles": {"a": "b"}, "causes": 7}})["oracles"] == {"a": None}
 
 
 def test_several_runs_stand_beside_each_other(runs, tmp_path, capsys):

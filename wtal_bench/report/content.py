@@ -1,6 +1,7 @@
 """What a report shows of a run, gathered from its folder as plain values: scores, curves, errors, videos.
 
-Everything is scored again from the stored detections, so the page shows nothing that the record alone claims.
+Everything is scored again from the stored detections, so the page shows nothing that the record alone claims; but for
+the diagnosis, which needs the model: the page says that the run said so.
 """
 
 from __future__ import annotations
@@ -115,6 +116,7 @@ def gather(path: Path, annotations: Path | None = None) -> dict[str, Any]:
             name: record["metrics"].get(key)
             for name, key in (("classification mAP", "classification_mAP"), ("frame accuracy", "frame_accuracy"))
         },
+        "diagnosis": _diagnosis(record),
         "classes": _classes(main),
         "confusion": _confusion(found.videos, truth_of, protocol),
         "errors": _errors(main, detections, annotated, protocol),
@@ -213,6 +215,36 @@ def _printed(record: Mapping[str, Any], protocol: Protocol) -> dict[str, Any] | 
         "evaluator": evaluator,
         "values": {iou: cell.value for iou, cell in row.leading.cells.items() if cell.value},
     }
+
+
+PARTS = ("auc", "missed", "open", "closed", "flat")
+"""What a diagnosis counts of a foreground or a curve; `flat` of a curve alone."""
+
+
+def _diagnosis(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the run said its parts are worth: numbers of each, oracles, sentences; None where it said nothing."""
+    seen = _mapping(record.get("diagnosis"))
+    causes = seen.get("causes")
+    curves = _mapping(seen.get("curves")) or {"": seen.get("curve")}  # one without a name, of before there were several
+    parts = {name: _mapping(values) for name, values in _mapping(seen.get("foreground")).items()}
+    parts |= {f"curve {name}".removesuffix(" curve").strip(): _mapping(values) for name, values in curves.items()}
+    if not seen:
+        return None
+    numbers = {name: {key: _known(values.get(key)) for key in PARTS} for name, values in parts.items()}
+    return {
+        "parts": {name: own for name, own in numbers.items() if set(own.values()) != {None}},
+        "oracles": {name: _known(value) for name, value in _mapping(seen.get("oracles")).items()},
+        "causes": [str(_mapping(cause).get("text", "")) for cause in causes] if isinstance(causes, list) else [],
+    }
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """A part of a record that nobody checked, {} if it is of another kind."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _known(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _classes(result: EvaluationResult) -> list[dict[str, Any]]:

@@ -20,6 +20,9 @@ from wtal_bench.text import percent, signed, spread, visible_data
 
 SECTIONS = (
     ("scores", "Scores", "mAP in percent by tIoU, every evaluator of the protocol; scored again from the detections."),
+    ("diagnosis", "Parts", "What attention, curves and tags are worth on the labelled test videos, as the run said, in "
+                           "percent: area under the ROC curve inside videos, instances missed, snippets above 0.95 "
+                           "and below 0.05, flat curves; average mAP by oracle; causes."),
     ("curves", "Training", "Every loss as reported, before its weight; the mean over each epoch's log lines."),
     ("classes", "Classes", "Average precision of every class; the bar is the mean over all tIoU."),
     ("confusion", "Tags", "For each tag of a video, the class of the video's best detection, in percent of the row."),
@@ -91,9 +94,12 @@ def _head(runs: Sequence[Mapping[str, Any]]) -> str:
 def _body(runs: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for name, title, lead in SECTIONS:
-        if (name == "curves" and not any(run["curves"] for run in runs)) or (name == "differences" and len(runs) < 2):
+        if name in ("curves", "diagnosis") and not any(run[name] for run in runs):
             continue
-        inner = {"scores": _scores, "differences": _differences}.get(name, lambda runs: "")(runs)
+        if name == "differences" and len(runs) < 2:
+            continue
+        made = {"scores": _scores, "diagnosis": _diagnosis, "differences": _differences}
+        inner = made.get(name, lambda runs: "")(runs)
         parts.append(
             f'<section id="{name}"><h2>{title}</h2><p class="lead">{lead}</p>{inner}<div class="plots"></div></section>'
         )
@@ -123,6 +129,20 @@ def _scores(runs: Sequence[Mapping[str, Any]]) -> str:
 def _besides(run: Mapping[str, Any]) -> str:
     known = [f"{name} {percent(value)}" for name, value in run["video_scores"].items() if value is not None]
     return f"<p>{escape(run['label'])}: {escape(', '.join(known))}</p>" if known else ""
+
+
+def _diagnosis(runs: Sequence[Mapping[str, Any]]) -> str:
+    """A table a run: foregrounds and curves; then what the oracles get, and the causes."""
+    text = []
+    for run in runs:
+        if run["diagnosis"]:
+            parts, oracles = run["diagnosis"]["parts"], run["diagnosis"]["oracles"]
+            heads = list(dict.fromkeys(key for values in parts.values() for key in values))
+            rows = [[name, *(percent(values[key]) for key in heads)] for name, values in parts.items()]
+            text.append(_table([run["label"], *heads], rows))
+            words = ", ".join(f"{name} {percent(value)}" for name, value in oracles.items())
+            text += [f"<p>{escape(line)}</p>" for line in (words, *run["diagnosis"]["causes"]) if line]
+    return "".join(text)
 
 
 def _cells(run: Mapping[str, Any], evaluator: str, spans: Sequence[str]) -> list[float | None]:
