@@ -9,7 +9,7 @@ import pytest
 from tests.leaderboard.fabricate import World
 from wtal_bench.protocols import get_protocol
 from wtal_bench.running.config import load_config
-from wtal_bench.running.summary import published_beside, table
+from wtal_bench.running.summary import _diagnosis, published_beside, table
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -53,3 +53,20 @@ def test_every_evaluator_a_recipe_names_is_one_of_its_protocol():
         variants = get_protocol(config.data.protocol).variants
         assert config.test.evaluator in (None, *variants), path.name
         assert config.test.evaluator or not path.stem.endswith(("thumos", "anet12", "anet13")), path.name
+
+
+def test_the_curve_of_every_stream_is_told_and_of_an_old_record_the_one_it_has():
+    values = {"auc": 0.5, "missed": 0.2, "open": 0.0, "closed": 0.1}
+    seen = {
+        "foreground": {"rgb.attention": values},
+        "curve": {"auc": 0.6, "flat": 0.0},
+        "candidates": 2.0,
+        "oracles": {"as decoded": 0.1},
+        "causes": [],
+    }
+    (areas, _) = _diagnosis({"diagnosis": seen})
+    assert areas.endswith(": rgb.attention 0.50, class curve 0.60")
+    curves = {"rgb": values | {"auc": 0.7, "flat": 0.0}, "flow": values | {"flat": 0.0}}
+    (areas, _) = _diagnosis({"diagnosis": seen | {"curves": curves}})
+    assert areas.endswith(": rgb.attention 0.50, curve rgb 0.70, curve flow 0.50")
+    assert _diagnosis({}) == []
