@@ -122,17 +122,34 @@ class Noisy(torch.nn.Module):
         return None
 
 
-def test_a_closed_attention_is_looked_at_with_dropout_on_and_nothing_of_the_run_is_moved():
+def a_test_of(model: Noisy, videos: int = 1) -> SimpleNamespace:
+    """A finished test of one video, seen so many times."""
     segment = SimpleNamespace(label=0, start=0.0, end=5.0)
     opened = SimpleNamespace(
         annotations=SimpleNamespace(videos={"v": SimpleNamespace(segments=[segment])}), protocol=PROTOCOL
     )
     metric = SimpleNamespace(detections={"v": Detections.from_rows([])}, report={})
-    model = Noisy()
-    testing = SimpleNamespace(
+    return SimpleNamespace(
         model=model, metric=metric, opened=opened, videos=SimpleNamespace(ids=["v"]), device="cpu",
-        loader=[SimpleNamespace(to=lambda device: None)],
+        loader=[SimpleNamespace(to=lambda device: None)] * videos,
     )  # fmt: skip
+
+
+def test_a_decoder_that_fails_to_say_what_it_locates_by_costs_the_diagnosis_that_part_alone(caplog):
+    class Odd(Noisy):
+        def decode_told(self, outputs, meta, classes):
+            raise TypeError("told() takes no list")
+
+    report = diagnose(a_test_of(Odd(), videos=3))
+    assert report["foreground"]["attention"]["closed"] == 1.0
+    assert "true tags, own decoder" not in report["oracles"]
+    (said,) = (record.getMessage() for record in caplog.records if "the diagnosis goes without" in record.getMessage())
+    assert "on video 'v': TypeError: told() takes no list" in said
+
+
+def test_a_closed_attention_is_looked_at_with_dropout_on_and_nothing_of_the_run_is_moved():
+    model = Noisy()
+    testing = a_test_of(model)
     state = torch.get_rng_state()
     report = diagnose(testing)
     assert report["foreground"]["attention"]["closed"] == 1.0

@@ -22,6 +22,7 @@ from wtal_bench.structures import Detections, VideoMeta
 from wtal_bench.text import percent
 
 if TYPE_CHECKING:
+    from wtal_bench.modeling.model import Model
     from wtal_bench.running.runner import Testing
 
 _LOG = logging.getLogger("wtal_bench")
@@ -414,6 +415,22 @@ def _curve_cause(
         )
 
 
+def _asked(
+    model: Model, outputs: VideoOutputs, meta: VideoMeta, tags: Sequence[int]
+) -> tuple[Mapping[str, LocatedCurve], Detections | None] | None:
+    """What the decoder says of itself, None where it fails: the run is made, and worth more than a look at it."""
+    try:
+        return model.located_curves(outputs, meta, tags) if tags else {}, model.decode_told(outputs, meta, tags)
+    except Exception as error:  # a decoder from outside
+        _LOG.warning(
+            "the diagnosis goes without the decoder's curves, located_curves or told of it failed on video %r: %s: %s",
+            meta.id,
+            type(error).__name__,
+            error,
+        )
+        return None
+
+
 def diagnose(testing: Testing) -> dict[str, Any]:
     """Look at every test video of a finished test once more (see `Examiner.report`); {} where nothing is annotated."""
     model, metric, opened = testing.model, testing.metric, testing.opened
@@ -425,13 +442,16 @@ def diagnose(testing: Testing) -> dict[str, Any]:
     foregrounds = [name for name in model.fields if name.rpartition(".")[2] in FOREGROUND]
     wanted = list(dict.fromkeys([*model.decoder.readable, *foregrounds]))
     model.eval()
+    answers = True
     for batch in testing.loader:
         for outputs, meta in model.video_outputs(batch.to(testing.device), wanted):
             tags = examiner.tags(meta.id)
             values = {name: _column(outputs[name]) for name in foregrounds if name in outputs}
-            curves = model.located_curves(outputs, meta, tags) if tags else {}
-            found, told = metric.detections[meta.id], model.decode_told(outputs, meta, tags)
-            examiner.add(meta, values, curves, found, told)
+            if answers:
+                found = _asked(model, outputs, meta, tags)
+                answers = found is not None
+            curves, told = found if answers else ({}, None)
+            examiner.add(meta, values, curves, metric.detections[meta.id], told)
     report = examiner.report(metric.report.get("classification_mAP"))
     if any(cause["code"].startswith("saturated") for cause in report["causes"]):
         try:
