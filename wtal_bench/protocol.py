@@ -96,6 +96,7 @@ class Protocol:
         profile, world, generator: what is generated, and which version of the generator its time lines are of; that of
             its features is in their manifest, and tells tables apart as other features do.
         composition: hash of clips and recipe of composed videos, whose numbers stand beside no others either.
+        chance: main average of a random curve under the true tags (`wtal-bench probe`: random), where it is known.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Protocol:
     world: int | None = None
     generator: int | None = None
     composition: str | None = None
+    chance: float | None = None
 
     @property
     def dataset(self) -> str:

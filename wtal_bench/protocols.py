@@ -318,8 +318,11 @@ def _synthetic(profile: str, name: str, tious: tuple[float, ...], averages: Mapp
         profile=profile,
         world=0,
         generator=2,
+        chance=_CHANCE.get(profile),
     )
 
+
+_CHANCE = {"demo": 0.083}
 
 _SYNTHETIC_CLASSES = {"tiny": 5, "demo": 10, "full": 20, "anet": 20}
 

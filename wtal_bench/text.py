@@ -105,3 +105,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[i
     widths = [max(map(len, column)) for column in zip(*lines)]
     sides = ["<" if column in left else ">" for column in range(len(widths))]
     return ["  ".join(f"{c:{side}{w}}" for c, side, w in zip(line, sides, widths)).rstrip() for line in lines]
+
+
+def span_order(span: str) -> tuple[float, float]:
+    """Sort key of averages by name ("0.1:0.7"): narrow ranges before wide ones, then by where they begin."""
+    low, _, high = span.partition(":")
+    return (round(float(high) - float(low), 6) if high else 0.0, float(low))

@@ -11,10 +11,11 @@ from wtal_bench.leaderboard.identity import record_folder
 from wtal_bench.leaderboard.published import Cell, PublishedRow
 from wtal_bench.leaderboard.record import load_records, write_record
 from wtal_bench.leaderboard.rescore import rescored
-from wtal_bench.leaderboard.rows import Row, build_sections, compare_rows, span_order
+from wtal_bench.leaderboard.rows import Row, _is_collapsed, build_sections, compare_rows
 from wtal_bench.leaderboard.tables import build_document
 from wtal_bench.protocols import PROTOCOLS
 from wtal_bench.structures import Detections
+from wtal_bench.text import span_order
 
 MAIN, SPAN = "thumos_seconds_212", "0.1:0.7"
 
@@ -203,3 +204,18 @@ def test_the_published_column_holds_the_paper_and_nothing_measured(world, board)
     paper = PublishedRow("ECM", "full method", "THUMOS14", "test", ("ECM Table 3",), True, {SPAN: Cell("37.4")})
     table = build_document(sections(board), [paper]).chapters[0].parts[0].tables[0]
     assert table.lines[0].cells[table.heads.index("published")].text == "37.4"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "average", "expected"),
+    [("synthetic/v2", 0.079, True), ("synthetic/v2", 0.09, False), ("thumos14/v1", 0.079, False),
+     ("thumos14/v1", 0.019, True), ("thumos14/v1", None, False)],
+)  # fmt: skip
+def test_a_seed_is_collapsed_by_the_average_that_ranks_and_by_chance_where_that_is_known(protocol, average, expected):
+    # as a record read back has them: in the order of their names
+    averages = {"0.1:0.5": 0.001, "0.1:0.7": average, "0.3:0.7": 0.001}
+    record = {
+        "protocol": {"name": protocol},
+        "metrics": {"main": "one", "variants": {"one": {"averages": averages}}, "classification_mAP": 0.9},
+    }
+    assert _is_collapsed(record) == expected

@@ -20,6 +20,7 @@ from wtal_bench.probing.curves import (
     plain_signals,
     random_cas,
 )
+from wtal_bench.protocols import get_protocol
 
 MANY = replace(PROFILES["demo"], videos={"train": 1000, "test": 1000})
 
@@ -35,6 +36,7 @@ def test_the_bounds_lie_far_apart(report):
     bounds = report.bounds
     assert bounds["oracle"] > 0.9
     assert bounds["random"] < bounds["slow random"] < 0.15
+    assert bounds["random"] == pytest.approx(get_protocol("synthetic/v2").chance, abs=5e-4)  # time lines alone decide
     assert bounds["whole video"] < 0.05
     assert bounds["slow random"] + 0.2 < report.linear["all"] < bounds["oracle"] - 0.1
 

@@ -14,7 +14,7 @@ from wtal_bench.data.units import Spans, unit_text
 from wtal_bench.errors import did_you_mean, listing
 from wtal_bench.names import alike_hint, difference, folded
 from wtal_bench.structures import Detections
-from wtal_bench.text import percent
+from wtal_bench.text import percent, span_order
 
 NEAR_ZERO = 0.02
 """A mean mAP below this is nearly nothing."""
@@ -161,7 +161,7 @@ def score_notes(metrics: Mapping[str, Any] | None) -> list[Note]:
     table = metrics["variants"].get(metrics["main"]) if metrics else None
     if table is None:
         return []
-    average = list(table["averages"].values())[-1]
+    average = table["averages"][max(table["averages"], key=span_order)]  # a record read back has them in any order
     if average is None or average >= NEAR_ZERO:
         return []
     if (metrics.get("classification_mAP") or 0) > CLASSIFIED_WELL:

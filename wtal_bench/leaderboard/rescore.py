@@ -37,10 +37,10 @@ from wtal_bench.leaderboard.identity import hash_rows
 from wtal_bench.leaderboard.metric_rules import BESIDE_DETECTION, RESAMPLES
 from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.record import SHOWN, StoredRecord
-from wtal_bench.leaderboard.rows import span_order
 from wtal_bench.leaderboard.validate import OLD_SCHEMA
 from wtal_bench.protocols import Protocol, held_annotations, is_made_by, load_annotations, read_annotations
 from wtal_bench.structures import Detections
+from wtal_bench.text import span_order
 
 _LOG = logging.getLogger("wtal_bench")
 

@@ -23,10 +23,12 @@ from wtal_bench.leaderboard.columns import shown
 from wtal_bench.leaderboard.coverage import coverage_summary
 from wtal_bench.leaderboard.identity import annotation_key, digest
 from wtal_bench.leaderboard.made import Made
+from wtal_bench.leaderboard.own import recorded_protocol
 from wtal_bench.leaderboard.record import StoredRecord
 from wtal_bench.leaderboard.titles import row_title
 from wtal_bench.leaderboard.validate import SOURCES
 from wtal_bench.protocols import is_own
+from wtal_bench.text import span_order
 
 SUPERVISION_WORDS = {"weak": "weak", "extra_weak": "extra weak", "point": "point", "full": "full"}
 SELECTION_WORDS = {"last": "last epoch", "val_holdout": "held-out train videos", "best_on_test": "best on test"}
@@ -143,8 +145,8 @@ class Row:
 
     @cached_property
     def collapsed(self) -> int:
-        """How many of its seeds found nearly nothing."""
-        return sum(bool(score_notes(record["metrics"])) for record in self.records)
+        """How many of its seeds found nearly nothing, or no more than random curves do."""
+        return sum(map(_is_collapsed, self.records))
 
     @property
     def main(self) -> str:
@@ -219,6 +221,13 @@ class Row:
     @cached_property
     def _whole(self) -> list[dict[str, Any]]:
         return [shown(record["stored"].whole().record) for record in self.records]
+
+
+def _is_collapsed(record: Mapping[str, Any]) -> bool:
+    chance = recorded_protocol(record["protocol"]).chance
+    table = record["metrics"]["variants"].get(record["metrics"]["main"])
+    average = table and table["averages"][max(table["averages"], key=span_order)]
+    return bool(score_notes(record["metrics"])) or (None not in (chance, average) and average <= chance)
 
 
 def _content(records: Iterable[Mapping[str, Any]]) -> str:
@@ -418,7 +427,3 @@ def _row_key(record: Mapping[str, Any]) -> tuple[Any, ...]:
     return (record["unranked"], *names, coverage_summary(record), alone)
 
 
-def span_order(span: str) -> tuple[float, float]:
-    """Sort key of averages: narrow ranges before wide ones, then by where they begin."""
-    low, _, high = span.partition(":")
-    return (round(float(high) - float(low), 6) if high else 0.0, float(low))

@@ -19,9 +19,8 @@ from wtal_bench.leaderboard.rows import (
     Score,
     Section,
     compare_rows,
-    span_order,
 )
-from wtal_bench.text import MISSING, signed, spread
+from wtal_bench.text import MISSING, signed, span_order, spread
 
 DATASETS = ("THUMOS14", "ActivityNet1.2", "ActivityNet1.3")
 _NAMES = ("rank", "method", "n")
@@ -42,6 +41,8 @@ LEGEND = (
     "used of those annotated), and an old record, which does not say what it was made by.",
     "Rows of one method that differ in their epochs, in how the checkpoint was picked or in other settings say so "
     "beside the name.",
+    "Collapsed: seeds that found nearly nothing (below 2 %), or no more than a random curve under the true tags does "
+    "where that is known (synthetic/v2: 8.3 %). `wtal-bench report` says of each what failed.",
     "'vs first' is a bootstrap over the evaluated videos, paired, and over the seeds of both rows (means over seeds, "
     "95 % interval, as `compare` gives it). 'not distinguishable' means that the interval holds zero: with other "
     "videos or seeds the order of the two rows may turn round. A row of one seed shows no spread, so that its side of "
@@ -316,7 +317,7 @@ def _names(row: Row) -> list[Cell]:
 
 
 def _collapsed(row: Row) -> str:
-    """How many seeds found nearly nothing, whatever their mean looks like beside the others'."""
+    """How many seeds collapsed, whatever their mean looks like beside the others'."""
     lost, all_of_them = row.collapsed, len(row.records)
     if not lost:
         return ""

@@ -49,7 +49,7 @@ POOR = 0.05
 """Average mAP below which what ran to an end is named though no other decoder does better: the run is lost."""
 
 COLLAPSED = 0.02
-"""Average mAP below which a run is called collapsed, whatever the reason."""
+"""Average mAP below which a run is called collapsed, whatever the reason; so is one below the protocol's chance."""
 
 FOREGROUND = ("attention", "actionness")
 """Fields that say action or background, of the model or of a stream (`flow.attention`)."""
@@ -215,7 +215,7 @@ class Examiner:
             "curve": auc and flat over those that are not shared, if there are such; "candidates" an instance;
             "oracles": average mAP as decoded, with wrong classes' detections left out, of the run's decoder when it is
             told the tags, of the run's own curves under the true tags and a plain decoder, and of its own segments in
-            the true order; "classification_mAP"; "collapsed"; "causes".
+            the true order; "chance" of the protocol, where it is known; "classification_mAP"; "collapsed"; "causes".
         """
         rows = {
             "as decoded": self._found,
@@ -240,7 +240,9 @@ class Examiner:
             "oracles": {name: self._average(found) for name, found in rows.items() if found},
             "classification_mAP": classification,
         }
-        seen["collapsed"] = (seen["oracles"].get("as decoded") or 0.0) < COLLAPSED
+        if self.protocol.chance is not None:
+            seen["chance"] = self.protocol.chance
+        seen["collapsed"] = (seen["oracles"].get("as decoded") or 0.0) < max(COLLAPSED, seen.get("chance", 0.0))
         seen["causes"] = causes(seen, self.read)
         return seen
 
@@ -308,7 +310,7 @@ def _ran_out(seen: Mapping[str, Any], values: Mapping[str, float | None], share:
     action = seen.get("action")  # not in records of before
     due = 0.0 if action is None else action if share == "open" else 1 - action
     decoded, own = seen["oracles"].get("as decoded"), seen["oracles"].get("true tags, own curve")
-    poor = decoded is None or own is None or decoded < max(0.5 * own, POOR)
+    poor = decoded is None or own is None or decoded < max(0.5 * own, POOR, seen.get("chance", 0.0))
     works = not poor and (values["auc"] or 0) >= BLIND and (values["missed"] or 0) <= MISSED
     return (values[share] or 0) > max(STUCK, due) and not works
 

@@ -10,11 +10,11 @@ from wtal_bench import text
 from wtal_bench.data.detection_notes import score_notes
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.published import published_file, published_for, read_published
-from wtal_bench.leaderboard.rows import Score, span_order
+from wtal_bench.leaderboard.rows import Score
 from wtal_bench.leaderboard.validate import HONEST
 from wtal_bench.protocols import get_protocol, is_own, taken_apart
 from wtal_bench.running.run import Result
-from wtal_bench.text import percent, signed, spread
+from wtal_bench.text import percent, signed, span_order, spread
 
 BESIDE = {"classification_mAP": "video-level classification mAP", "frame_accuracy": "frame accuracy"}
 
