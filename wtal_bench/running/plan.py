@@ -404,7 +404,7 @@ def _keep(there: Path, here: Path) -> None:
 def _linked(there: str | Path, here: str | Path) -> None:
     if Path(there).suffix == ".pth":
         with contextlib.suppress(OSError):
-            os.link(there, here)
+            os.link(Path(there).resolve(), here)  # of a link some systems would link the link
             return
     shutil.copy2(there, here)
 
