@@ -425,5 +425,3 @@ def _row_key(record: Mapping[str, Any]) -> tuple[Any, ...]:
     names = tuple(record[key] for key in ("method", "variant", "supervision", "selection", "config_hash"))
     alone = record["id"] if record["source"] == "external" else digest(record["components"])
     return (record["unranked"], *names, coverage_summary(record), alone)
-
-
