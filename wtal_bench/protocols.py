@@ -162,12 +162,21 @@ def composed_named(name: str, classes: Iterable[str], splits: Mapping[str, Split
     return held_out(protocol, part) if part else protocol
 
 
+def find_composed(name: str) -> Path:
+    """The annotation file of a composed protocol of that name, where data sets are looked for.
+
+    Raises:
+        DataError: there is none.
+    """
+    return find_annotations(taken_apart(name)[0].rpartition("/")[0])
+
+
 def _found_composed(name: str) -> Protocol:
     """The protocol of a composed data set that was opened, or lies where data sets are looked for."""
     if name in _KNOWN_COMPOSED:
         return _KNOWN_COMPOSED[name]
     try:
-        protocol = composed_protocol(Annotations.load(find_annotations(name.rpartition("/")[0])))
+        protocol = composed_protocol(Annotations.load(find_composed(name)))
     except DataError as error:
         raise DataError(
             f"protocol {name} is defined by the videos that `wtal-bench compose --name "

@@ -98,8 +98,9 @@ class PseudoLabels(nn.Module, Head):
 
     def forward(self, outputs: Outputs, batch: Batch) -> Outputs:
         """Snippet positions -> [B,T,columns], zero under padding."""
-        # a step that goes into a graph may neither make a bank nor look at the epoch, which is a number in the graph
-        bank = self._bank if self._begun else self._bank_of(batch.epoch, batch.features.device)
+        # what goes into a graph may neither make a bank nor look at the epoch: each would be a graph of its own
+        ready = self._begun and torch.compiler.is_compiling()
+        bank = self._bank if ready else self._bank_of(batch.epoch, batch.features.device)
         if bank is None:
             return {"pseudo_labels": batch.features.new_zeros((*batch.mask.shape, self.num_columns))}
         return {"pseudo_labels": bank.dense(batch, self.num_columns).to(batch.features.dtype)}

@@ -102,8 +102,6 @@ def test_differences_begin_with_the_first_generation_itself():
     one, two = a_head({"v0": first}, schedule=schedule), a_head({"v0": first}, {"v0": second}, schedule=schedule)
 
     def at(head, epoch):
-        if epoch not in head.generations:
-            head.begin_epoch(epoch, None)
         return head({}, a_batch([None], [4], epoch))["pseudo_labels"][0, 0].tolist()
 
     assert at(two, 1) == [0, 0, 0]

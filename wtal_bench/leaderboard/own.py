@@ -15,18 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from wtal_bench.data.annotations import Annotations, beside, lists_beside
-from wtal_bench.data.locate import find_annotations
 from wtal_bench.errors import DataError, WtalError
 from wtal_bench.files import expand, parse_json, write_text
 from wtal_bench.protocol import OWN_NAME, Protocol, Split, is_own
 from wtal_bench.protocols import (
     COMPOSED,
     composed_named,
+    find_composed,
     get_protocol,
     is_composed,
     is_made_by,
     own_named,
-    taken_apart,
 )
 
 KEPT = "annotations"
@@ -139,4 +138,4 @@ def _places(near: Path, protocol: Protocol) -> Iterator[Path]:
         yield from sorted((folder / KEPT).glob("*.json"))
     if not protocol.own:
         with contextlib.suppress(DataError):
-            yield find_annotations(taken_apart(protocol.name)[0].rpartition("/")[0])
+            yield find_composed(protocol.name)
