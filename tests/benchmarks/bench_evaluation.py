@@ -244,7 +244,8 @@ def report_large(detections: int, repeats: int) -> None:
             f"{all_of_them['peak_GiB']:.2f} GiB at most; a tenth of them {few['seconds']:.3f} s, "
             f"{all_of_them['seconds'] / few['seconds']:.1f} times as long"
         )
-        note(f"scoring {count} detections, {kind}, {all_of_them['peak_GiB']:.2f} GiB", "", all_of_them["seconds"])
+        for found in (few, all_of_them):
+            note(f"scoring {found['detections']} detections, {kind}, {found['peak_GiB']:.2f} GiB", "", found["seconds"])
 
 
 def crowded(detections: int) -> tuple[DetectionTable, GroundTruth]:
