@@ -152,16 +152,20 @@ def _unit(detections: DetectionsLike, annotations: Annotations) -> list[Note]:
     return [Note("unit", text)] if text else []
 
 
+def main_average(metrics: Mapping[str, Any] | None) -> float | None:
+    """The average that ranks, of a record's metrics; None without anything scored."""
+    table = metrics["variants"].get(metrics["main"]) if metrics else None
+    # the widest: a record read back has its averages in the order of their names
+    return None if table is None else table["averages"][max(table["averages"], key=span_order)]
+
+
 def score_notes(metrics: Mapping[str, Any] | None) -> list[Note]:
     """A sentence for a mean mAP of nearly nothing, whoever's data it is.
 
     Args:
         metrics: as a record holds them; None, or without anything scored, says nothing.
     """
-    table = metrics["variants"].get(metrics["main"]) if metrics else None
-    if table is None:
-        return []
-    average = table["averages"][max(table["averages"], key=span_order)]  # a record read back has them in any order
+    average = main_average(metrics)
     if average is None or average >= NEAR_ZERO:
         return []
     if (metrics.get("classification_mAP") or 0) > CLASSIFIED_WELL:

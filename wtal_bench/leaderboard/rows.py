@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from wtal_bench.data.detection_notes import score_notes
+from wtal_bench.data.detection_notes import main_average, score_notes
 from wtal_bench.evaluation import Interval, Sample, draw_runs, interval, run_name
 from wtal_bench.leaderboard.columns import shown
 from wtal_bench.leaderboard.coverage import coverage_summary
@@ -225,8 +225,7 @@ class Row:
 
 def _is_collapsed(record: Mapping[str, Any]) -> bool:
     chance = recorded_protocol(record["protocol"]).chance
-    table = record["metrics"]["variants"].get(record["metrics"]["main"])
-    average = table and table["averages"][max(table["averages"], key=span_order)]
+    average = main_average(record["metrics"])
     return bool(score_notes(record["metrics"])) or (None not in (chance, average) and average <= chance)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wtal_bench.data.detection_notes import NEAR_ZERO
 from wtal_bench.decoding.postprocessors import ThresholdDecoder, finish
 from wtal_bench.evaluation import DetectionTable, GroundTruth
 from wtal_bench.evaluation.overlaps import temporal_iou
@@ -47,9 +48,6 @@ BOUNDS = {"open": f"above {OPEN}", "closed": f"below {CLOSED}"}
 
 POOR = 0.05
 """Average mAP below which what ran to an end is named though no other decoder does better: the run is lost."""
-
-COLLAPSED = 0.02
-"""Average mAP below which a run is called collapsed, whatever the reason; so is one below the protocol's chance."""
 
 FOREGROUND = ("attention", "actionness")
 """Fields that say action or background, of the model or of a stream (`flow.attention`)."""
@@ -242,7 +240,7 @@ class Examiner:
         }
         if self.protocol.chance is not None:
             seen["chance"] = self.protocol.chance
-        seen["collapsed"] = (seen["oracles"].get("as decoded") or 0.0) < max(COLLAPSED, seen.get("chance", 0.0))
+        seen["collapsed"] = (seen["oracles"].get("as decoded") or 0.0) < max(NEAR_ZERO, seen.get("chance", 0.0))
         seen["causes"] = causes(seen, self.read)
         return seen
 
