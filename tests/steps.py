@@ -15,8 +15,11 @@ from wtal_bench.running.datasets import open_data
 from wtal_bench.running.loader import Gather, Plan
 from wtal_bench.running.runner import _training_pass
 from wtal_bench.running.settings import RunConfig
+from wtal_bench.testing import random_batch
 
 RECIPES = sorted(path.stem for path in (REPOSITORY / "configs").glob("*_synthetic.py"))
+LENGTHS = (48, 357, 126, 180, 1100, 300, 235, 594, 260, 420, 2200, 480, 820, 1500)
+"""Snippets of whole THUMOS14 videos, about."""
 _opened: dict[str, VideoSet] = {}
 
 
@@ -39,6 +42,23 @@ def batches(config: RunConfig, epoch: int) -> Iterator[Batch]:
 def first_batch(config: RunConfig, epoch: int) -> Batch:
     """The first mini-batch of an epoch."""
     return next(batches(config, epoch))
+
+
+def published_batch(config: RunConfig, epoch: int) -> Batch:
+    """A mini-batch of random features of the published size; whole videos have THUMOS14's lengths, about."""
+    t = config.train
+    rule, count = build_sampling(t.sampling, length=t.length), t.batch_size
+    if t.pairs and t.pairs["source"] == "dataset":
+        count *= 2
+    lengths = [rule.draw(LENGTHS[i % len(LENGTHS)], seed=0, epoch=i, video=str(i)).size for i in range(count)]
+    batch = random_batch(lengths, width=2048, classes=20).to("cpu")
+    batch.features, batch.labels, batch.epoch = batch.features.float(), batch.labels.float(), epoch
+    if t.pairs:
+        pairs = min(count // 2, t.pairs.get("count", count // 2))
+        batch.labels[1 : 2 * pairs : 2] = batch.labels[0 : 2 * pairs : 2]
+        batch.pairs, batch.pair_same = torch.arange(2 * pairs).reshape(-1, 2), torch.ones(pairs)
+        batch.pair_same[1::2] = 0
+    return batch
 
 
 def epochs_of(config: RunConfig) -> Iterator[int]:

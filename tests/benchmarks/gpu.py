@@ -37,21 +37,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.video_loops import loop_of
 from tests.helpers import REPOSITORY
-from tests.steps import begin, epochs_of, first_batch
+from tests.steps import LENGTHS, begin, epochs_of, first_batch, published_batch
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.data.store import FeatureStore, StoredVideo, write_store
 from wtal_bench.errors import ConfigError
 from wtal_bench.files import write_json
-from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.model import Model
 from wtal_bench.running.config import load_config
 from wtal_bench.running.graph import GraphedStep, check_graph
 from wtal_bench.running.loader import Gather, Plan, build_loader
 from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.optim import OptimizerStep, build_optimizer
-from wtal_bench.running.settings import RunConfig
-from wtal_bench.testing import Operations, random_batch
+from wtal_bench.testing import Operations
 
 METHODS = (
     "rskp",
@@ -68,8 +66,6 @@ METHODS = (
     "basnet",
 )
 METHODS += ("bm", "stpn", "bm_embedding", "stpn_embedding")
-LENGTHS = (48, 357, 126, 180, 1100, 300, 235, 594, 260, 420, 2200, 480, 820, 1500)
-"""Snippets of whole THUMOS14 videos, about."""
 PRECISIONS = ("float32", "bf16", "tf32")
 
 
@@ -202,23 +198,6 @@ class Setting:
         """An optimiser of its own."""
         t = self.config.train
         return OptimizerStep(build_optimizer(self.model.parameters(), t), precision, t.accumulate, clip=t.clip)
-
-
-def published_batch(config: RunConfig, epoch: int) -> Batch:
-    """A mini-batch of random features of the published size; whole videos have THUMOS14's lengths, about."""
-    t = config.train
-    rule, count = build_sampling(t.sampling, length=t.length), t.batch_size
-    if t.pairs and t.pairs["source"] == "dataset":
-        count *= 2
-    lengths = [rule.draw(LENGTHS[i % len(LENGTHS)], seed=0, epoch=i, video=str(i)).size for i in range(count)]
-    batch = random_batch(lengths, width=2048, classes=20).to("cpu")
-    batch.features, batch.labels, batch.epoch = batch.features.float(), batch.labels.float(), epoch
-    if t.pairs:
-        pairs = min(count // 2, t.pairs.get("count", count // 2))
-        batch.labels[1 : 2 * pairs : 2] = batch.labels[0 : 2 * pairs : 2]
-        batch.pairs, batch.pair_same = torch.arange(2 * pairs).reshape(-1, 2), torch.ones(pairs)
-        batch.pair_same[1::2] = 0
-    return batch
 
 
 def step_figure(setting: Setting, precision: str, repeats: int, prepare: Callable[[Setting], Any] | None = None) -> Any:

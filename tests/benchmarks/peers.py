@@ -5,7 +5,7 @@
 looks anywhere under FOLDER for
 
 - `eval_detection.py`, the official ActivityNet evaluator or one of its many copies (a Python 3 one) that has
-  `compute_average_precision_detection` - scoring;
+  `compute_average_precision_detection`, or mmaction2's - scoring;
 - `nms.py` beside `nms_cpu.cpp`, OpenTAD's or ActionFormer's, whose extension `nms_1d_cpu` is installed
   (`pip install ./opentad/models/utils/post_processing/nms --no-build-isolation`) - suppression.
 
@@ -15,9 +15,9 @@ Both sides get the same random input, and what they give is compared before they
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +28,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.benchmarks.authors import Checkout, as_they_expect
 from tests.benchmarks.paired import paired
 from wtal_bench.decoding import NMS
 from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate
@@ -36,48 +37,39 @@ TIOUS = np.linspace(0.1, 0.7, 7)
 CLASSES, VIDEOS = 20, 200
 
 
-def load(path: Path) -> ModuleType | str:
-    """The module of a file in somebody's checkout, or why there is none."""
-    name = f"peer_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    known, folders = set(sys.modules), list(sys.path)
-    sys.path[:0] = [str(path.parent), str(path.parent.parent)]
-    try:
-        spec.loader.exec_module(module)
-        return module
-    except Exception as error:  # somebody else's code may fail in any way
-        return f"{type(error).__name__}: {error}"
-    finally:
-        sys.path[:] = folders
-        for other in set(sys.modules) - known:
-            if other in ("utils", "eval_detection"):  # names so common that the next peer would get this one's
-                del sys.modules[other]
-
-
 def evaluators(folder: Path, args: argparse.Namespace) -> None:
     """Scoring by every official evaluator there is, on detections without ties."""
     truth, found = random_set(np.random.default_rng(0), args.detections)
     table = GroundTruth.from_rows(truth)
     rows = DetectionTable.from_rows(found, table.classes)
-    frames = dict(list(frame(truth, ["label", "t-start", "t-end"]).groupby("label")))
-    predicted = dict(list(frame(found, ["label", "t-start", "t-end", "score"]).groupby("label")))
+    frames = [frame(truth, ["label", "t-start", "t-end"]), frame(found, ["label", "t-start", "t-end", "score"])]
+    frames = [[of[of["label"] == label].reset_index(drop=True) for of in frames] for label in table.classes]
+    records = [[of.to_dict("records") for of in pair] for pair in frames]
 
-    def theirs(rule: Callable[..., Any]) -> np.ndarray:
-        parts = (
-            (frames[label].reset_index(drop=True), predicted[label].reset_index(drop=True)) for label in table.classes
-        )
-        return np.stack([rule(ground, seen, TIOUS) for ground, seen in parts])
+    def theirs(module: ModuleType) -> np.ndarray:
+        if hasattr(module, "ActivityNetLocalization"):  # mmaction2's: rows in lists, the second of which it sorts
+            parts = ((ground, list(seen)) for ground, seen in records)
+        else:
+            parts = frames
+        return np.stack([module.compute_average_precision_detection(*part, TIOUS) for part in parts])
 
     for path in sorted(folder.rglob("eval_detection.py")):
-        module = load(path)
-        rule = getattr(module, "compute_average_precision_detection", None)
-        if rule is None:
-            print(f"{path}: cannot be used ({module})")
-            continue
-        np.testing.assert_allclose(evaluate(rows, table, TIOUS).ap, theirs(rule), rtol=0, atol=1e-9)
-        report(f"scoring {args.detections} detections", path, folder, lambda: evaluate(rows, table, TIOUS),
-               lambda rule=rule: theirs(rule), args)  # fmt: skip
+        with usable(path):
+            module = Checkout(path.parent).file(path)
+            ap = theirs(module)
+            np.testing.assert_allclose(evaluate(rows, table, TIOUS).ap, ap, rtol=0, atol=1e-9)
+            report(f"scoring {args.detections} detections", path, folder, lambda: evaluate(rows, table, TIOUS),
+                   lambda module=module: theirs(module), args)  # fmt: skip
+
+
+@contextlib.contextmanager
+def usable(path: Path, hint: str = "") -> Iterator[None]:
+    """Go on with the next peer where one fails, and say why."""
+    try:
+        with as_they_expect():
+            yield
+    except Exception as error:  # somebody else's code may fail in any way
+        print(f"{path}: cannot be used ({type(error).__name__}: {error}){hint}")
 
 
 def random_set(random: np.random.Generator, detections: int) -> tuple[dict[str, list], dict[str, list]]:
@@ -107,21 +99,20 @@ def suppressors(folder: Path, args: argparse.Namespace) -> None:
     score, group = random.random(len(start)).astype(np.float32), np.repeat(np.arange(CLASSES), args.proposals)
     tensors = torch.tensor(np.stack([start, end], axis=1)), torch.tensor(score), torch.tensor(group)
     for path in sorted(file for file in folder.rglob("nms.py") if (file.parent / "nms_cpu.cpp").is_file()):
-        module = load(path)
-        if not isinstance(module, ModuleType):
-            print(f"{path}: cannot be used ({module}); is nms_1d_cpu installed?")
-            continue
-        for iou in (0.3, 0.5, 0.7):
-            rule = NMS(iou=iou, offset=1e-6, offset_on="length", ties="earlier_first", precision="float32")
+        with usable(path, "; is nms_1d_cpu installed?"):
+            module = Checkout(path.parent).file(path)
+            for iou in (0.3, 0.5, 0.7):
+                rule = NMS(iou=iou, offset=1e-6, offset_on="length", ties="earlier_first", precision="float32")
 
-            def theirs(module: ModuleType = module, iou: float = iou) -> Any:
-                return module.batched_nms(*tensors, iou, max_seg_num=len(start), use_soft_nms=False, multiclass=True)
+                def theirs(module: ModuleType = module, iou: float = iou) -> Any:
+                    most = len(start)
+                    return module.batched_nms(*tensors, iou, max_seg_num=most, use_soft_nms=False, multiclass=True)
 
-            def ours(rule: NMS = rule) -> Any:
-                return rule(start, end, score, group)
+                def ours(rule: NMS = rule) -> Any:
+                    return rule(start, end, score, group)
 
-            np.testing.assert_array_equal(np.sort(ours()[1]), np.sort(theirs()[1].numpy().astype(np.float64)))
-            report(f"NMS, N={args.proposals} x {CLASSES} classes, IoU {iou}", path, folder, ours, theirs, args)
+                np.testing.assert_array_equal(np.sort(ours()[1]), np.sort(theirs()[1].numpy().astype(np.float64)))
+                report(f"NMS, N={args.proposals} x {CLASSES} classes, IoU {iou}", path, folder, ours, theirs, args)
 
 
 def report(

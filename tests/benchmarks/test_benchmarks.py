@@ -7,6 +7,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ import torch
 
 from tests.benchmarks import __main__ as table_of
 from tests.benchmarks import peers
+from tests.benchmarks.authors import Step, as_they_expect, checkouts, methods
 from tests.benchmarks.paired import NOTES
+from tests.benchmarks.peer_steps import same_step
 from tests.helpers import REPOSITORY
+from wtal_bench.testing import random_batch
 
 BENCHMARKS = sorted(Path(__file__).parent.glob("bench_*.py"))
 
@@ -87,9 +91,33 @@ def batched_nms(segs, scores, groups, iou, max_seg_num, use_soft_nms, multiclass
 """
 
 
+BROKEN = """
+def compute_average_precision_detection(*arguments):
+    raise OSError("when called")
+"""
+
+IN_LISTS = """
+import pandas as pd
+from .rule import compute_average_precision_detection as of_frames
+
+
+class ActivityNetLocalization:
+    pass
+
+
+def compute_average_precision_detection(ground_truth, prediction, tiou_thresholds):
+    prediction.sort(key=lambda row: -row["score"])
+    frames = [pd.DataFrame(rows)[["video-id", "label", "t-start", "t-end", *(["score"] if "score" in rows[0] else [])]]
+              for rows in (ground_truth, prediction)]
+    return of_frames(*frames, tiou_thresholds)
+"""
+
+
 def test_peers_are_found_and_broken_ones_named(tmp_path, monkeypatch, capsys):
     for name, files in {
         "ActivityNet/Evaluation": {"eval_detection.py": EVALUATOR},
+        "broken": {"eval_detection.py": BROKEN},
+        "mmaction2/functional": {"eval_detection.py": IN_LISTS, "rule.py": EVALUATOR, "__init__.py": "import missing"},
         "old": {"eval_detection.py": "print 'Python 2'"},
         "OpenTAD/nms": {"nms.py": SUPPRESSOR, "nms_cpu.cpp": ""},
         "unbuilt/nms": {"nms.py": "import nms_1d_cpu_that_nobody_built", "nms_cpu.cpp": ""},
@@ -103,10 +131,73 @@ def test_peers_are_found_and_broken_ones_named(tmp_path, monkeypatch, capsys):
     peers.main()
     out = capsys.readouterr().out
     assert "SyntaxError" in out
+    assert "when called" in out
     assert "nms_1d_cpu_that_nobody_built" in out
     lines = [json.loads(line) for line in (tmp_path / "notes").read_text().splitlines()]
-    assert [line["peer"] for line in lines] == ["ActivityNet/Evaluation/eval_detection.py", *["OpenTAD/nms/nms.py"] * 3]
+    assert [line["peer"] for line in lines] == [
+        "ActivityNet/Evaluation/eval_detection.py",
+        "mmaction2/functional/eval_detection.py",
+        *["OpenTAD/nms/nms.py"] * 3,
+    ]
     assert all(line["ratio"] > 0 for line in lines)
+
+
+AUTHORS = """
+import torch
+import helper
+from model.parts import scale
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 1)
+        self.drop = torch.nn.Dropout(0.5)
+
+    def forward(self, x):
+        return (scale * helper.half * self.drop(self.layer(x.cuda()))).sum()
+"""
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A checkout of somebody's program, and how it is called."""
+    for file, text in {"model/net.py": AUTHORS, "model/parts.py": "scale = 4.0", "helper.py": "half = 0.5"}.items():
+        (tmp_path / "theirs" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "theirs" / file).write_text(text)
+
+    def step(checkout, model, batch):
+        network = checkout.module("model.net").Net()
+        assert not {"model", "model.net", "helper"} & set(sys.modules), "names so common are seen by the checkout alone"
+        return Step(network, lambda: network(batch.features), {"weight": "layer.weight", "bias": "layer.bias"})
+
+    return SimpleNamespace(RECIPE="toy", CHECKOUT="them/theirs", FILES=("model/net.py", "helper.py"), step=step)
+
+
+class Ours(torch.nn.Linear):
+    """The toy on our side."""
+
+    factor = 2.0
+
+    def losses(self, batch):
+        return {"total": self.factor * self(batch.features).sum()}
+
+
+def test_a_step_is_set_beside_the_authors_own_only_where_loss_and_gradients_agree(toy, tmp_path):
+    (checkout,) = checkouts(tmp_path, toy.FILES)
+    batch, model = random_batch([4, 5], width=3), Ours(3, 1)
+    with as_they_expect():
+        same_step(toy, checkout, model, batch)
+        model.factor = 3.0
+        with pytest.raises(AssertionError):
+            same_step(toy, checkout, model, batch)
+
+
+def test_every_method_beside_which_a_step_is_set_has_its_recipe_and_its_files():
+    for method in methods():
+        assert (REPOSITORY / "configs" / f"{method.RECIPE}.py").is_file()
+        assert method.FILES
+        assert method.CHECKOUT.count("/") == 1
 
 
 def test_a_table_keeps_the_lines_of_what_did_not_run():
