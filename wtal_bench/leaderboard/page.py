@@ -95,7 +95,8 @@ def _head(document: Document) -> Iterator[str]:
 def _chapter(chapter: Chapter) -> Iterator[str]:
     names = escape(json.dumps([*chapter.protocols] or [chapter.title]))
     yield f'<section class="chapter" data-protocols="{names}">'
-    yield f"<h2>{escape(chapter.title)}{' (synthetic)' if chapter.synthetic else ''}</h2>"
+    said = " (synthetic)" if chapter.synthetic and "synthetic" not in chapter.title else ""
+    yield f"<h2>{escape(chapter.title)}{said}</h2>"
     for part in chapter.parts:
         yield from _part(part)
     yield "</section>"

@@ -140,7 +140,7 @@ def _diagnosis(runs: Sequence[Mapping[str, Any]]) -> str:
             heads = list(dict.fromkeys(key for values in parts.values() for key in values))
             rows = [[name, *(percent(values[key]) for key in heads)] for name, values in parts.items()]
             text.append(_table([run["label"], *heads], rows))
-            words = ", ".join(f"{name} {percent(value)}" for name, value in oracles.items())
+            words = "; ".join(f"{name} {percent(value)}" for name, value in oracles.items())
             text += [f"<p>{escape(line)}</p>" for line in (words, *run["diagnosis"]["causes"]) if line]
     return "".join(text)
 

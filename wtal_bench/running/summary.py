@@ -55,7 +55,7 @@ def _diagnosis(record: dict[str, Any]) -> list[str]:
         areas.append(f"class curve {seen['curve']['auc']:.2f}")
     oracles = [f"{name} {percent(value)}" for name, value in seen["oracles"].items()]
     lines = [f"inside videos, action over background (AUC): {', '.join(areas)}"] if areas else []
-    lines.append(f"average mAP {', '.join(oracles)}; {seen['candidates']:.1f} detections an instance")
+    lines.append(f"average mAP {'; '.join(oracles)}; {seen['candidates']:.1f} detections an instance")
     return lines + [f"cause: {cause['text']}" for cause in seen["causes"]]
 
 
