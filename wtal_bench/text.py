@@ -20,6 +20,8 @@ _UNSEEN = re.compile(
     "\U000e0000-\U000e007f]"
 )
 """Characters that show as nothing, or that turn the text around them: controls, marks of direction, lone surrogates."""
+_PLAIN = re.compile(r"[\w .,:;+\-%/()\[\]±]*")
+"""Letters, digits and marks that are themselves in HTML: most cells of a table."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -41,7 +43,7 @@ def visible_data(value: Any) -> Any:
 
 def html_text(text: str) -> str:
     """A text as HTML that shows it and does nothing else."""
-    return html.escape(visible(text))
+    return text if _PLAIN.fullmatch(text) else html.escape(visible(text))
 
 
 def table_cell(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from wtal_bench.leaderboard.identity import annotation_key
@@ -22,6 +23,7 @@ _LOOKS_LIKE = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def skeleton(name: str) -> str:
     """What a name looks like: compatible forms, case, accents, separators and look-alike letters are made equal.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,13 @@ def hash_rows(videos: Mapping[str, Detections], classes: Sequence[str]) -> str:
 def annotation_key(record: Mapping[str, Any]) -> str:
     """What a record was trained and scored on, whatever file said it: records of equal ones may be compared."""
     splits = record["annotations"].get("splits")
-    return digest(splits) if splits else record["annotations"]["sha256"]
+    return _splits_digest(tuple(sorted(splits.items()))) if splits else record["annotations"]["sha256"]
+
+
+@lru_cache(maxsize=64)
+def _splits_digest(splits: tuple[tuple[str, str], ...]) -> str:
+    """A board's thousands of records share few data sets, and each is asked several times."""
+    return digest(dict(splits))
 
 
 def slug(text: str) -> str:

@@ -34,6 +34,7 @@ Schema 2 had `git` (the harness's checkout alone) for `distributions`, and neith
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -188,7 +189,7 @@ def filing_problems(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def file_problems(record: Mapping[str, Any], path: str | Path, hashed: Callable[[Path], str]) -> list[str]:
+def file_problems(record: Mapping[str, Any], path: str | Path, hashed: Callable[[str], str]) -> list[str]:
     """Return what is wrong between a record's JSON at `path` and the detections file beside it.
 
     Args:
@@ -196,20 +197,23 @@ def file_problems(record: Mapping[str, Any], path: str | Path, hashed: Callable[
         path: where it lies.
         hashed: gives the SHA-256 (hex) of a file (`Seen.hash`).
     """
-    path, block = Path(path), record.get("detections")
+    # paths as texts: a `Path` takes as long to make as a file to look at
+    block, (folder, name) = record.get("detections"), os.path.split(path)
     if not isinstance(block, Mapping) or not isinstance(block.get("file"), str):
         return []
     problems = (
-        [] if path.stem == record.get("id") else [f"the file is called {path.name}, its id is {record.get('id')!r}"]
+        []
+        if os.path.splitext(name)[0] == record.get("id")
+        else [f"the file is called {name}, its id is {record.get('id')!r}"]
     )
-    if path.is_symlink():
+    if os.path.islink(path):
         problems.append("it is a link; a record is a file of its own, with its detections beside it")
-    if Path(block["file"]).name != block["file"] or "\\" in block["file"] or not block["file"].isprintable():
+    if os.path.basename(block["file"]) != block["file"] or "\\" in block["file"] or not block["file"].isprintable():
         return [*problems, f"detections.file is {short(block['file'])}; it must be a plain file name beside the record"]
-    stored = path.parent / block["file"]
-    if stored.is_symlink():
+    stored = os.path.join(folder, block["file"])
+    if os.path.islink(stored):
         return [*problems, f"its detections {stored} are a link, which may lead out of the records; copy the file here"]
-    if not stored.is_file():
+    if not os.path.isfile(stored):
         return [*problems, f"its detections {stored} are missing; without them nobody can score the row again"]
     sha256 = hashed(stored)
     if sha256 != block.get("sha256"):
