@@ -116,17 +116,14 @@ class Memory:
         """
         if not records or made_beside != beside(self._folder):
             return
-        root, files, items = self._folder / "records", {}, []
-        for stored in records:
-            path = stored.path.relative_to(root)
-            files[path.as_posix()] = stored.content
-            files[(path.parent / stored.record["detections"]["file"]).as_posix()] = stored.record["detections"][
-                "sha256"
-            ]
+        root, files, items = f"{self._folder / 'records'}{os.sep}", {}, []
+        for stored in records:  # paths as texts, as in `_files`
+            path = str(stored.path).removeprefix(root).replace(os.sep, "/")
+            found = stored.record["detections"]
+            files[path] = stored.content
+            files[f"{path.rpartition('/')[0]}/{found['file']}".removeprefix("/")] = found["sha256"]
             part = {key: stored.record[key] for key in _READ}
-            items.append(
-                {"path": path.as_posix(), "content": stored.content, "unverified": stored.unverified, "record": part}
-            )
+            items.append({"path": path, "content": stored.content, "unverified": stored.unverified, "record": part})
         entry = {
             "files": files,
             "seen": self.seen.settled,
