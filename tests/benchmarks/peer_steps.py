@@ -133,7 +133,7 @@ def main() -> None:
         parser.error(f"--peers {args.peers} is no folder; it holds checkouts such as FAC-Net/ and RSKP/.")
     for name in args.only:
         method, found = known[name], False
-        for checkout in checkouts(args.peers, method.FILES):
+        for checkout in checkouts(args.peers, method.FILES, getattr(method, "MARK", None)):
             found = True
             try:
                 with as_they_expect():

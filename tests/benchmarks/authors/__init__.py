@@ -5,6 +5,7 @@ A module of this folder is one method. It has
 - `RECIPE`: our recipe of their setting ("fac_net_thumos");
 - `CHECKOUT`: where they published it ("LeonHLJ/FAC-Net");
 - `FILES`: files by which a checkout of it is known, relative to its folder;
+- `MARK`, where other programs have files of those names: one of them, and a text that only this program has in it;
 - `step(checkout, model, batch)`: their network and the function from `batch` to the total loss of their training loop,
   with its loops over videos, pairs and classes, as a `Step`.
 
@@ -108,12 +109,14 @@ def methods() -> Iterator[ModuleType]:
         yield importlib.import_module(f"{__name__}.{found.name}")
 
 
-def checkouts(folder: Path, files: tuple[str, ...]) -> Iterator[Checkout]:
-    """The folders anywhere under `folder` that have all the files."""
+def checkouts(folder: Path, files: tuple[str, ...], mark: tuple[str, str] | None = None) -> Iterator[Checkout]:
+    """The folders anywhere under `folder` that have all the files, and the mark, a text, in one of them."""
     first, *others = files
     for path in sorted(folder.rglob(Path(first).name)):
         root = path.parents[len(Path(first).parts) - 1]
-        if path == root / first and all((root / other).is_file() for other in others):
+        if path != root / first or not all((root / other).is_file() for other in others):
+            continue
+        if mark is None or mark[1] in (root / mark[0]).read_text(encoding="utf-8", errors="replace"):
             yield Checkout(root)
 
 
