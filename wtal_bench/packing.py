@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -88,6 +89,8 @@ class Packing:
         """
         if torch.compiler.is_compiling():  # a graph that remembers would be another one the second time
             return self._made_windows(taps)
+        if self.rows is None:
+            return _whole_windows(self.shape, taps, self.counts.device)
         if taps not in self._windows:
             self._windows[taps] = self._made_windows(taps)
         return self._windows[taps]
@@ -105,6 +108,15 @@ class Packing:
         first = (self.starts.unsqueeze(1) + own) * taps + half - far
         last = (self.starts.unsqueeze(1) + self.counts.unsqueeze(1) - 1 - own) * taps + half + far
         return index, torch.cat([first.flatten(), last.flatten()])
+
+
+@lru_cache(maxsize=8)
+def _whole_windows(shape: tuple[int, int], taps: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The windows of a mini-batch without padding: those of any other of its shape, so a method of fixed length makes
+    them once a run."""
+    with torch.inference_mode(False):  # made while testing, they would not do for training
+        packing = Packing.of(np.ones(shape, dtype=bool), lambda x: send(x, device))
+        return packing._made_windows(taps)
 
 
 @dataclass(frozen=True, eq=False)

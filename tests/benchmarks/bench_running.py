@@ -1,7 +1,8 @@
 """What the Runner and the loader cost per step, and what starting costs, in absolute numbers and against a real step.
 
-Runner: a tiny model is trained by the Runner and by a bare loop over one ready batch, in epochs of a dozen steps as on
-THUMOS14; the difference per step, less the fixed cost of a run (two lengths are timed), does not depend on the model.
+Runner: a tiny model is trained by the Runner and by a bare loop over one ready batch; the difference per step, less the
+fixed cost of a run (two lengths are timed), does not depend on the model. Epochs of a dozen steps, as on THUMOS14, and
+ten times longer ones tell what a step costs and what an epoch.
 Loader: gathering one real mini-batch.
 Both are set against one ECM THUMOS step of that size, timed here or given.
 
@@ -39,7 +40,7 @@ from wtal_bench.running.loader import Gather, Plan
 from wtal_bench.running.model_checks import check_model
 from wtal_bench.running.runner import build_training
 
-TINY = "--batch 2 --length 9 --width 8 --steps 10 --repeats 1 --tries 1"
+TINY = "--batch 2 --length 9 --width 8 --steps 10 --repeats 1 --tries 1 --epoch-steps 2 3"
 """What the test suite runs, so that this file cannot rot."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -180,17 +181,24 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=750)
     parser.add_argument("--width", type=int, default=2048)
     parser.add_argument("--steps", type=int, default=600, help="steps of the tiny model (default: %(default)s)")
+    parser.add_argument(
+        "--epoch-steps", type=int, nargs=2, default=(12, 120), metavar=("SHORT", "LONG"), help="(default: 12 120)"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--tries", type=int, default=5, help="fresh interpreters a figure (default: %(default)s)")
     parser.add_argument("--step-seconds", type=float, help="length of a real step, instead of timing one here")
     args = parser.parse_args()
     report_start(args.tries)
     with tempfile.TemporaryDirectory() as folder:
-        added, tiny = overhead(make_dataset(Path(folder) / "data"), args.steps, args.repeats)
+        short, long = args.epoch_steps
+        added, tiny = overhead(make_dataset(Path(folder) / "short", videos=short), args.steps, args.repeats)
+        in_long, _ = overhead(make_dataset(Path(folder) / "long", videos=long), args.steps, args.repeats)
         gathering, size = gather_seconds(Path(folder) / "store", args)
+    epoch = (added - in_long) / (1 / short - 1 / long)
     print(
-        f"Runner              {1e3 * added:.2f} ms a step over the bare loop's {1e3 * tiny:.2f} ms "
-        f"(tiny model, {args.steps} steps, median of {args.repeats})"
+        f"Runner              {1e3 * added:.2f} ms a step over the bare loop's {1e3 * tiny:.2f} ms in epochs of "
+        f"{short}, {1e3 * in_long:.2f} ms in epochs of {long}: {1e3 * (added - epoch / short):.2f} ms a step and "
+        f"{1e3 * epoch:.2f} ms an epoch (tiny model, {args.steps} steps, median of {args.repeats})"
     )
     shape = f"B={args.batch} T={args.length} D={args.width}"
     print(f"gather              {1e3 * gathering:.1f} ms a batch of {shape}, {size / gathering / 1e9:.2f} GB/s")

@@ -148,16 +148,27 @@ def topk_count(mask: Tensor, ratio: float | None = None, divisor: float | None =
     if (ratio is None) == (divisor is None):
         raise ValueError("give topk_count either a ratio or a divisor")
     packing = packing_of(mask)
-    lengths, longest = packing.counts.double(), packing.longest
+    longest = packing.longest
+    most = max(1, int(longest // divisor if divisor is not None else math.floor(longest * ratio)))
+    # a compiler would make one graph for videos of one length, and another for others
+    if packing.shortest == longest and not torch.compiler.is_compiling():
+        return _all(most, packing.counts)
+    lengths = packing.counts.double()
     count = lengths // divisor if divisor is not None else torch.floor(lengths * ratio)
-    most = longest // divisor if divisor is not None else math.floor(longest * ratio)
-    return at_most(count.long().clamp(min=1), max(1, int(most)))
+    return at_most(count.long().clamp(min=1), most)
 
 
 def at_most(count: Tensor, most: int) -> Tensor:
     """Note on `count` [B] that none is above `most`, so that `topk_mean` and `top_snippets` need not ask the device."""
     count._most = most
     return count
+
+
+def _all(count: int, like: Tensor) -> Tensor:
+    """`count` for every video, and a note that it is."""
+    counts = at_most(torch.full_like(like, count), count)
+    counts._all = count
+    return counts
 
 
 def _most(count: Tensor) -> int:
@@ -178,6 +189,8 @@ def topk_mean(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
     """
     largest = _most(count)
     values = _filled(x, mask, float("-inf")).topk(largest, dim=1).values
+    if hasattr(count, "_all"):
+        return values.sum(dim=1) / largest
     chosen = torch.arange(largest, device=x.device).unsqueeze(0) < count.unsqueeze(1)
     return zero_padding(values, chosen).sum(dim=1) / count.reshape(-1, *(1,) * (x.dim() - 2))
 
@@ -196,8 +209,12 @@ def top_snippets(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
     Returns:
         [B,T,...] bool, False under padding.
     """
-    x = x.detach().masked_fill(~_like(mask, x), float("-inf"))
+    x = _filled(x.detach(), mask, float("-inf"))
     largest = x.topk(max(1, _most(count)), dim=1).values
+    if hasattr(count, "_all"):
+        last = largest[:, -1:]
+        above, equal = x > last, x == last
+        return above | (equal & (equal.cumsum(dim=1) <= count._all - above.sum(dim=1, keepdim=True)))
     count = count.reshape(-1, *(1,) * (x.dim() - 1))
     last = largest.gather(1, (count - 1).clamp(min=0).expand(-1, 1, *x.shape[2:]))
     above, equal = x > last, x == last
