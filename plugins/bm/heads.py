@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from wtal_bench.interfaces import Batch, Head, Outputs
 from wtal_bench.modeling.blocks import attention_pool, per_snippet, zero_padding
 from wtal_bench.options import at_least, choose
+from wtal_bench.packing import packing_of
 
 
 class Classifier(nn.Module, Head):
@@ -55,7 +56,7 @@ class Classifier(nn.Module, Head):
         weights = zero_padding(torch.stack([attention, 1 - attention], dim=2), mask)
         foreground, background = attention_pool(x, weights, mask).unbind(dim=1)
         on, off = weights.sum(dim=1).unsqueeze(2).unbind(dim=1)
-        length = mask.sum(dim=1, keepdim=True)
+        length = packing_of(mask).counts.unsqueeze(1)
         norm = self.pool == "norm"
         x_fg = foreground / (_positive(on + self.fg_eps) if norm else length)
         x_bg = background / (_positive(off + self.bg_eps) if norm else length)

@@ -14,6 +14,7 @@ from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs
 from wtal_bench.modeling.blocks import masked_max, top_snippets, topk_count
 from wtal_bench.options import at_least
+from wtal_bench.packing import packing_of
 
 EASY = ("easy_action", "easy_background")
 HARD = ("hard_action", "hard_background")
@@ -97,7 +98,7 @@ def rings(actionness: Tensor, mask: Tensor, inner_width: int, outer_width: int) 
 def masked_median(x: Tensor, mask: Tensor) -> Tensor:
     """NumPy's median of the real snippets of `x` [B,T]: [B]; of an even number the mean of the two in the middle."""
     ordered = x.masked_fill(~mask, float("inf")).sort(dim=1).values
-    length = mask.sum(dim=1, keepdim=True)
+    length = packing_of(mask).counts.unsqueeze(1)
     middle = torch.cat([(length - 1) // 2, length // 2], dim=1)
     return ordered.gather(1, middle).mean(dim=1)
 

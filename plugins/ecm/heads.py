@@ -12,6 +12,7 @@ from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs
 from wtal_bench.modeling.blocks import topk_count, topk_mean, zero_padding
 from wtal_bench.options import choose
+from wtal_bench.packing import packing_of
 from wtal_plugins.ecm.trunk import TRUNK_WEIGHTS, classify_triples
 
 FOLDS = 3
@@ -132,7 +133,7 @@ class Aggregation(nn.Module):
         fold = torch.arange(FOLDS, device=mask.device).reshape(1, FOLDS, 1)
         if self.fold_mode == "stride":
             return (position % FOLDS == fold) & mask.unsqueeze(1)
-        lengths = mask.sum(dim=1).reshape(-1, 1, 1)
+        lengths = packing_of(mask).counts.reshape(-1, 1, 1)
         return (position >= fold * lengths // FOLDS) & (position < (fold + 1) * lengths // FOLDS)
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from wtal_bench.interfaces import Batch, Head, Outputs
 from wtal_bench.modeling.blocks import attention_pool, per_snippet, xavier
 from wtal_bench.options import choose
+from wtal_bench.packing import packing_of
 
 POOLINGS = ("mean", "sum", "norm")
 
@@ -49,7 +50,7 @@ class Classifier(nn.Module, Head):
 
     def _divisor(self, attention: Tensor, mask: Tensor) -> Tensor | float:
         if self.pool == "mean":
-            return mask.sum(dim=1, keepdim=True)
+            return packing_of(mask).counts.unsqueeze(1)
         if self.pool == "sum":
             return 1.0
         return torch.where(mask, attention, 0.0).sum(dim=1, keepdim=True) + self.eps

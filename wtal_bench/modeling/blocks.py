@@ -243,10 +243,10 @@ def attention_pool(x: Tensor, weight: Tensor, mask: Tensor, normalize: bool = Fa
         mask: [B,T].
     """
     weight = zero_padding(weight, mask)
-    columns = weight.unsqueeze(-1) if weight.dim() == 2 else weight
-    pooled = columns.transpose(1, 2) @ x
+    rows = weight.unsqueeze(1) if weight.dim() == 2 else weight.transpose(1, 2)
+    pooled = torch.bmm(rows, x)
     if normalize:
-        pooled = pooled / columns.sum(dim=1).unsqueeze(-1)
+        pooled = pooled / rows.sum(dim=2, keepdim=True)
     return pooled.squeeze(1) if weight.dim() == 2 else pooled
 
 

@@ -189,7 +189,8 @@ class Localizer(Model):
             for scalar, value in made.items():
                 weight = self._weights[name].at(scalar, batch.epoch)
                 if weight:  # a weight of 0 switches a term off, even one that is infinite
-                    total = weight * value if total is None else total + weight * value
+                    weighed = value if weight == 1 else weight * value
+                    total = weighed if total is None else total + weighed
                 scalars[name if len(made) == 1 else f"{name}.{scalar}"] = value
         # with every weight 0 (schedules may begin so) a step changes nothing, but must still run backward
         scalars["total"] = batch.features.new_zeros((), requires_grad=True) if total is None else total

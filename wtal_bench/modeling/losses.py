@@ -98,11 +98,11 @@ class VideoCrossEntropy(Loss):
             t = torch.ones_like(logits)
         else:
             y = torch.zeros_like(y) if self.target_kind == "background" else y
-            t = F.pad(y, (0, background), value=0.0 if self.target_kind == "tags" else 1.0)
+            t = F.pad(y, (0, background), value=0.0 if self.target_kind == "tags" else 1.0) if background else y
         if not self.normalize:
             return t
-        total = t.sum(dim=1, keepdim=True) + self.target_eps
-        return t / torch.where(total > 0, total, torch.ones_like(total))
+        total = t.sum(dim=1, keepdim=True)
+        return t / (total + (self.target_eps or total == 0))  # a video without tags has a target of zeros
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         """What every class adds to the loss of its video: [B,K], [B,K] -> [B,K]."""

@@ -8,6 +8,7 @@ of the step, name of the stream), so a run of both equals two runs of one, bit f
 from __future__ import annotations
 
 import contextlib
+import functools
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
@@ -134,7 +135,7 @@ class Streams(Model):
                 own = member.losses(self._columns(batch, name))
             totals.append(own.pop("total"))
             scalars.update({f"{name}.{scalar}": value for scalar, value in own.items()})
-        return {**scalars, "total": torch.stack(totals).sum()}
+        return {**scalars, "total": functools.reduce(torch.add, totals)}
 
     def begin_epoch(self, epoch: int, training_pass: TrainingPass) -> None:
         """Tell every member, each with its own view of the training set."""
