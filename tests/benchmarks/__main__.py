@@ -33,6 +33,8 @@ RUNS: Mapping[str, str] = {
     "gaufuse": "bench_gaufuse.py --threads 1 --repeats 3",
 }
 """Name -> command line of a benchmark that keeps lines for the table."""
+BESIDE: Mapping[str, str] = {"peers": "peers.py", "authors": "peer_steps.py --repeats 5"}
+"""Those that need checkouts of public code."""
 
 
 def measure(name: str, command: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
@@ -90,7 +92,7 @@ def replaced(text: str, fresh: Mapping[str, Sequence[str]], broken: Collection[s
             again = {_work(line) for line in rows}
             old = kept.get(name, []) if name in broken else []
             kept[name] = [*rows, *(line for line in old if _work(line) not in again)]
-    order = [name for name in (*RUNS, "peers") if name in kept]
+    order = [name for name in (*RUNS, *BESIDE) if name in kept]
     order += sorted(set(kept) - set(order))
     return f"{before}{BEGIN}{table([line for name in order for line in kept[name]])}{END}{after}"
 
@@ -114,16 +116,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", choices=[*RUNS, "peers"], metavar="NAME", help=f"of {', '.join(RUNS)}")
-    parser.add_argument("--peers", type=Path, metavar="FOLDER", help="checkouts of public code (see peers.py)")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*RUNS, *BESIDE], metavar="NAME", help=f"of {', '.join([*RUNS, *BESIDE])}"
+    )
+    parser.add_argument(
+        "--peers", type=Path, metavar="FOLDER", help="checkouts of public code (see peers.py and authors/)"
+    )
     parser.add_argument("--print", action="store_true", help="print the table, leave the README as it is")
     args = parser.parse_args(argv)
-    names = args.only or [*RUNS, *(["peers"] if args.peers else [])]
-    if "peers" in names and args.peers is None:
-        parser.error("peers need --peers FOLDER, where the checkouts are.")
+    names = args.only or [*RUNS, *(BESIDE if args.peers else [])]
+    beside = [name for name in names if name in BESIDE]
+    if beside and args.peers is None:
+        parser.error(f"{' and '.join(beside)} need --peers FOLDER, where the checkouts are.")
     where, fresh, broken = machine(), {}, set()
     for name in names:
-        command = ["peers.py", "--peers", str(args.peers.resolve())] if name == "peers" else RUNS[name].split()
+        command = {**RUNS, **BESIDE}[name].split()
+        if name in BESIDE:
+            command += ["--peers", str(args.peers.resolve())]
         lines, whole = measure(name, command)
         fresh[name] = [row(line, where) for line in lines]
         if not whole:

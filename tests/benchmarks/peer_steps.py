@@ -23,8 +23,9 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.authors import Checkout, Step, as_they_expect, checkouts, methods
+from tests.benchmarks.bench_operations import launches
 from tests.benchmarks.paired import paired
-from tests.steps import published_batch
+from tests.steps import fresh, published_batch
 from wtal_bench.interfaces import Batch
 from wtal_bench.modeling.build import build_model
 from wtal_bench.modeling.model import Model
@@ -107,18 +108,21 @@ def compare(method: ModuleType, checkout: Checkout, args: argparse.Namespace) ->
     sides = (lambda: model.train_step(batch, ours), their_step)
     for side in sides:
         side()
-    counts = [count(side) for side in sides]
+    another = fresh(batch)  # as the loader hands it over: nothing of an earlier step is left on it
+    counts = [count(side) for side in (lambda: model.train_step(another, ours), their_step)]
     took = paired(*sides, args.repeats)
     shape = f"{method.RECIPE} step, {len(batch)} videos, {sum(batch.packing.lengths)} snippets"
-    print(f"{shape}: {took.text('s', method.CHECKOUT)}; operations {counts[0]}, {counts[1]}", flush=True)
-    took.note(f"{shape}; operations {counts[0]:,} and {counts[1]:,}", method.CHECKOUT)
+    (ours, own), (theirs, other) = counts
+    said = f"operations {ours:,} and {theirs:,}, launches {own:,} and {other:,}"
+    print(f"{shape}: {took.text('s', method.CHECKOUT)}; {said}", flush=True)
+    took.note(f"{shape}; {said}", method.CHECKOUT)
 
 
-def count(step: Callable[[], Tensor | None]) -> int:
-    """Operations of a step."""
+def count(step: Callable[[], Tensor | None]) -> tuple[int, int]:
+    """Operations of a step, and those of them that are no views."""
     with Operations() as seen:
         step()
-    return seen.count
+    return seen.count, launches(seen)
 
 
 def main() -> None:

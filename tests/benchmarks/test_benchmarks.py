@@ -221,3 +221,4 @@ def test_a_table_keeps_the_lines_of_what_did_not_run():
 
 def test_every_run_of_the_table_is_a_benchmark():
     assert {words.split()[0] for words in table_of.RUNS.values()} <= {path.name for path in BENCHMARKS}
+    assert all(Path(__file__).with_name(words.split()[0]).is_file() for words in table_of.BESIDE.values())
