@@ -58,6 +58,10 @@ def published_batch(config: RunConfig, epoch: int) -> Batch:
         batch.labels[1 : 2 * pairs : 2] = batch.labels[0 : 2 * pairs : 2]
         batch.pairs, batch.pair_same = torch.arange(2 * pairs).reshape(-1, 2), torch.ones(pairs)
         batch.pair_same[1::2] = 0
+        if t.pairs["source"] == "dataset":  # pairs that differ share no class; an eighth of FTCL's cosines pass its tau
+            batch.labels[3 : 2 * pairs : 4] = batch.labels[2 : 2 * pairs : 4].roll(10, dims=1)
+            alike = 0.4 + 0.6 * torch.rand(*batch.mask.shape, 1, generator=torch.Generator().manual_seed(0))
+            batch.features = batch.features.lerp(batch.features[:1, :1], alike)
     return batch
 
 
