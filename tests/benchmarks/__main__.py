@@ -116,12 +116,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--only", nargs="+", choices=[*RUNS, *BESIDE], metavar="NAME", help=f"of {', '.join([*RUNS, *BESIDE])}"
-    )
-    parser.add_argument(
-        "--peers", type=Path, metavar="FOLDER", help="checkouts of public code (see peers.py and authors/)"
-    )
+    known = {**RUNS, **BESIDE}
+    parser.add_argument("--only", nargs="+", choices=list(known), metavar="NAME", help=f"of {', '.join(known)}")
+    parser.add_argument("--peers", type=Path, metavar="FOLDER", help="checkouts of public code (peers.py, authors/)")
     parser.add_argument("--print", action="store_true", help="print the table, leave the README as it is")
     args = parser.parse_args(argv)
     names = args.only or [*RUNS, *(BESIDE if args.peers else [])]
@@ -130,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"{' and '.join(beside)} need --peers FOLDER, where the checkouts are.")
     where, fresh, broken = machine(), {}, set()
     for name in names:
-        command = {**RUNS, **BESIDE}[name].split()
+        command = known[name].split()
         if name in BESIDE:
             command += ["--peers", str(args.peers.resolve())]
         lines, whole = measure(name, command)
