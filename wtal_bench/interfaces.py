@@ -132,7 +132,7 @@ class Batch:
         return tags_of(self.labels)
 
     def to(self, device: Any, non_blocking: bool = False) -> Batch:
-        """Move every tensor to `device`. With `non_blocking`, pinned memory goes over while the host goes on."""
+        """The batch on `device`. With `non_blocking`, pinned memory goes over while the host goes on."""
         return self._moved(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
@@ -143,6 +143,8 @@ class Batch:
         from wtal_bench.packing import note_packing, note_tags
 
         moved = {name: move(getattr(self, name)) for name in TENSORS if getattr(self, name) is not None}
+        if all(value is getattr(self, name) for name, value in moved.items()):
+            return self
         if moved["mask"] is not self.mask:
             note_packing(moved["mask"], self.packing.moved(move))
         if self.labels is not None and moved["labels"] is not self.labels:

@@ -231,4 +231,4 @@ class Model(BaseModel):
         if self.grad_reduction == "sum":
             # averaging over R ranks must give the sum over all of them: this rank's own sum, times R
             return total * (videos * torch.distributed.get_world_size() if distributed() else videos), log
-        return total * share, log
+        return total if share == 1 else total * share, log

@@ -60,7 +60,8 @@ class OptimizerStep(OptimWrapper):
 
     def scale_loss(self, loss: Tensor) -> Tensor:
         """Divide by the number of accumulated batches for a mean; leave a sum alone."""
-        return loss if self.reduction == "sum" else loss / self._accumulative_counts
+        whole = self.reduction == "sum" or self._accumulative_counts == 1
+        return loss if whole else loss / self._accumulative_counts
 
     def should_update(self) -> bool:
         """Step after every `accumulate` batches, counted on over epochs; a remainder at the end is not forced out.

@@ -13,8 +13,11 @@ from mmengine.logging import HistoryBuffer
 
 def fetched(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     """The scalars (0-d tensors or numbers) of some steps as floats, in one transfer."""
-    tensors = [value.detach().double() for outputs in steps for value in outputs.values() if torch.is_tensor(value)]
-    values = iter(torch.stack(tensors).tolist() if tensors else ())
+    tensors = [value for outputs in steps for value in outputs.values() if torch.is_tensor(value)]
+    if len({tensor.dtype for tensor in tensors}) > 1:
+        tensors = [tensor.double() for tensor in tensors]
+    with torch.no_grad():
+        values = iter(torch.stack(tensors).tolist() if tensors else ())
     return [
         {name: next(values) if torch.is_tensor(value) else float(value) for name, value in outputs.items()}
         for outputs in steps
