@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, Head, Outputs
-from wtal_bench.modeling.blocks import attention_pool, per_snippet, zero_padding
+from wtal_bench.modeling.blocks import attention_pool, packing_of, per_snippet, zero_padding
 from wtal_bench.options import at_least, choose
-from wtal_bench.packing import packing_of
 
 
 class Classifier(nn.Module, Head):

@@ -12,9 +12,8 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs
-from wtal_bench.modeling.blocks import masked_max, top_snippets, topk_count
+from wtal_bench.modeling.blocks import masked_max, packing_of, top_snippets, topk_count
 from wtal_bench.options import at_least
-from wtal_bench.packing import packing_of
 
 EASY = ("easy_action", "easy_background")
 HARD = ("hard_action", "hard_background")

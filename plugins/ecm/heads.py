@@ -10,9 +10,8 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Head, Outputs
-from wtal_bench.modeling.blocks import topk_count, topk_mean, zero_padding
+from wtal_bench.modeling.blocks import packing_of, topk_count, topk_mean, zero_padding
 from wtal_bench.options import choose
-from wtal_bench.packing import packing_of
 from wtal_plugins.ecm.trunk import TRUNK_WEIGHTS, classify_triples
 
 FOLDS = 3

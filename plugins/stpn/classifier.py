@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wtal_bench.interfaces import Batch, Head, Outputs
-from wtal_bench.modeling.blocks import attention_pool, per_snippet, xavier
+from wtal_bench.modeling.blocks import attention_pool, packing_of, per_snippet, xavier
 from wtal_bench.options import choose
-from wtal_bench.packing import packing_of
 
 POOLINGS = ("mean", "sum", "norm")
 
