@@ -33,7 +33,7 @@ def test_every_figure_is_made_and_none_a_second_time(run):
     eager = figures["stpn float32 eager"]
     assert eager["waits"] == 0
     assert min(eager["ms"], eager["tflops"], eager["operations"]) > 0
-    assert figures["stpn loop"]["whose"] == "authors"
+    assert figures["stpn loop"]["whose"] == "theirs"
     assert "torch sees no GPU here" in figures["stpn graph"]["refused"] or torch.cuda.is_available()
     assert 0 < figures["stpn test"]["decoding_share"] < 1
     assert {"limits", "gpu tests", "stpn float32 compiled"} <= set(figures)

@@ -1,7 +1,9 @@
 """The training step of every method as a plain loop: one video (or pair) at a time, gradients summed, torch's Adam.
 
-Where an authors' step stands in this folder it is that one, called video by video ("authors"); elsewhere it is our own
-model called video by video ("ours"), which spares it their padding but none of the launches.
+Where an authors' step stands in this folder it is that one ("theirs"), elsewhere our own model ("ours"), which spares the
+loop their padding but none of the launches. FAC-Net's, RSKP's, GauFuse's and W-TALC's authors loop like this, ECM's and
+FTCL's in parts of their step; ACM-Net's, CoLA's, UM's and BaS-Net's compute batches, CO2-Net's all but three pairs: what
+their programs themselves need is counted by `peer_steps.py`.
 """
 
 from __future__ import annotations
@@ -42,10 +44,10 @@ def _loss(config: RunConfig, model: nn.Module, batch: Batch) -> tuple[list[Tenso
     if config.method in STEPS and embedded == (config.method == "wtalc"):  # elsewhere a variant, of no authors' step
         p = {name: value.detach().clone().requires_grad_() for name, value in model.named_parameters()}
         if not any(name.startswith("members.") and ".backbone." in name for name in p):
-            return list(p.values()), lambda part: STEPS[config.method](p, part), "authors"
+            return list(p.values()), lambda part: STEPS[config.method](p, part), "theirs"
     if any(isinstance(part, Propagation) for _, part in model.components()):
         plain = PlainStep(model, 0.6)
-        return list(model.parameters()), lambda part: plain.loss(part.features[0], part.labels[0]), "authors"
+        return list(model.parameters()), lambda part: plain.loss(part.features[0], part.labels[0]), "theirs"
     if config.method == "fac_net":
         streams = [_plain_stream(member) for member in getattr(model, "members", {"": model}).values()]
         spans = list(getattr(model, "columns", {"": None}).values())
@@ -53,7 +55,7 @@ def _loss(config: RunConfig, model: nn.Module, batch: Batch) -> tuple[list[Tenso
             (stream.to(batch.features.device), slice(*(span or (None, None)))) for stream, span in zip(streams, spans)
         ]
         parameters = [p for stream in streams for p in stream.parameters()]
-        return parameters, lambda part: sum(s(part.features[..., c], part.labels) for s, c in both), "authors"
+        return parameters, lambda part: sum(s(part.features[..., c], part.labels) for s, c in both), "theirs"
     return list(model.parameters()), lambda part: model.losses(part)["total"], "ours"
 
 

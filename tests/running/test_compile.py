@@ -23,8 +23,8 @@ from wtal_bench.running.runner import _training_pass
 WITHIN = ("acm_net_synthetic", "bm_synthetic", "rskp_synthetic", "stpn_embedding_synthetic")
 """What these are made of is in others' graphs: FTCL is ACM-Net and two losses, GauFuse RSKP and its labels."""
 
-SHORTER = {"ftcl_synthetic": ["model.losses.lcs.selection.length=4"]}
-"""A compiler unrolls LCS over 2 x 30 - 1 diagonals, all alike: 7 hold the first, the last and those between."""
+SHORTER = {"ftcl_synthetic": ["model.losses.lcs.selection.length=3", "model.losses.fsd.selection.length=3"]}
+"""A compiler unrolls both tables along their 2 x length - 1 diagonals, all alike: 5 hold first, last and others."""
 
 TRACED = [recipe for recipe in RECIPES if recipe not in WITHIN]
 
