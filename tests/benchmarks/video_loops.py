@@ -1,9 +1,9 @@
 """The training step of every method as a plain loop: one video (or pair) at a time, gradients summed, torch's Adam.
 
-Where an authors' step stands in this folder it is that one ("theirs"), elsewhere our own model ("ours"), which spares the
-loop their padding but none of the launches. FAC-Net's, RSKP's, GauFuse's and W-TALC's authors loop like this, ECM's and
-FTCL's in parts of their step; ACM-Net's, CoLA's, UM's and BaS-Net's compute batches, CO2-Net's all but three pairs: what
-their programs themselves need is counted by `peer_steps.py`.
+Where an authors' step stands in this folder it is that one ("theirs"), elsewhere our own model ("ours"), which spares
+the loop their padding but none of the launches. FAC-Net's, RSKP's, GauFuse's and W-TALC's authors loop like this, ECM's
+and FTCL's in parts of their step; ACM-Net's, CoLA's, UM's and BaS-Net's compute batches, CO2-Net's all but three pairs:
+what their programs themselves need is counted by `peer_steps.py`.
 """
 
 from __future__ import annotations
