@@ -132,7 +132,7 @@ class Batch:
         return tags_of(self.labels)
 
     def to(self, device: Any, non_blocking: bool = False) -> Batch:
-        """The batch on `device`. With `non_blocking`, pinned memory goes over while the host goes on."""
+        """The batch on `device`, itself if it is there. With `non_blocking`, pinned memory goes over by itself."""
         return self._moved(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:

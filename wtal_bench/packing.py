@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ __all__ = [
     "packing_of",
     "send",
     "tags_of",
+    "version",
 ]
 
 Move = Callable[[Tensor], Tensor]
@@ -89,8 +89,6 @@ class Packing:
         """
         if torch.compiler.is_compiling():  # a graph that remembers would be another one the second time
             return self._made_windows(taps)
-        if self.rows is None:
-            return _whole_windows(self.shape, taps, self.counts.device)
         if taps not in self._windows:
             self._windows[taps] = self._made_windows(taps)
         return self._windows[taps]
@@ -108,15 +106,6 @@ class Packing:
         first = (self.starts.unsqueeze(1) + own) * taps + half - far
         last = (self.starts.unsqueeze(1) + self.counts.unsqueeze(1) - 1 - own) * taps + half + far
         return index, torch.cat([first.flatten(), last.flatten()])
-
-
-@lru_cache(maxsize=8)
-def _whole_windows(shape: tuple[int, int], taps: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The windows of a mini-batch without padding: those of any other of its shape, so a method of fixed length makes
-    them once a run."""
-    with torch.inference_mode(False):  # made while testing, they would not do for training
-        packing = Packing.of(np.ones(shape, dtype=bool), lambda x: send(x, device))
-        return packing._made_windows(taps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,14 +231,14 @@ def _noted(x: Tensor, name: str) -> Packing | Tags | None:
     note = getattr(x, name, None)
     if note is None or torch.compiler.is_compiling():  # a compiler knows no versions; nothing changes a mask in a graph
         return None if note is None else note[1]
-    return note[1] if note[0] == _version(x) else None
+    return note[1] if note[0] == version(x) else None
 
 
 def _note(x: Tensor, name: str, known: Packing | Tags) -> Packing | Tags:
-    setattr(x, name, (0 if torch.compiler.is_compiling() else _version(x), known))
+    setattr(x, name, (0 if torch.compiler.is_compiling() else version(x), known))
     return known
 
 
-def _version(x: Tensor) -> int:
+def version(x: Tensor) -> int:
     """Counts the changes of a tensor in place; tensors of inference mode do not."""
     return 0 if x.is_inference() else x._version

@@ -98,8 +98,9 @@ def replaced(text: str, fresh: Mapping[str, Sequence[str]], broken: Collection[s
 
 
 def _work(line: str) -> tuple[str, ...]:
-    """What a line of the table is about."""
-    return tuple(cell.strip() for cell in line.split("|")[1:4])
+    """What a line of the table is about; behind a semicolon stand counts, which change."""
+    by, work, peer = (cell.strip() for cell in line.split("|")[1:4])
+    return by, work.partition(";")[0], peer
 
 
 def machine() -> str:

@@ -188,6 +188,8 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=5, help="fresh interpreters a figure (default: %(default)s)")
     parser.add_argument("--step-seconds", type=float, help="length of a real step, instead of timing one here")
     args = parser.parse_args()
+    if args.epoch_steps[0] >= args.epoch_steps[1]:
+        parser.error("--epoch-steps: the second number must be larger, or nothing tells a step's cost from an epoch's.")
     report_start(args.tries)
     with tempfile.TemporaryDirectory() as folder:
         short, long = args.epoch_steps

@@ -75,6 +75,8 @@ def same_step(method: ModuleType, checkout: Checkout, model: Model, batch: Batch
     finally:
         torch.set_default_dtype(before)
     theirs = dict(step.network.named_parameters())
+    for name in set(theirs) - set(step.names.values()):
+        assert theirs[name].grad is None or not theirs[name].grad.any(), f"their {name} learns, and has no name of ours"
     for name, parameter in model.named_parameters():
         if name not in step.names:
             assert parameter.grad is None or not parameter.grad.any(), f"{name} learns, and has no name of theirs"
@@ -83,6 +85,7 @@ def same_step(method: ModuleType, checkout: Checkout, model: Model, batch: Batch
         if parameter.grad is None:
             assert grad is None or not grad.any(), f"{name} learns with the authors alone"
             continue
+        assert grad is not None, f"{name} learns with us alone"
         largest = grad.abs().max().item()
         torch.testing.assert_close(
             parameter.grad, grad.reshape(parameter.shape), rtol=0, atol=AGREE * largest + 1e-12, msg=name
@@ -135,6 +138,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.peers.is_dir():
         parser.error(f"--peers {args.peers} is no folder; it holds checkouts such as FAC-Net/ and RSKP/.")
+    missed = []
     for name in args.only:
         method, found = known[name], False
         for checkout in checkouts(args.peers, method.FILES, getattr(method, "MARK", None)):
@@ -143,9 +147,13 @@ def main() -> None:
                 with as_they_expect():
                     compare(method, checkout, args)
             except Exception as error:  # somebody else's code may fail in any way
+                missed.append(name)
                 print(f"{name}: {checkout.folder} cannot be compared ({type(error).__name__}: {error})", flush=True)
         if not found:
+            missed.append(name)
             print(f"{name}: no checkout of {method.CHECKOUT} (a folder with {', '.join(method.FILES)})", flush=True)
+    if missed:
+        raise SystemExit(f"not compared: {', '.join(missed)}")
 
 
 if __name__ == "__main__":

@@ -55,21 +55,27 @@ def evaluators(folder: Path, args: argparse.Namespace) -> None:
 
     for path in sorted(folder.rglob("eval_detection.py")):
         with usable(path):
-            module = Checkout(path.parent).file(path)
+            module = Checkout(path.parent.parent).file(path)
             ap = theirs(module)
             np.testing.assert_allclose(evaluate(rows, table, TIOUS).ap, ap, rtol=0, atol=1e-9)
             report(f"scoring {args.detections} detections", path, folder, lambda: evaluate(rows, table, TIOUS),
                    lambda module=module: theirs(module), args)  # fmt: skip
 
 
+_missed: list[Path] = []
+"""What could not be compared, or does not agree."""
+
+
 @contextlib.contextmanager
 def usable(path: Path, hint: str = "") -> Iterator[None]:
-    """Go on with the next peer where one fails, and say why."""
+    """Go on with the next peer where one fails, and say why; `hint` is for one that cannot be imported."""
     try:
         with as_they_expect():
             yield
     except Exception as error:  # somebody else's code may fail in any way
-        print(f"{path}: cannot be used ({type(error).__name__}: {error}){hint}")
+        _missed.append(path)
+        what = "does not agree with ours" if isinstance(error, AssertionError) else "cannot be used"
+        print(f"{path}: {what} ({type(error).__name__}: {error}){hint if isinstance(error, ImportError) else ''}")
 
 
 def random_set(random: np.random.Generator, detections: int) -> tuple[dict[str, list], dict[str, list]]:
@@ -100,7 +106,7 @@ def suppressors(folder: Path, args: argparse.Namespace) -> None:
     tensors = torch.tensor(np.stack([start, end], axis=1)), torch.tensor(score), torch.tensor(group)
     for path in sorted(file for file in folder.rglob("nms.py") if (file.parent / "nms_cpu.cpp").is_file()):
         with usable(path, "; is nms_1d_cpu installed?"):
-            module = Checkout(path.parent).file(path)
+            module = Checkout(path.parent.parent).file(path)
             for iou in (0.3, 0.5, 0.7):
                 rule = NMS(iou=iou, offset=1e-6, offset_on="length", ties="earlier_first", precision="float32")
 
@@ -135,8 +141,11 @@ def main() -> None:
     args = parser.parse_args()
     if not args.peers.is_dir():
         parser.error(f"--peers {args.peers} is no folder; it holds checkouts such as ActivityNet/ and OpenTAD/.")
+    _missed.clear()
     evaluators(args.peers, args)
     suppressors(args.peers, args)
+    if _missed:
+        raise SystemExit(f"not compared: {', '.join(map(str, _missed))}")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib.util
 import json
 import sys
+import types
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,6 +120,7 @@ def test_peers_are_found_and_broken_ones_named(tmp_path, monkeypatch, capsys):
         "broken": {"eval_detection.py": BROKEN},
         "mmaction2/functional": {"eval_detection.py": IN_LISTS, "rule.py": EVALUATOR, "__init__.py": "import missing"},
         "old": {"eval_detection.py": "print 'Python 2'"},
+        "wrong": {"eval_detection.py": EVALUATOR.replace("return np.array", "return 0 * np.array")},
         "OpenTAD/nms": {"nms.py": SUPPRESSOR, "nms_cpu.cpp": ""},
         "unbuilt/nms": {"nms.py": "import nms_1d_cpu_that_nobody_built", "nms_cpu.cpp": ""},
     }.items():
@@ -128,10 +130,12 @@ def test_peers_are_found_and_broken_ones_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(NOTES, str(tmp_path / "notes"))
     words = ["peers.py", "--peers", str(tmp_path), "--detections", "400", "--proposals", "8", "--repeats", "1"]
     monkeypatch.setattr(sys, "argv", words)
-    peers.main()
+    with pytest.raises(SystemExit, match="not compared: "):
+        peers.main()
     out = capsys.readouterr().out
     assert "SyntaxError" in out
     assert "when called" in out
+    assert "wrong/eval_detection.py: does not agree with ours" in out
     assert "nms_1d_cpu_that_nobody_built" in out
     lines = [json.loads(line) for line in (tmp_path / "notes").read_text().splitlines()]
     assert [line["peer"] for line in lines] == [
@@ -166,12 +170,13 @@ def toy(tmp_path):
         (tmp_path / "theirs" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "theirs" / file).write_text(text)
 
-    def step(checkout, model, batch):
+    def step(checkout, model, batch, names=types.MappingProxyType({"weight": "layer.weight", "bias": "layer.bias"})):
         network = checkout.module("model.net").Net()
+        torch.nn.init.zeros_(network.layer.bias)
         assert not {"model", "model.net", "helper"} & set(sys.modules), "names so common are seen by the checkout alone"
-        return Step(network, lambda: network(batch.features), {"weight": "layer.weight", "bias": "layer.bias"})
+        return Step(network, lambda: network(batch.features), names)
 
-    return SimpleNamespace(RECIPE="toy", CHECKOUT="them/theirs", FILES=("model/net.py", "helper.py"), step=step)
+    return types.SimpleNamespace(RECIPE="toy", CHECKOUT="them/theirs", FILES=("model/net.py", "helper.py"), step=step)
 
 
 class Ours(torch.nn.Linear):
@@ -190,6 +195,10 @@ def test_a_step_is_set_beside_the_authors_own_only_where_loss_and_gradients_agre
         same_step(toy, checkout, model, batch)
         model.factor = 3.0
         with pytest.raises(AssertionError):
+            same_step(toy, checkout, model, batch)
+        torch.nn.init.zeros_(model.bias)
+        model.factor, toy.step = 2.0, functools.partial(toy.step, names={"weight": "layer.weight"})
+        with pytest.raises(AssertionError, match=r"their layer\.bias learns, and has no name of ours"):
             same_step(toy, checkout, model, batch)
 
 
@@ -215,6 +224,12 @@ def test_a_table_keeps_the_lines_of_what_did_not_run():
     assert early == two.replace("| 2 s |", "| 3 s |"), (
         "what ended early keeps its lines, and the old ones it did not reach"
     )
+
+    def counted(count: int) -> str:
+        return line("authors", 1.0).replace("a / b", f"step; operations {count}")
+
+    counts = table_of.replaced(empty, {"authors": [counted(3)]})
+    assert table_of.replaced(counts, {"authors": [counted(4)]}, broken={"authors"}) == counts.replace(" 3 ", " 4 ")
     shown = table_of.README.read_text(encoding="utf-8")
     assert table_of.replaced(shown, {}) == shown
 

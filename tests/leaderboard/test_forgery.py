@@ -192,6 +192,24 @@ def perfect(record: dict[str, Any]) -> None:
         table["averages"] = dict.fromkeys(table["averages"], 1.0)
 
 
+@pytest.mark.parametrize("splits", [{"a": {"b": 1}}, ["x"], {"a": ["x"]}, "text", {"a": 1}])
+def test_splits_of_an_old_record_that_are_none_stop_no_board(synthetic, board, splits):
+    """Records of schema 2 are shown, unranked, whatever their splits were."""
+    path = synthetic.file(board / "records", noise=0.1)
+
+    def older(record):
+        for key in ("distributions", "trained"):
+            del record[key]
+        del record["detections"]["rows"]
+        record["annotations"]["splits"] = splits
+        record.update(schema=2, git={"commit": "0" * 40, "dirty": False})
+        record.update(whole(record))
+
+    rewritten(path, older)
+    path.rename(path.with_name(f"{read_record(path)['id']}.json"))
+    assert "old record" in render(board)["README.md"]
+
+
 def test_perfect_numbers_without_a_detection_are_a_broken_rule(synthetic, board):
     record, _ = synthetic.record()
     nothing = {name: Detections.empty() for name in synthetic.annotations.videos}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -176,6 +177,20 @@ def test_changed_or_missing_detections_are_refused(world, tmp_path):
     stored.detections_path.unlink()
     with pytest.raises(RecordError, match="are missing"):
         load_record(path)
+
+
+def test_links_are_refused(world, tmp_path):
+    path = world.write(tmp_path / "real")
+    found = load_record(path).detections_path
+    (tmp_path / "linked").mkdir()
+    for target in (path, found):
+        (tmp_path / "linked" / target.name).symlink_to(target)
+    with pytest.raises(RecordError, match="it is a link"):
+        load_record(tmp_path / "linked" / path.name)
+    (tmp_path / "linked" / path.name).unlink()
+    shutil.copy(path, tmp_path / "linked")
+    with pytest.raises(RecordError, match="are a link, which may lead out of the records"):
+        load_record(tmp_path / "linked" / path.name)
 
 
 def test_a_renamed_record_is_refused(world, tmp_path):

@@ -119,6 +119,12 @@ def test_a_video_without_tags_adds_nothing_to_the_softmax_form():
     assert not gradient.any()
 
 
+@pytest.mark.parametrize("eps", [0.0, 1e-46, 1e-8, 0.1])
+def test_the_target_of_a_video_without_tags_is_zero(eps):
+    target = VideoCrossEntropy(target_eps=eps).target(torch.zeros(1, 3), torch.zeros(1, 3))
+    assert target.tolist() == [[0.0] * 3]
+
+
 def test_the_number_added_inside_the_logarithm():
     logits = torch.tensor([[0.0, 60.0]], dtype=torch.float64)
     value = loss_of(logits, torch.tensor([[1, 0]]), log_eps=1e-10).item()

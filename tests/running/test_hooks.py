@@ -35,6 +35,14 @@ def test_every_generator_is_a_function_of_seed_step_and_rank():
         assert len({of(*position)[column] for position in positions}) == len(positions)
 
 
+@pytest.mark.parametrize("step", [0, 1, 63, 64, 65, 1000])
+def test_numbers_drawn_ahead_are_those_of_the_step(step):
+    first, second = np.random.SeedSequence([7, step, 2]).generate_state(2, np.uint32)
+    seed_everything(7, step, 2)
+    assert torch.initial_seed() == int(first) << 31 ^ int(second)
+    assert np.random.rand() == np.random.RandomState(int(first)).rand()
+
+
 def test_seeding_torch_is_what_torch_does():
     seed_everything(3, 5)
     seed, ours = torch.initial_seed(), torch.rand(5)

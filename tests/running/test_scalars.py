@@ -5,10 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.logging import MessageHub
 
 from wtal_bench.running import scalars
-from wtal_bench.running.scalars import StepTimer, note
+from wtal_bench.running.scalars import StepTimer, fetched, note
 
 
 @pytest.fixture
@@ -25,6 +26,14 @@ def test_values_handed_on_together_are_those_handed_on_one_by_one(hub):
     for statistic in (("mean", 10), ("max", 20), ("current",)):
         one, many = (hub.get_scalar(name).statistics(*statistic) for name in ("one", "many"))
         assert one == many, statistic
+
+
+@pytest.mark.parametrize("kinds", [["float32"], ["float64", "float32"], ["bfloat16"], ["int64"], ["bool"]])
+def test_what_is_fetched_are_floats_whatever_the_steps_report(kinds):
+    values = {kind: torch.tensor(1.5, requires_grad=kind == "float32").to(getattr(torch, kind)) for kind in kinds}
+    (found,) = fetched([{**values, "videos": 4}])
+    assert found == {**{kind: 1.0 if kind in ("int64", "bool") else 1.5 for kind in kinds}, "videos": 4.0}
+    assert {type(value) for value in found.values()} == {float}
 
 
 def test_the_log_forgets_what_lies_far_back(hub, monkeypatch):

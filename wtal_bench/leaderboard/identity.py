@@ -76,7 +76,10 @@ def hash_rows(videos: Mapping[str, Detections], classes: Sequence[str]) -> str:
 def annotation_key(record: Mapping[str, Any]) -> str:
     """What a record was trained and scored on, whatever file said it: records of equal ones may be compared."""
     splits = record["annotations"].get("splits")
-    return _splits_digest(tuple(sorted(splits.items()))) if splits else record["annotations"]["sha256"]
+    if not splits:
+        return record["annotations"]["sha256"]
+    plain = isinstance(splits, Mapping) and all(isinstance(value, str) for value in splits.values())
+    return _splits_digest(tuple(sorted(splits.items()))) if plain else digest(splits)
 
 
 @lru_cache(maxsize=64)

@@ -95,7 +95,7 @@ def _head(document: Document) -> Iterator[str]:
 def _chapter(chapter: Chapter) -> Iterator[str]:
     names = escape(json.dumps([*chapter.protocols] or [chapter.title]))
     yield f'<section class="chapter" data-protocols="{names}">'
-    said = " (synthetic)" if chapter.synthetic and "synthetic" not in chapter.title else ""
+    said = " (synthetic)" if chapter.synthetic and chapter.title != "synthetic" else ""
     yield f"<h2>{escape(chapter.title)}{said}</h2>"
     for part in chapter.parts:
         yield from _part(part)

@@ -16,7 +16,17 @@ from torch.nn import functional as F
 
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch
-from wtal_bench.packing import Packing, Tags, joined_packing, note_packing, nothing_padded, packing_of, send, tags_of
+from wtal_bench.packing import (
+    Packing,
+    Tags,
+    joined_packing,
+    note_packing,
+    nothing_padded,
+    packing_of,
+    send,
+    tags_of,
+    version,
+)
 
 __all__ = [
     "Packing",
@@ -167,8 +177,14 @@ def at_most(count: Tensor, most: int) -> Tensor:
 def _all(count: int, like: Tensor) -> Tensor:
     """`count` for every video, and a note that it is."""
     counts = at_most(torch.full_like(like, count), count)
-    counts._all = count
+    counts._all = count, version(counts)
     return counts
+
+
+def _same(count: Tensor) -> int | None:
+    """What `_all` noted, if nothing has changed `count` since."""
+    known = getattr(count, "_all", None)
+    return known[0] if known is not None and known[1] == version(count) else None
 
 
 def _most(count: Tensor) -> int:
@@ -187,12 +203,13 @@ def topk_mean(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
     Returns:
         [B,...]; the gradient reaches the chosen snippets only.
     """
-    largest = _most(count)
+    same = _same(count)
+    largest = _most(count) if same is None else same
     values = _filled(x, mask, float("-inf")).topk(largest, dim=1).values
-    if hasattr(count, "_all"):
-        return values.sum(dim=1) / largest
-    chosen = torch.arange(largest, device=x.device).unsqueeze(0) < count.unsqueeze(1)
-    return zero_padding(values, chosen).sum(dim=1) / count.reshape(-1, *(1,) * (x.dim() - 2))
+    if same is None:
+        values = zero_padding(values, torch.arange(largest, device=x.device).unsqueeze(0) < count.unsqueeze(1))
+    # by a tensor: a GPU multiplies by the reciprocal of a number, which has other bits
+    return values.sum(dim=1) / count.reshape(-1, *(1,) * (x.dim() - 2))
 
 
 def top_snippets(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
@@ -210,11 +227,12 @@ def top_snippets(x: Tensor, mask: Tensor, count: Tensor) -> Tensor:
         [B,T,...] bool, False under padding.
     """
     x = _filled(x.detach(), mask, float("-inf"))
-    largest = x.topk(max(1, _most(count)), dim=1).values
-    if hasattr(count, "_all"):
+    same = _same(count)
+    largest = x.topk(max(1, _most(count)) if same is None else same, dim=1).values
+    if same is not None:
         last = largest[:, -1:]
         above, equal = x > last, x == last
-        return above | (equal & (equal.cumsum(dim=1) <= count._all - above.sum(dim=1, keepdim=True)))
+        return above | (equal & (equal.cumsum(dim=1) <= same - above.sum(dim=1, keepdim=True)))
     count = count.reshape(-1, *(1,) * (x.dim() - 1))
     last = largest.gather(1, (count - 1).clamp(min=0).expand(-1, 1, *x.shape[2:]))
     above, equal = x > last, x == last

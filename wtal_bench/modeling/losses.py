@@ -102,7 +102,8 @@ class VideoCrossEntropy(Loss):
         if not self.normalize:
             return t
         total = t.sum(dim=1, keepdim=True)
-        return t / (total + (self.target_eps or total == 0))  # a video without tags has a target of zeros
+        total = total + self.target_eps if self.target_eps else total
+        return t / (total + (total == 0))  # a video without tags has a target of zeros
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         """What every class adds to the loss of its video: [B,K], [B,K] -> [B,K]."""

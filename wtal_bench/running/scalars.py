@@ -19,7 +19,7 @@ def fetched(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     with torch.no_grad():
         values = iter(torch.stack(tensors).tolist() if tensors else ())
     return [
-        {name: next(values) if torch.is_tensor(value) else float(value) for name, value in outputs.items()}
+        {name: float(next(values) if torch.is_tensor(value) else value) for name, value in outputs.items()}
         for outputs in steps
     ]
 

@@ -81,7 +81,8 @@ class Checkout:
         package.__path__ = [str(path.parent)]
         spec = importlib.util.spec_from_file_location(f"peer.{path.stem}", path)
         module = importlib.util.module_from_spec(spec)
-        with self._importing(path.parent, path.parent.parent), mock.patch.dict(sys.modules, {"peer": package}):
+        with self._importing(path.parent, path.parent.parent):
+            sys.modules["peer"] = package
             spec.loader.exec_module(module)
         return module
 

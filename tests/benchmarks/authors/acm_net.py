@@ -40,7 +40,7 @@ def step(checkout: Checkout, model: Model, batch: Batch) -> Step:
     args = arguments(checkout)
     network = checkout.module("model.ACMNet").ACMNet(args)
     criterion = checkout.module("utils.net_utils").ACMLoss(args.loss_lamb_1, args.loss_lamb_2, args.loss_lamb_3)
-    if batch.features.dtype == torch.float64:  # in float32 p is the same with and without
+    if batch.features.dtype == torch.float64:  # in float32 it is lost in all but the smallest p
         plain = criterion.cls_criterion
         criterion.cls_criterion = lambda inputs, label: plain(inputs + LOG_EPS, label)
 
