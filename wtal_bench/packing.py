@@ -97,6 +97,8 @@ class Packing:
         device, half, padded = self.counts.device, taps // 2, self.shape[0] * self.shape[1]
         rows = torch.arange(padded, device=device) if self.rows is None else self.rows
         index = (rows.unsqueeze(1) + torch.arange(-half, half + 1, device=device)).clamp(0, padded - 1).flatten()
+        if half == 1:  # only the first row looks before its video, only the last behind it
+            return index, torch.cat([self.starts * taps, (self.starts + self.counts) * taps - 1])
         # the tap `far` snippets before row j, and the one as far behind the last but j, are outside for every j < far
         far = torch.arange(1, half + 1, device=device)
         far, own = torch.meshgrid(far, torch.arange(half, device=device), indexing="ij")

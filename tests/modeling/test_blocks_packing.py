@@ -1,8 +1,9 @@
 """Packing: layers without a time axis run on real rows only, and nothing else changes."""
 
+import pytest
 import torch
 
-from wtal_bench.modeling.blocks import pack, per_snippet, unpack
+from wtal_bench.modeling.blocks import pack, packing_of, per_snippet, unpack
 
 MASK = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]], dtype=torch.bool)
 
@@ -40,3 +41,21 @@ def test_per_snippet_calls_the_layer_on_real_rows_and_keeps_its_gradient():
     assert torch.equal(out, (x**2).masked_fill(~MASK.unsqueeze(-1), 0))
     out.sum().backward()
     assert torch.equal(x.grad, (2 * x).masked_fill(~MASK.unsqueeze(-1), 0))
+
+
+@pytest.mark.parametrize("taps", [3, 5, 7])
+@pytest.mark.parametrize("lengths", [(4, 4), (6, 1, 3), (1,), (2, 5)])
+def test_windows_are_the_taps_around_every_real_row_and_know_which_lie_outside(taps, lengths):
+    longest = max(lengths)
+    mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
+    index, outside = packing_of(mask).windows(taps)
+    wanted, beyond = [], set()
+    for video, length in enumerate(lengths):
+        for row in range(length):
+            for tap in range(row - taps // 2, row + taps // 2 + 1):
+                if not 0 <= tap < length:
+                    beyond.add(len(wanted))
+                wanted.append(video * longest + tap)
+    assert set(outside.tolist()) == beyond
+    inside = [place for place in range(len(wanted)) if place not in beyond]
+    assert [index[place].item() for place in inside] == [wanted[place] for place in inside]
