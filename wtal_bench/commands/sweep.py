@@ -33,7 +33,13 @@ EXAMPLE = """wtal-bench sweep ablations/ecm --base ecm_synthetic --seeds 0 1 2
   wtal-bench sweep ablations/transfer --data synthetic --dry-run
   wtal-bench sweep ablations/ecm --base ecm_synthetic --engine local --jobs 2
   wtal-bench sweep reproduce/thumos14 --engine slurm --slurm partition=gpu timeout_min=480
-  wtal-bench sweep my_search.yaml --out trials.md"""
+  wtal-bench sweep my_search.yaml --out trials.md
+
+a file of one's own; `against` trains the rival beside the row, and the row's number is its gain, with an interval:
+  method: wtalc
+  rows:
+    - {name: smooth, base: mine.py, against: wtalc_synthetic.py}
+    - {name: smooth_twice, base: mine.py, against: wtalc_synthetic.py, options: {model.losses.smooth.weight: 2.0}}"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

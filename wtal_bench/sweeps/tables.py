@@ -73,8 +73,8 @@ def row_tables(plan: Plan, results: Results, seeds: Sequence[int]) -> list[Table
             f"interval of a paired bootstrap over {over}."
         )
         rows = [gain_cells(contest, results) for contest in compared]
-        title = "row, what it is compared with -> the row (%) per seed"
-        tables.append(Table(title, (), tuple(rows), (0, 1, 2, 3), (note,)))
+        head = ("row", "compared with -> the row (%), a number a seed", "gain [95 % interval]", "published")
+        tables.append(Table("gains", head, tuple(rows), (0, 1, 2, 3), (note,)))
     return tables
 
 
