@@ -139,6 +139,21 @@ def test_the_unit_of_few_videos_of_ones_own_is_told_too(tmp_path, unit):
     assert re.search(rf"are the times {unit}\b", note.text), note.text
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("end", [0.0, 60.0])
+def test_an_instance_that_ends_at_0_s_hides_no_unit(tmp_path, end):
+    videos = {
+        f"v{number}": {"subset": "test", "duration": 60.0 + number, "segments": [
+            {"label": "A", "start": 0.0, "end": end if number == 0 else 60.0}]}
+        for number in range(4)
+    }  # fmt: skip
+    truth = Annotations.from_dict({"version": "x", "classes": ["A"], "videos": videos})
+    rows = {name: [{"label": "A", "start": 0, "end": 0.0 if name == "v0" else 1.0, "score": 1}] for name in videos}
+    file = read_detections(put(tmp_path, {"videos": rows}), ["A"])
+    (text,) = [note.text for note in detection_notes(file, truth, "test") if note.code == "unit"]
+    assert "are the times minutes" in text
+
+
 def test_a_file_without_one_known_row_says_why(tmp_path):
     def why(value):
         return refusal(read_detections(put(tmp_path, value), CLASSES), annotations(), "test")

@@ -24,7 +24,7 @@ class Spans:
         sizes: [V] how many of them each video has, at least 1.
         duration: [V] seconds.
         fps: [V] frames a second, NaN where unknown.
-        truth: [V] where the last annotated instance ends, NaN where there is none.
+        truth: [V] where the last annotated instance ends, NaN where there is none; 0 says as little.
     """
 
     end: np.ndarray
@@ -52,7 +52,7 @@ def unit_text(spans: Spans) -> str:
         )
         return f"{where}: {_question(spans, 'frames or snippets')}"
     share = float(np.median(last / duration))
-    annotated = np.isfinite(spans.truth)
+    annotated = spans.truth > 0  # ActivityNet has a video whose only instance ends at 0 s
     against = np.median(last[annotated] / spans.truth[annotated]) if annotated.any() else 0.0
     if len(last) > 1 and share < EARLY and against < 2 * EARLY:
         where = f"the last detection ends within the first {100 * share:.2g} % of its video in the median"
@@ -104,5 +104,5 @@ def _likely(spans: Spans) -> Iterator[tuple[float, str, str]]:
         if whole is not None and last.max() > whole * (1 + 1e-6):
             continue
         if 0.3 <= np.median(covered) <= 1.05 and covered.max() <= 1.5:
-            target = np.where(np.isfinite(spans.truth), np.maximum(spans.truth, 1e-9) / duration, 0.9)
+            target = np.where(spans.truth > 0, spans.truth / duration, 0.9)
             yield float(np.abs(np.log(np.maximum(covered, 1e-9) / np.minimum(target, 1.0))).mean()), unit, mend
