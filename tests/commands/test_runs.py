@@ -155,8 +155,9 @@ def test_seeds_train_one_run_each_and_are_resumed_one_by_one(dataset, here, caps
     assert "already holds a run" in capsys.readouterr().err
     assert main(["train", str(path), "--seeds", "0", "--resume"]) == 2
     assert "needs --work-dir" in capsys.readouterr().err
-    assert main(["train", str(path), "--seeds", "0", "1", "0"]) == 2
-    assert "seed 0 stands twice" in capsys.readouterr().err
+    for more in ([], ["--dry-run"]):
+        assert main(["train", str(path), "--seeds", "0", "1", "0", *more]) == 2
+        assert "seed 0 stands twice" in capsys.readouterr().err
     assert main(["train", str(path), "--seeds", "0", "--seed", "1"]) == 2
     assert "give one" in capsys.readouterr().err
 

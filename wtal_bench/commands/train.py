@@ -89,6 +89,10 @@ def run(args: argparse.Namespace) -> int:
     if args.print_config:
         print(json.dumps(config.resolved(), indent=1))
         return 0
+    if args.seeds is not None:
+        from wtal_bench.running.plan import refuse_twice
+
+        refuse_twice(args.seeds)
     if args.dry_run:
         from wtal_bench.running.run import dry_run
 

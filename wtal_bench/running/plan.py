@@ -95,6 +95,17 @@ class Planned:
         return read_result(self.folder)
 
 
+def refuse_twice(seeds: Sequence[int]) -> None:
+    """Refuse a seed that stands there twice.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    twice = sorted({seed for seed in seeds if list(seeds).count(seed) > 1})
+    if twice:
+        raise ConfigError(f"seed {listing(map(str, twice))} stands twice among the seeds; name each once.")
+
+
 def plan_seeds(
     config: RunConfig,
     seeds: Sequence[int],
@@ -114,9 +125,7 @@ def plan_seeds(
         ConfigError: a seed stands there twice, for a run that counts twice makes the spread too small.
         WtalError: the data cannot be opened.
     """
-    twice = sorted({seed for seed in seeds if list(seeds).count(seed) > 1})
-    if twice:
-        raise ConfigError(f"seed {listing(map(str, twice))} stands twice among the seeds; name each once.")
+    refuse_twice(seeds)
     opened: list[Opened] = []
 
     def data() -> Opened:
