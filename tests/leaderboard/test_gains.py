@@ -169,12 +169,58 @@ def test_a_mix_is_nobodys_host(world, board):
 
 def test_every_row_of_the_host_is_compared_with_and_told_apart(world, board):
     put(world, board, (0,), 3.0, HOST)
-    put(world, board, (0,), 9.0, {**HOST, "config": {"model": {"width": 16}}})
+    put(world, board, (0,), 9.0, {**HOST, "config": {"model": {"depth": 16}}})
     put(world, board, (0,), 0.5, MIX)
     items = found(board)
     assert len({item.difference for item in items}) == len({item.note for item in items}) == 2
     for item in items:
         assert item.pair[-1]["config_hash"][:8] in item.note
+
+
+def trained(terms, **train):
+    return {**terms, "config": {**terms["config"], "train": {"checkpoint_interval": 5, **train}}}
+
+
+def test_a_host_that_was_trained_otherwise_is_no_baseline(world, board):
+    put(world, board, (0,), 9.0, trained(HOST, epochs=150, lr=0.1))
+    put(world, board, (0,), 0.5, trained(MIX, epochs=2000, lr=0.1, checkpoint_interval=9))
+    (item,) = found(board)
+    assert (item.seeds, item.difference, item.interval) == ((), None, None)
+    assert item.note == "no row of the host was trained as the mix was: train.epochs is 2000, the host's 150"
+    (host,) = put(world, board, (0,), 3.0, trained(HOST, epochs=2000, lr=0.1))
+    (item,) = found(board)
+    assert (item.pair[-1]["id"], item.note) == (host.stem, "")
+
+
+def test_a_mix_that_began_from_its_hosts_weights_is_held_against_those_runs(world, board):
+    (host,) = put(world, board, (0,), 3.0, trained(HOST, epochs=2000))
+    put(world, board, (0,), 9.0, trained(HOST, epochs=150))
+    started = trained(MIX, epochs=7, init_from={"config": "host.py"})
+    put(world, board, (0,), 0.5, started, parent=host.stem)
+    (item,) = found(board)
+    assert (item.pair[-1]["id"], item.note) == (host.stem, "")
+    host.unlink()
+    (item,) = found(board)
+    assert item.difference is None
+    assert item.note == f"began from {host.stem}, which is in no row of the host here"
+
+
+def test_a_mix_that_began_from_unnamed_weights_has_no_gain(world, board):
+    put(world, board, (0,), 3.0, trained(HOST, epochs=2000))
+    put(world, board, (0,), 0.5, trained(MIX, epochs=7, init_from="weights.pt"))
+    (item,) = found(board)
+    assert item.difference is None
+    assert item.note.startswith("began from weights that its record does not name")
+
+
+def test_a_host_of_another_model_stands_in_only_where_no_other_is(world, board):
+    put(world, board, (0,), 3.0, HOST)
+    put(world, board, (0,), 0.5, {**MIX, "config": {**MIX["config"], "model": {"width": 9}}})
+    (item,) = found(board)
+    assert item.note == "model.width is 9, the host's 8"
+    put(world, board, (0,), 4.0, {**HOST, "config": {"model": {"width": 9}}})
+    (item,) = found(board)
+    assert item.note == ""
 
 
 def test_mixes_of_one_name_and_other_settings_are_told_apart(world, board):

@@ -2,13 +2,15 @@
 
 A mix is known by its record's config: `ideas` says what was put on the host, `host` on which method and variant. The
 host's row is the one of that name in the mix's block (protocol, features, annotations) with the mix's supervision and
-way to pick a checkpoint. Nothing but the records is needed: the interval is that of their stored replicates.
+way to pick a checkpoint, and trained as the mix was: a mix that began from its host's weights stands beside the row of
+those very runs (its records' `parent`), any other beside rows of the same data, precision and train section, as far as
+both records hold them. Nothing but the records is needed: the interval is that of their stored replicates.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +20,15 @@ from wtal_bench.leaderboard.rows import Block, Row, Score, Section, compare_rows
 from wtal_bench.leaderboard.titles import PLUS, SHOWN_PLUS, idea_title, row_title
 
 UNDEFINED = Score(None, None)
+
+TRAINED_BY = ("data", "precision", "train")
+"""Sections of a config that a mix shares with its host."""
+
+OTHERWISE = {("train", "checkpoint_interval"), ("train", "pairs"), ("model", "postprocessor")}
+"""What may differ: how often a run is saved, the pairs that an idea's losses need, and how it decodes."""
+
+NAMED = 3
+"""Differences that a note names."""
 
 
 @dataclass(frozen=True)
@@ -86,28 +97,102 @@ def _config(row: Row) -> str:
 
 
 def _of_mix(section: Section, mix: Row, rows: Sequence[Row], note: str) -> list[Gain]:
-    hosts = _hosts(mix, rows)
-    several = "one of several rows of the host, config {}" if len(hosts) > 1 else ""
+    named = _named(mix, rows)
     plain = Gain(mix, row_title(*host_of(mix)), _ideas_in_words(mix), shaded=bool(mix.reason))
     plain = replace(plain, note=_joined(mix.reason, note))
-    if not hosts:
+    if not named:
         why = f"no {plain.host} is filed with the same features, annotations, supervision and choice of checkpoint"
         return [replace(plain, note=_joined(plain.note, why))]
+    hosts, why = _trained_alike(mix, named, rows)
+    if not hosts:
+        return [replace(plain, note=_joined(plain.note, why))]
+    # what is not ranked stands in only where nothing else is there
+    hosts = [row for row in hosts if not row.reason] or hosts
+    several = "one of several rows of the host, config {}" if len(hosts) > 1 else ""
     return [_gain(section, plain, host, several.format(_config(host))) for host in hosts]
 
 
-def _hosts(mix: Row, rows: Sequence[Row]) -> list[Row]:
-    """The rows of the mix's host; what is not ranked stands in only where nothing else is there."""
+def _named(mix: Row, rows: Sequence[Row]) -> list[Row]:
+    """The rows of the mix's host."""
     terms = (*host_of(mix), mix.supervision, mix.selection)
-    hosts = [row for row in rows if host_of(row) is None and _terms(row) == terms]
-    return [row for row in hosts if not row.reason] or hosts
+    return [row for row in rows if host_of(row) is None and _terms(row) == terms]
+
+
+def _trained_alike(mix: Row, hosts: Sequence[Row], rows: Sequence[Row]) -> tuple[list[Row], str]:
+    """The host's rows that a mix may be held against, and why there is none."""
+    began = _began_from(mix, rows)
+    if began:
+        alike = [row for row in hosts if began & {record["id"] for record in row.records}]
+        hosts = [row for row in hosts if began & {record.get("parent") for record in row.records}]
+        if alike or not hosts:
+            return alike, f"began from {listing(sorted(began))}, which is in no row of the host here"
+    elif _setting(mix, "train", "init_from") and not _setting(hosts[0], "train", "init_from"):
+        return (
+            [],
+            "began from weights that its record does not name, so the host's row that it is to be held against"
+            " is not known",
+        )
+    differences = [list(_differences(mix, row, TRAINED_BY)) for row in hosts]
+    alike = [row for row, found in zip(hosts, differences) if not found]
+    # ideas may change the model: another one is told, not refused
+    alike = [row for row in alike if not _other_model(mix, row)] or alike
+    return alike, f"no row of the host was trained as the mix was: {_spoken(min(differences, key=len))}"
+
+
+def _began_from(mix: Row, rows: Sequence[Row]) -> set[str]:
+    """The records a mix's runs began from; of a mix that began from another mix, those that one began from."""
+    by_id = {record["id"]: record for row in rows for record in row.records}
+    began, left = set(), [record.get("parent") for record in mix.records]
+    for _ in range(len(by_id) + 1):
+        earlier = [by_id[parent] for parent in left if parent in by_id and by_id[parent]["config"].get("ideas")]
+        mixed = {record["id"] for record in earlier if record.get("parent")}
+        began |= {parent for parent in left if parent and parent not in mixed}
+        left = [record["parent"] for record in earlier if record.get("parent")]
+    return began
+
+
+def _setting(row: Row, *path: str) -> Any:
+    value = row.records[0]["config"]
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _other_model(mix: Row, host: Row) -> str:
+    """How the host's model is another than the mix's, where both have a setting; empty for runs that began from it."""
+    if _setting(mix, "train", "init_from"):
+        return ""
+    found = list(_differences(mix, host, ("model",)))
+    return _spoken(found) if found else ""
+
+
+def _differences(mix: Row, host: Row, sections: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
+    """Settings that both records hold and that differ: name, the mix's value, the host's."""
+    ours, theirs = ({key: _setting(row, key) for key in sections} for row in (mix, host))
+    return _unlike(ours, theirs, ())
+
+
+def _unlike(ours: Any, theirs: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any, Any]]:
+    if path in OTHERWISE:
+        return
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        for key in [key for key in ours if key in theirs]:
+            yield from _unlike(ours[key], theirs[key], (*path, key))
+    elif ours != theirs and (len(path) > 1 or None not in (ours, theirs)):
+        yield ".".join(path), ours, theirs
+
+
+def _spoken(differences: Sequence[tuple[str, Any, Any]]) -> str:
+    shown = [f"{name} is {ours!r:.60}, the host's {theirs!r:.60}" for name, ours, theirs in differences[:NAMED]]
+    more = [f"and {len(differences) - NAMED} more"] if len(differences) > NAMED else []
+    return ", ".join([*shown, *more])
 
 
 def _gain(section: Section, plain: Gain, host: Row, note: str) -> Gain:
     mix = plain.mix
     seeds = tuple(seed for seed in mix.seeds if seed in host.seeds)
     shaded = bool(mix.reason or host.reason)
-    notes = [plain.note, note, f"host: {host.reason}" if host.reason else ""]
+    notes = [plain.note, note, f"host: {host.reason}" if host.reason else "", _other_model(mix, host)]
     if not seeds:
         no_seed = f"no seed in common: the host has {_numbers(host.seeds)}, the mix {_numbers(mix.seeds)}"
         return replace(plain, shaded=shaded, note=_joined(*notes, no_seed))

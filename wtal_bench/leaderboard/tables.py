@@ -213,9 +213,10 @@ def _on_hosts(section: Section, block: Block, published: Sequence[PublishedGain]
         lines.append(Line(tuple(cells), "measured", mix.supervision, mix.selection, gain.shaded, mix.key))
     lead = (
         f"{_made_from(section, block)} Each idea beside the host it was put on, both trained here, over the seeds both "
-        "have. Gains are percent points of the ranking average; the interval is a bootstrap over the evaluated videos, "
-        "paired, and over those seeds (videos only where there is one). An idea that begins from its host's weights "
-        "has trained longer than the host."
+        "have: beside the very runs it began from, or else a host trained with the same settings. Gains are percent "
+        "points of the ranking average; the interval is a bootstrap over the evaluated videos, paired, and over those "
+        "seeds (videos only where there is one). An idea that begins from its host's weights has trained longer than "
+        "the host."
     )
     if quoted:
         lead += " Published gains are of the papers' own hosts, features and evaluators: they stand apart."
