@@ -60,7 +60,7 @@ def shares(videos):
 
 def test_half_of_the_videos_differ_by_nothing_on_those_both_have(thumos, tmp_path, capsys):
     out = tmp_path / "out.json"
-    words = ["compare", str(spoiled(tmp_path, half)), str(thumos), "--protocol", "thumos14/v1", "--resamples", "20"]
+    words = ["compare", str(spoiled(tmp_path, half)), str(thumos), "--protocol", "thumos14/v1", "--resamples", "100"]
     assert main([*words, "--json", str(out)]) == 0
     said = capsys.readouterr().out
     assert "note: A: 106 of 212 videos have no detection" in said
@@ -88,7 +88,7 @@ def test_half_of_the_videos_differ_by_nothing_on_those_both_have(thumos, tmp_pat
 )
 def test_names_that_do_not_match_get_a_hint_and_no_verdict(thumos, tmp_path, capsys, change, hint):
     path = str(spoiled(tmp_path, change))
-    assert main(["compare", path, str(thumos), "--protocol", "thumos14/v1", "--resamples", "20"]) == 0
+    assert main(["compare", path, str(thumos), "--protocol", "thumos14/v1", "--resamples", "100"]) == 0
     said = capsys.readouterr().out
     assert hint in said
     assert "No verdict: of A nothing counts" in said
@@ -157,7 +157,7 @@ def test_what_train_scores_on_ones_own_data_evaluate_scores_alike(here, tmp_path
     assert main([*words, "--json", str(tmp_path / "scores.json")]) == 0
     assert json.loads((tmp_path / "scores.json").read_text())["metrics"]["variants"] == trained
     assert trained["activitynet"]["averages"]["0.1:0.7"] > 0.5
-    assert main(["compare", str(record), str(found), "--protocol", "own", "--resamples", "20"]) == 0
+    assert main(["compare", str(record), str(found), "--protocol", "own", "--resamples", "100"]) == 0
     assert "A - B = +0.00" in capsys.readouterr().out
 
 

@@ -153,7 +153,7 @@ def detections(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
     truth = ["--annotations", str(corpus.folder / "data" / "annotations.json")]
     flags = [flag for flag in ("--strict", "--strict-official", "--errors", "--per-class") if rng.random() < 0.2]
     score = ["evaluate", path, "--protocol", PROTOCOL, *truth, *flags, "--json", str(folder / "out.json")]
-    compare = ["compare", path, path, "--protocol", PROTOCOL, *truth, "--resamples", "3"]
+    compare = ["compare", path, path, "--protocol", PROTOCOL, *truth, "--resamples", "100"]
     return [rng.choice((score, score, compare))]
 
 
@@ -181,7 +181,7 @@ def records(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
     corpus.copy(packed, folder)
     truth = str(corpus.folder / "data" / "annotations.json")
     add = ["leaderboard", "--folder", str(board), "add", path, "--annotations", truth, "--no-build"]
-    compare = ["compare", path, path, "--annotations", truth, "--resamples", "3"]
+    compare = ["compare", path, path, "--annotations", truth, "--resamples", "100"]
     return [rng.choice((add, add, compare))]
 
 
@@ -488,8 +488,8 @@ def numbers(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
         [*write, "--fps", "25", f"--stride={bad}"],
         [*write, "--fps", "25", "--stride", "16", f"--window={bad}"],
         [*write, "--fps", "25", "--stride", "16", "--streams", f"a={bad}"],
-        [*compare, f"--seed={bad}", "--resamples", "3"],
-        [*compare, f"--top={bad}", "--resamples", "3"],
+        [*compare, f"--seed={bad}", "--resamples", "100"],
+        [*compare, f"--top={bad}", "--resamples", "100"],
         ["check-data", str(data / "features"), f"--examples={bad}"],
         [*synthetic, "--limit", "1", f"--dim={bad if len(bad) < 5 else '-1'}"],
         [*synthetic, "--limit", "1", "--dim", "2", f"--fps={bad}"],
@@ -516,7 +516,7 @@ def outputs(rng: random.Random, corpus: Corpus, folder: Path) -> Commands:
     place = str(rng.choice(places))
     commands = [
         ["evaluate", found, "--protocol", PROTOCOL, "--annotations", truth, "--json", place],
-        ["compare", found, found, "--protocol", PROTOCOL, "--annotations", truth, "--resamples", "3", "--json", place],
+        ["compare", found, found, "--protocol", PROTOCOL, "--annotations", truth, "--json", place, "--resamples=100"],
         [*_infer(corpus, folder), str(corpus.folder / "video.npy"), "--fps", "25", "--stride", "16", "--out", place],
         ["import-annotations", str(corpus.folder / "table.csv"), place, "--version", "x", "--overwrite"],
         ["make-synthetic", "--annotations", truth, "--dim", "2", "--limit", "1", "--out", place],

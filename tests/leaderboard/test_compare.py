@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from tests.leaderboard.fabricate import sha
 from wtal_bench.cli import main
-from wtal_bench.evaluation import write_detections
+from wtal_bench.data.note import Note
+from wtal_bench.evaluation import BootstrapDifference, Interval, write_detections
+from wtal_bench.leaderboard import comparison, side_notes
 from wtal_bench.leaderboard.compare import compare, find_side
 from wtal_bench.structures import Detections
+
+
+@pytest.fixture(autouse=True)
+def six_videos_will_do(monkeypatch):
+    """The small world has no more."""
+    monkeypatch.setattr(comparison, "FEWEST", 6)
 
 
 def run(world, *arguments):
@@ -129,6 +138,59 @@ def test_a_run_counts_once_and_other_settings_are_no_seeds(world, tmp_path, caps
     said = capsys.readouterr().out
     assert "note: the runs of A differ in their config_hash: they are not one experiment repeated" in said
     assert "note: seed 1 stands twice in B" in said
+
+
+def test_few_videos_give_no_verdict_and_few_replicates_no_interval(world, tmp_path, capsys, monkeypatch):
+    good, bad = world.write(tmp_path / "good", noise=0.1), world.write(tmp_path / "bad", seed=1, noise=20.0)
+    assert run(world, good, bad) == 0
+    said = capsys.readouterr().out
+    videos = re.search(r"It rests on (\d+) test videos", said)
+    monkeypatch.setattr(comparison, "FEWEST", int(videos[1]) + 1)
+    assert run(world, good, bad) == 0
+    said = capsys.readouterr().out
+    assert "No verdict: A - B = " in said
+    assert "is better" not in said
+    with pytest.raises(SystemExit):
+        run(world, good, bad, "--resamples", "3")
+    assert "100" in capsys.readouterr().err
+
+
+def test_no_verdict_goes_against_its_p_value():
+    clear, against = Interval(0.1, 0.05, 0.2, 0.0), Interval(0.1, 0.12, 0.13, 0.667)
+    for item, said in ((clear, "A is better on these videos"), (against, "not distinguishable")):
+        found = BootstrapDifference((0.5,), (item,), item, {"all": item}, {}, 200, "")
+        assert comparison.verdict(found, "all", 50).startswith(said)
+
+
+def test_what_stands_on_both_sides_is_said(world, tmp_path, capsys):
+    a, b = world.write(tmp_path / "a"), tmp_path / "b.json.gz"
+    write_detections(b, world.detections(), world.protocol.classes, "b")
+    assert run(world, a, a) == 0
+    assert f"note: {a.stem} stands on both sides: a run compared with itself" in capsys.readouterr().out
+    assert run(world, a, b) == 0
+    assert f"note: {a.stem} of A and b.json.gz of B have identical detections" in capsys.readouterr().out
+
+
+def test_other_methods_on_a_side_and_other_lengths_of_training_are_said(world, tmp_path, capsys):
+    a = world.write(tmp_path / "a")
+    other = world.write(tmp_path / "c", seed=1, method="bm")
+    longer = world.write(tmp_path / "b", seed=2, config={"train": {"epochs": 9}})
+    assert run(world, "--a", a, other, "--b", longer) == 0
+    said = capsys.readouterr().out
+    assert "note: the runs of A differ in their method" in said
+    assert "B for 9 epochs: part of the difference may be that" in said
+
+
+def test_a_note_on_one_of_several_runs_says_which():
+    both, one = Note("coverage", "both"), Note("unit", "one")
+    assert side_notes.lines("A", [[both], [both, one]], ["x", "y"]) == ["note: A: both", "note: A (y): one"]
+
+
+def test_a_p_value_in_json_is_never_0(world, tmp_path):
+    good, bad = world.write(tmp_path / "good", noise=0.1), world.write(tmp_path / "bad", seed=1, noise=20.0)
+    assert run(world, good, bad, "--json", tmp_path / "out.json") == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["averages"]["0.1:0.7"]["p_value"] == pytest.approx(1 / 301)
 
 
 def test_copies_of_a_run_under_other_names_are_noticed(world, tmp_path, capsys):

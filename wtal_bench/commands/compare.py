@@ -32,9 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", help="leaderboard folder that record ids are looked up in")
     parser.add_argument(
         "--resamples",
-        type=number_in("[1, 1000000]", whole=True),
+        type=number_in("[100, 1000000]", whole=True),
         default=2000,
-        help="bootstrap replicates (default 2000)",
+        help="bootstrap replicates, at least 100, for fewer give no interval (default 2000)",
     )
     parser.add_argument(
         "--seed", type=number_in("[0, 4294967296)", whole=True), default=0, help="seed of the draw (default 0)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from wtal_bench.evaluation import (
     video_influence,
 )
 from wtal_bench.leaderboard.build import find_folder
+from wtal_bench.leaderboard.identity import hash_rows
 from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
 from wtal_bench.leaderboard.record import StoredRecord, load_record, newest_record, read_record
 from wtal_bench.leaderboard.rescore import Truth
@@ -219,7 +221,8 @@ def compare(
     first, second = ([video_influence(result) for result in side] for side in results)
     moved = {video: _mean(first, video) - _mean(second, video) for video in first[0]}
     both = (tuple(sides[0]), tuple(sides[1]))
-    noted, unscored = tuple(_notes(both, results)), tuple(_unscored(files, protocol, truth))
+    noted = (*_notes(both, results), *_alike(both, files, results, protocol), *_lengths(both))
+    unscored = tuple(_unscored(files, protocol, truth))
     return Compared(both, protocol.name, name, results, difference, moved, noted, data, shared, unscored)
 
 
@@ -261,6 +264,40 @@ def _notes(sides: Sequence[Sequence[Run]], results: Sequence[Sequence[Evaluation
         if doubled and not differs:
             notes.append(f"seed {listing(map(str, doubled))} stands twice in {letter}: runs of one seed are no sample")
     return notes
+
+
+def _alike(
+    sides: Sequence[Sequence[Run]],
+    files: Sequence[Sequence[DetectionFile]],
+    results: Sequence[Sequence[EvaluationResult]],
+    protocol: Protocol,
+) -> Iterator[str]:
+    """What stands on both sides: the same run, or the same detections under another name."""
+    runs, read = list(itertools.product(*sides)), itertools.product(*files)
+    for (a, b), (ours, theirs), scored in zip(runs, read, itertools.product(*results)):
+        if a.detections.resolve() == b.detections.resolve():
+            yield f"{a.name} stands on both sides: a run compared with itself says nothing"
+        elif len({run_name(result.mAP) for result in scored}) == 1 and _rows(ours, protocol) == _rows(theirs, protocol):
+            yield f"{a.name} of A and {b.name} of B have identical detections: they are one run under two names"
+
+
+def _rows(file: DetectionFile, protocol: Protocol) -> str:
+    return hash_rows(file.videos, protocol.classes)
+
+
+def _lengths(sides: Sequence[Sequence[Run]]) -> Iterator[str]:
+    """How long the two were trained, where their records say that it was not equally long."""
+    trained = [
+        dict.fromkeys(
+            ", ".join(f"{count} {unit}" for unit, count in run.stored.record["trained"].items())
+            for run in side
+            if run.stored and run.stored.record.get("trained")
+        )
+        for side in sides
+    ]
+    if all(trained) and set(trained[0]) != set(trained[1]):
+        a, b = map(listing, trained)
+        yield f"A was trained for {a}, B for {b}: part of the difference may be that"
 
 
 def gain(
@@ -321,9 +358,9 @@ def as_json(compared: Compared) -> dict[str, Any]:
         "resamples": found.resamples,
         "draw": found.draw,
         "covers_runs": {letter: count > 1 for letter, count in zip("ab", found.runs)},
-        "per_tiou": [_interval(item) for item in found.per_tiou],
-        "averages": {name: _interval(item) for name, item in found.averages.items()},
-        "classes": {name: _interval(item) for name, item in found.per_class.items()},
+        "per_tiou": [_interval(item, found) for item in found.per_tiou],
+        "averages": {name: _interval(item, found) for name, item in found.averages.items()},
+        "classes": {name: _interval(item, found) for name, item in found.per_class.items()},
         "videos": compared.moved,
         "notes": list(compared.notes),
         "data": {
@@ -343,9 +380,11 @@ def _shared(shared: Shared | None) -> dict[str, Any] | None:
         "of": shared.of,
         "a": shared.counts[0],
         "b": shared.counts[1],
-        "averages": {name: _interval(item) for name, item in averages.items()},
+        "averages": {name: _interval(item, shared.difference) for name, item in averages.items()},
     }
 
 
-def _interval(item: Interval) -> dict[str, Any]:
-    return {**asdict(item), "distinguishable": item.distinguishable}
+def _interval(item: Interval, of: BootstrapDifference) -> dict[str, Any]:
+    """An interval; where no replicate lies beyond 0, its p-value is the bound that so many replicates give."""
+    least = 1 / (of.resamples + 1)
+    return {**asdict(item), "p_value": max(item.p_value, least), "distinguishable": item.distinguishable}

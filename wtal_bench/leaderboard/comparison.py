@@ -14,6 +14,12 @@ from wtal_bench.leaderboard.rows import Score
 from wtal_bench.protocols import Protocol
 from wtal_bench.text import signed, spread, table
 
+FEWEST = 10
+"""Test videos below which there is no verdict: so few, drawn with replacement, say nothing of other videos."""
+
+LEVEL = 0.05
+"""No verdict goes against a p-value from here on, whatever the interval leaves out."""
+
 Row = tuple[str, Score, Score, Interval]
 """A name, what A and what B has, and their difference."""
 
@@ -27,10 +33,15 @@ def report(compared: Compared, protocol: Protocol, top: int = 10) -> str:
     ]
     for name, tious in protocol.averages.items():
         rows.append(_row(compared, name, found.averages[name], lambda result, at=tious: result.average_over(at)))
+    named = [[run.name for run in side] for side in compared.sides]
     several = " (mean ± sample standard deviation over the runs)" if max(found.runs) > 1 else ""
     lines = [
         *(_names(letter, side) for letter, side in zip("AB", compared.sides)),
-        *(line for letter, runs in zip("AB", compared.data) for line in side_notes.lines(letter, runs)),
+        *(
+            line
+            for letter, runs, names in zip("AB", compared.data, named)
+            for line in side_notes.lines(letter, runs, names)
+        ),
         f"{compared.protocol}, {compared.evaluator}: {counts.videos} videos, {counts.instances} instances{several}",
         f"A - B in percent points, 95 % interval and two-sided p: {covered(found)}, {found.resamples} resamples",
         *(f"note: {note}" for note in compared.notes),
@@ -50,7 +61,7 @@ def _verdict(compared: Compared, name: str) -> list[str]:
     if compared.unscored:
         return [f"No verdict: {'; '.join(compared.unscored)} (see the notes above)."]
     if shared is None:
-        return [verdict(compared.difference, name)]
+        return [verdict(compared.difference, name, compared.results[0][0].counts.videos)]
     whole = compared.difference.averages[name].difference
     head = (
         f"A has {shared.counts[0]} of the {shared.of} videos, B {shared.counts[1]}: what a side lacks counts as missed "
@@ -58,7 +69,7 @@ def _verdict(compared: Compared, name: str) -> list[str]:
     )
     if shared.difference is None:
         return [head, "No video is in both: nothing to compare."]
-    return [head, f"On the {shared.videos} videos that both have: {verdict(shared.difference, name)}"]
+    return [head, f"On the {shared.videos} videos that both have: {verdict(shared.difference, name, shared.videos)}"]
 
 
 def covered(found: BootstrapDifference) -> str:
@@ -69,8 +80,14 @@ def covered(found: BootstrapDifference) -> str:
     return f"bootstrap over runs ({', '.join(several)}) and videos, the videos paired across the sides"
 
 
-def verdict(found: BootstrapDifference, name: str) -> str:
-    """Say plainly whether the two can be told apart, and what that covers."""
+def verdict(found: BootstrapDifference, name: str, videos: int) -> str:
+    """Say plainly whether the two can be told apart, and what that covers.
+
+    Args:
+        found: the difference.
+        name: of the average.
+        videos: how many it rests on.
+    """
     interval = found.averages[name]
     shown = (
         f"A - B = {signed(interval.difference)} [{signed(interval.low)}, {signed(interval.high)}] "
@@ -87,7 +104,13 @@ def verdict(found: BootstrapDifference, name: str) -> str:
         )
     else:
         limits = "Covers the choice of videos and the spread between runs."
-    if not interval.distinguishable:
+    if videos < FEWEST:
+        return (
+            f"No verdict: {shown} rests on {videos} test video{'s' * (videos != 1)}, too few for a bootstrap to say "
+            f"anything; {FEWEST} are needed."
+        )
+    limits = f"It rests on {videos} test videos. {limits}"
+    if not interval.distinguishable or interval.p_value >= LEVEL:
         other = "test videos" if len(alone) == 2 else "test videos or seeds"
         return f"not distinguishable: {shown}; other {other} could turn the order round. {limits}"
     better = "A" if interval.difference > 0 else "B"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.note import SUMMARY, Note
 from wtal_bench.data.notes import data_notes
+from wtal_bench.errors import listing
 from wtal_bench.evaluation import (
     BootstrapDifference,
     DetectionFile,
@@ -69,14 +70,23 @@ def _recorded(stored: StoredRecord | None) -> list[Note]:
     return notes + [Note(note["code"], note["text"]) for note in said if note["code"] in kept]
 
 
-def lines(letter: str, runs: Sequence[Sequence[Note]]) -> list[str]:
-    """Spell the notes of a side's runs, each once."""
-    texts = dict.fromkeys(
-        f"{letter}  {note.text}" if note.code == SUMMARY else f"note: {letter}: {note.text}"
-        for notes in runs
-        for note in notes
-    )
-    return list(texts)
+def lines(letter: str, runs: Sequence[Sequence[Note]], names: Sequence[str]) -> list[str]:
+    """Spell the notes of a side's runs, each once, and of which run each is where not all have it.
+
+    Args:
+        letter: of the side.
+        runs: the notes of every run.
+        names: of the runs.
+    """
+    found: dict[tuple[bool, str], dict[str, None]] = {}
+    for name, notes in zip(names, runs):
+        for note in notes:
+            found.setdefault((note.code == SUMMARY, note.text), {})[name] = None
+    spoken = []
+    for (is_summary, text), of in found.items():
+        whose = f" ({listing(of)})" if len(of) < len(runs) else ""
+        spoken.append(f"{letter}{whose}  {text}" if is_summary else f"note: {letter}{whose}: {text}")
+    return spoken
 
 
 def on_shared_videos(
