@@ -108,6 +108,31 @@ def test_a_run_on_other_annotations_than_its_protocols_stays_in_its_folder(world
         file_measured(board / "records", run, world.path)
 
 
+def test_a_ranked_row_whose_annotations_are_gone_is_not_checked_and_keeps_its_rank(
+    world, board, tmp_path, monkeypatch, capsys
+):
+    path = world.file(board / "records")
+    build(board)
+    before = {name: (board / name).read_bytes() for name in ("README.md", "leaderboard.csv", "index.html")}
+    monkeypatch.setenv("WTAL_DATA", str(tmp_path / "nowhere"))
+    for _ in range(2):  # the second time it may be known from the cache
+        assert main(["leaderboard", "--check", "--folder", str(board)]) == 1
+        said = capsys.readouterr().err
+        assert f"row {path.stem} ({path}) cannot be checked here without its annotations (sha " in said
+        assert "give them with --annotations" in said
+        assert "leaderboard build" not in said
+        assert "not current" not in said
+    assert main(["leaderboard", "build", "--folder", str(board)]) == 2
+    said = capsys.readouterr().err
+    assert path.stem in said
+    assert "--demote" in said
+    assert before == {name: (board / name).read_bytes() for name in before}
+    assert main(["leaderboard", "--check", "--folder", str(board), "--annotations", str(world.path)]) == 0
+    assert main(["leaderboard", "build", "--folder", str(board), "--demote"]) == 0
+    assert "ECM: not scored again" in (board / "README.md").read_text()
+    assert main(["leaderboard", "--check", "--folder", str(board)]) == 0
+
+
 def test_without_annotations_a_run_is_filed_unranked_until_they_are_there(world, board, tmp_path, monkeypatch):
     run = world.write(tmp_path / "a")
     monkeypatch.setenv("WTAL_DATA", str(tmp_path / "nowhere"))

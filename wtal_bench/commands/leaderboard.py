@@ -39,6 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     make = actions.add_parser("build", help="regenerate README.md, leaderboard.csv and index.html")
     _common(make, inherit=True)
     make.add_argument("--check", action="store_true", default=argparse.SUPPRESS, help="write nothing; fail if stale")
+    make.add_argument(
+        "--demote", action="store_true", help="take the rank from rows that had one and whose annotations are not here"
+    )
     make.add_argument("--verify", action="store_true", default=argparse.SUPPRESS, help="score everything again")
     add = actions.add_parser(
         "add",
@@ -76,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         failed |= _check(folder, args.annotations)
     elif args.action == "build":
-        print("\n".join(f"wrote {path}" for path in build(folder, args.annotations)))
+        print("\n".join(f"wrote {path}" for path in build(folder, args.annotations, args.demote)))
     if args.verify:
         failed |= _verify(folder, args.annotations)
     return int(failed)

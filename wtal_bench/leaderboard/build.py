@@ -9,7 +9,9 @@ Where nothing has changed since the files were made, they stay; of what has, the
 from __future__ import annotations
 
 import contextlib
+import csv
 import gc
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +23,7 @@ from wtal_bench.leaderboard.markdown import to_markdown
 from wtal_bench.leaderboard.page import to_html
 from wtal_bench.leaderboard.published import read_published, read_published_gains
 from wtal_bench.leaderboard.recall import Memory, beside
-from wtal_bench.leaderboard.record import StoredRecord, load_records
+from wtal_bench.leaderboard.record import SHOWN, StoredRecord, load_records
 from wtal_bench.leaderboard.rescore import rescored
 from wtal_bench.leaderboard.rows import Section, build_sections
 from wtal_bench.leaderboard.shelf import astray, writing
@@ -104,13 +106,14 @@ def _uncollected() -> Iterator[None]:
 
 
 @_uncollected()
-def _checked(folder: Path, annotations: Sequence[str | Path]) -> tuple[dict[str, str], list[str]]:
-    """The texts, and what lies astray among the records."""
+def _checked(folder: Path, annotations: Sequence[str | Path]) -> tuple[dict[str, str], list[str], list[StoredRecord]]:
+    """The texts, what lies astray among the records, and which ranked ones cannot be scored again here."""
     memory = Memory(folder)
     if known := memory.recall(annotations):
-        return known.texts, []
+        return known.texts, [], []
     records = _records(folder, memory)
-    return _render(folder, rescored(records, annotations), memory), astray(folder / "records", records)
+    scored = rescored(records, annotations)
+    return _render(folder, scored, memory), astray(folder / "records", records), _demoted(folder, scored)
 
 
 def _render(folder: Path, records: list[StoredRecord], memory: Memory) -> dict[str, str]:
@@ -133,16 +136,44 @@ def _texts(folder: Path, sections: list[Section]) -> dict[str, str]:
     }
 
 
+def _demoted(folder: Path, records: Sequence[StoredRecord]) -> list[StoredRecord]:
+    """The records that cannot be scored again here and stand in a ranked row of the tables as they lie there."""
+    unsure = [stored for stored in records if stored.unverified]
+    path = folder / "leaderboard.csv"
+    if not unsure or not path.is_file():
+        return []
+    lines = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8", "replace")))
+    ranked = {name for line in lines if line.get("rank") for name in (line.get("records") or "").split()}
+    return [stored for stored in unsure if stored.record["id"] in ranked]
+
+
+def _unchecked(stored: StoredRecord) -> str:
+    """Why a ranked record cannot be checked, and what to give."""
+    block = stored.record["annotations"]
+    sha256 = block.get("sha256") or "unknown"
+    return (
+        f"row {stored.record['id']} ({stored.path}) cannot be checked here without its annotations "
+        f"(sha {sha256[:12]}, {stored.record['protocol']['name']}); give them with --annotations"
+    )
+
+
+def _refused(lost: Sequence[StoredRecord]) -> str:
+    more = [f"... and {len(lost) - SHOWN} more"] if len(lost) > SHOWN else []
+    end = "These rows would lose their rank, so the tables stay as they were; `leaderboard build --demote` takes it."
+    return "\n".join([*map(_unchecked, lost[:SHOWN]), *more, end])
+
+
 @_uncollected()
-def build(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[Path]:
+def build(folder: str | Path, annotations: Iterable[str | Path] = (), demote: bool = False) -> list[Path]:
     """Add the columns that records lack, then write the generated files, each atomically; return what was written.
 
     Args:
         folder: the leaderboard's folder.
         annotations: annotation files to score with where a column is lacking; others are found by themselves.
+        demote: take the rank from rows that had one and whose annotations are not here.
 
     Raises:
-        RecordError: as `render`.
+        RecordError: as `render`, or a row would lose its rank for want of annotations.
     """
     folder, annotations, paths = Path(folder), list(annotations), []
     with writing(folder / "records"):
@@ -153,6 +184,8 @@ def build(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[Pa
             paths = complete(records, annotations)
             records = rescored(_records(folder, memory) if paths else records, annotations)
             known = None
+            if not demote and (lost := _demoted(folder, records)):
+                raise RecordError(_refused(lost))
     for name, text in (known.texts if known else _render(folder, records, memory)).items():
         write_text(folder / name, text)
         paths.append(folder / name)
@@ -167,13 +200,15 @@ def check(folder: str | Path, annotations: Iterable[str | Path] = ()) -> tuple[l
         annotations: annotation files to score on; others are found by themselves.
 
     Returns:
-        Sentences on the files among its records that belong to none, and those of `stale`.
+        Sentences on the files among its records that belong to none, or on ranked rows whose annotations are not here
+        (what the tables should be is not known then), and those of `stale`.
 
     Raises:
         RecordError: as `render`.
     """
-    texts, strays = _checked(Path(folder), list(annotations))
-    return strays, _stale(folder, texts)
+    texts, strays, lost = _checked(Path(folder), list(annotations))
+    unchecked = [_unchecked(stored) for stored in lost]
+    return [*strays, *unchecked], [] if lost else _stale(folder, texts)
 
 
 def stale(folder: str | Path, annotations: Iterable[str | Path] = ()) -> list[str]:
