@@ -135,7 +135,7 @@ def test_resized_features_need_annotations(tmp_path):
 @pytest.mark.parametrize(
     ("array", "text"),
     [
-        (np.ones((4, 6), np.float32), "has 6 feature columns, the streams declare 5"),
+        (np.ones((4, 6), np.float32), "has 6 columns, the other 3 have 5"),
         (np.full((4, 5), np.nan, np.float32), r"feature \[0, 0\] is nan"),
         (np.ones((0, 5), np.float32), "has no snippet"),
         (np.ones((3, 4, 5), np.float32), r"shape \(3, 4, 5\); needed is \[T,D\]"),

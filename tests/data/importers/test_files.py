@@ -109,6 +109,59 @@ def test_a_lost_file_is_named_instead_of_hiding_the_pattern(tmp_path):
         read(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["{}_{}.npy", "{}-{}.npy", "{1}_{0}.npy", "{1}/{0}.npy"])
+def test_one_lost_file_of_few_does_not_turn_streams_into_videos(tmp_path, name):
+    for video in IDS[:4]:
+        for stream in ("rgb", "flow"):
+            write(tmp_path / name.format(video, stream), rows(video, stream))
+    (tmp_path / name.format("clip_03", "flow")).unlink()
+    with pytest.raises(
+        DataError, match=r"1 of 4 videos lack a stream, 'clip_03' has no flow.*say --pattern '\{id\}.npy'"
+    ):
+        read(tmp_path)
+    if "/" not in name:  # then every file has a name of its own
+        assert len(read(tmp_path, pattern="{id}.npy")[0].ids) == 7
+        whole = [path.stem for path in tmp_path.glob("*.npy")]
+        assert set(read(tmp_path, known=whole)[0].ids) == set(whole), "the annotations know better"
+
+
+def test_a_file_without_a_stream_among_pairs_is_named(tmp_path):
+    for video in IDS[:4]:
+        for stream in ("rgb", "flow"):
+            write(tmp_path / f"{video}_{stream}.npy", rows(video, stream))
+    write(tmp_path / "clip05.npy", rows("clip_05"))
+    with pytest.raises(
+        DataError, match=r"clip05\.npy: its name has no stream, and those of 8 of 9 files do \(flow, rgb\)"
+    ):
+        read(tmp_path)
+
+
+def test_one_file_of_another_width_does_not_turn_the_others(tmp_path):
+    for at in range(8):
+        write(tmp_path / f"v{at}.npy", np.ones((63, 1024 if at == 2 else 1280), np.float32))
+    with pytest.raises(DataError, match=r"v2\.npy has 1024 columns, the other 7 have 1280"):
+        read(tmp_path)
+    known = [f"v{at}" for at in range(8) if at != 2]
+    source, _ = read(tmp_path, known=known)
+    assert not any("turned" in note for note in source.notes), "a file nobody wants spoils nothing"
+    for at in range(8):
+        write(tmp_path / f"v{at}.npy", np.ones((1024 if at == 2 else 1280, 63), np.float32))
+    with pytest.raises(DataError, match=r"v2\.npy has 1024 columns, the other 7 have 1280"):
+        read(tmp_path)
+    for at in range(8):
+        write(tmp_path / f"v{at}.npy", np.ones((63, 90 if at == 2 else 100), np.float32))
+    with pytest.raises(DataError, match=r"v2\.npy has 90 columns, the other 7 have 100.*say --transposed"):
+        read(tmp_path)
+
+
+def test_arrays_that_may_lie_the_other_way_are_told(tmp_path):
+    for at in range(3):
+        write(tmp_path / f"v{at}.npy", np.ones((1280, 63), np.float32))
+    said = "taken for 1280 snippets of 63 columns; if it is the other way round, say --transposed"
+    assert any(said in note for note in read(tmp_path)[0].notes)
+    assert not any(said in note for note in read(tmp_path, transposed=True)[0].notes)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -146,6 +199,10 @@ def test_how_arrays_lie_is_told_only_where_it_can_be():
     assert looks_transposed([(4, 9), (4, 7)]) is True
     assert looks_transposed([(4, 9)]) is None
     assert looks_transposed([(4, 9), (4, 9)]) is None
+    assert looks_transposed([(1024, 63), (1024, 63), (1024, 70)]) is True
+    assert looks_transposed([(63, 1280)] * 7 + [(63, 1024)]) is False
+    assert looks_transposed([(63, 1280)] * 4 + [(63, 1024)] * 4) is False
+    assert looks_transposed([(1280, 63)] * 7 + [(1024, 63)]) is True
 
 
 def test_integers_are_refused_by_name(tmp_path):

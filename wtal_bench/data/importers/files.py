@@ -6,6 +6,7 @@ are; nothing is guessed in silence.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from wtal_bench.data.importers.patterns import (
     recognise,
     stream_word,
 )
-from wtal_bench.data.importers.shapes import Form, crop_axis, looks_transposed, to_snippets
+from wtal_bench.data.importers.shapes import Form, crop_axis, looks_transposed, may_be_transposed, to_snippets
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
 from wtal_bench.structures import FeatureSource, RawVideo
 
@@ -73,7 +74,7 @@ def feature_files(sources: Sequence[str], options: Options, known: Collection[st
         chosen, others = by_folder(files), []
     else:
         chosen, *others = recognise(files, known)
-    return _source(chosen, others, options)
+    return _source(chosen, others, options, known)
 
 
 def _disjoint(files: Sequence[tuple[Path, Path]]) -> bool:
@@ -82,7 +83,7 @@ def _disjoint(files: Sequence[tuple[Path, Path]]) -> bool:
     return len(set(names)) == len(names)
 
 
-def _source(reading: Reading, others: Sequence[Reading], options: Options) -> FeatureSource:
+def _source(reading: Reading, others: Sequence[Reading], options: Options, known: Collection[str]) -> FeatureSource:
     ids = {video.removeprefix(options.strip_prefix): video for video in reading.files}
     if len(ids) < len(reading.files):
         raise DataError(
@@ -92,8 +93,10 @@ def _source(reading: Reading, others: Sequence[Reading], options: Options) -> Fe
     first = next(iter(reading.files.values()))
     keys = {stream: _keys(path, options) for stream, path in first.items()}
     forms, notes = {}, [f"recognised {reading}: {reading.words}"]
+    wanted = [ids[name] for name in order if name in known] or list(reading.files)
     for stream in reading.streams:
-        forms[stream], told = _form(reading, stream, keys[stream], options)
+        paths = [reading.files[video][stream] for video in wanted]
+        forms[stream], told = _form(paths, keys[stream], options)
         notes += told
     notes += [
         f"it could also be {other}: --pattern '{other.pattern}'" for other in others if str(other) != str(reading)
@@ -121,12 +124,15 @@ def _source(reading: Reading, others: Sequence[Reading], options: Options) -> Fe
     return FeatureSource(tuple(order), tuple(names), read, notes=tuple(notes), stamp=stamp)
 
 
-def _form(reading: Reading, stream: str, keys: Sequence[str], options: Options) -> tuple[Form, list[str]]:
-    """How a stream's arrays lie, and what to say of it."""
-    paths = [parts[stream] for parts in reading.files.values()]
-    step = max(1, len(paths) // LOOKED_AT)
+def _form(paths: Sequence[Path], keys: Sequence[str], options: Options) -> tuple[Form, list[str]]:
+    """How a stream's arrays lie, and what to say of it.
+
+    Raises:
+        DataError: a few files have another width than most.
+    """
+    paths = paths[:: max(1, len(paths) // LOOKED_AT)][:LOOKED_AT]
     shapes = []
-    for path in paths[::step][:LOOKED_AT]:
+    for path in paths:
         array = _take(read_arrays(path), keys[0], path)
         shapes.append(tuple(axis for axis in array.shape if axis > 1) if array.ndim > 2 else array.shape)
     notes, axis = [], 0
@@ -138,7 +144,29 @@ def _form(reading: Reading, stream: str, keys: Sequence[str], options: Options) 
     transposed = options.transposed
     if transposed is None and (transposed := looks_transposed(shapes) or False):
         notes.append(f"arrays are [D,T], e.g. {shapes[0]}: turned")
+    if options.transposed is None and not transposed and may_be_transposed(shapes):
+        notes.append(
+            f"arrays are {shapes[0]}: taken for {shapes[0][0]} snippets of {shapes[0][1]} columns; if it is the other "
+            "way round, say --transposed"
+        )
+    _check_widths(paths, shapes, bool(transposed), options)
     return Form(bool(transposed), options.crop, axis), notes
+
+
+def _check_widths(paths: Sequence[Path], shapes: Sequence[tuple[int, ...]], transposed: bool, options: Options) -> None:
+    """Refuse files of another width than most, by name."""
+    flat = [(path, shape[0 if transposed else 1]) for path, shape in zip(paths, shapes) if len(shape) == 2]
+    counts = Counter(width for _, width in flat)
+    if len(counts) < 2:
+        return
+    usual, many = counts.most_common(1)[0]
+    path, width = next((path, width) for path, width in flat if width != usual)
+    others = f"the other {many}" if many == len(flat) - 1 else f"{many} of {len(flat)} files looked at"
+    hint = "" if transposed or options.transposed is not None else " If arrays are [D,T], say --transposed."
+    raise DataError(
+        f"{path} has {width} columns, {others} have {usual}: it was made in another way. Make it like them, or take it "
+        f"away.{hint}"
+    )
 
 
 def _keys(path: Path, options: Options) -> tuple[str, ...]:

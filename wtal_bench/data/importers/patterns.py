@@ -13,6 +13,9 @@ from wtal_bench.names import composed
 STREAMS = ("rgb", "spatial", "spa", "appearance", "flow", "temporal", "tem", "motion", "audio", "vggish", "depth")
 """Words that name a stream in other people's files, in column order."""
 
+FEW = 0.34
+"""Share of videos that may lack a stream, and of files that may name none, where the others tell what was meant."""
+
 _LETTERED = re.compile(r"[A-Za-z]+[0-9]?")
 
 
@@ -99,21 +102,26 @@ def recognise(files: Sequence[tuple[Path, Path]], known: Collection[str] = ()) -
         known: video ids that are wanted; the reading that yields most of them is the best.
 
     Raises:
-        DataError: no reading gives every file a name of its own.
+        DataError: no reading gives every file a name of its own, or a few files spoil one that the others follow.
     """
     suffix = files[0][0].suffix
-    readings = [
-        *_folders(files),
-        *_affixes(files, last=True, suffix=suffix),
-        *_affixes(files, last=False, suffix=suffix),
-    ]
+    wanted = frozenset(known)
+    whole = [(below.stem, "features", path) for path, below in files]
+    form = f"{{id}}{suffix}"
+    named_whole = 2 * len(wanted & {composed(video) for video, _, _ in whole}) > len(files)
+    readings = []
     try:
-        plain = [(below.stem, "features", path) for path, below in files]
-        readings.append(_reading(plain, "a file a video", f"{{id}}{suffix}"))
+        readings += _folders(files)
+        for last in (True, False):
+            readings += _affixes(files, last=last, suffix=suffix)
+    except DataError as error:
+        if not named_whole:
+            raise DataError(f"{error} If each file is a video of its own, say --pattern '{form}'.") from None
+    try:
+        readings.append(_reading(whole, "a file a video", form))
     except DataError:
         if not readings:
             raise
-    wanted = frozenset(known)
     return sorted(readings, key=lambda reading: -len(wanted & reading.files.keys()))
 
 
@@ -131,20 +139,30 @@ def _folders(files: Sequence[tuple[Path, Path]]) -> Iterable[Reading]:
 
 
 def _affixes(files: Sequence[tuple[Path, Path]], *, last: bool, suffix: str) -> Iterable[Reading]:
-    """Streams at the end (`ID_rgb.npy`) or the beginning (`rgb_ID.npy`) of names."""
+    """Streams at the end (`ID_rgb.npy`) or the beginning (`rgb_ID.npy`) of names.
+
+    Raises:
+        DataError: nearly all names are so made and a few are not.
+    """
     for mark in "_-.":
-        rows, groups = [], {}
+        rows, groups, odd = [], {}, []
         for path, below in files:
             head, found, tail = below.stem.rpartition(mark) if last else below.stem.partition(mark)
             video, stream = (head, tail) if last else (tail, head)
-            if not found or not video or not _LETTERED.fullmatch(stream):
-                break
+            if not found or not video or not _LETTERED.fullmatch(stream) or not stream_word(stream):
+                odd.append(path)
+                continue
             rows.append((video, stream, path))
             groups.setdefault(stream, set()).add((*below.parts[:-1], video))
-        else:
-            if _same_videos(groups) and all(map(stream_word, groups)):
-                form = f"{{id}}{mark}{{stream}}{suffix}" if last else f"{{stream}}{mark}{{id}}{suffix}"
-                yield _reading(rows, f"streams named at the {'end' if last else 'beginning'} of names", form)
+        if len(odd) > FEW * len(files) or not _same_videos(groups):
+            continue
+        if odd:
+            raise DataError(
+                f"{odd[0]}: its name has no stream, and those of {len(rows)} of {len(files)} files do "
+                f"({listing(sorted(groups))}). Rename it, or take it away."
+            )
+        form = f"{{id}}{mark}{{stream}}{suffix}" if last else f"{{stream}}{mark}{{id}}{suffix}"
+        yield _reading(rows, f"streams named at the {'end' if last else 'beginning'} of names", form)
 
 
 def _same_videos(groups: dict[str, set]) -> bool:
@@ -152,7 +170,7 @@ def _same_videos(groups: dict[str, set]) -> bool:
     if not 2 <= len(groups) <= 4:
         return False
     shared = set.intersection(*groups.values())
-    return len(shared) >= 0.9 * len(set.union(*groups.values())) and len(shared) > 0
+    return len(shared) >= (1 - FEW) * len(set.union(*groups.values())) and len(shared) > 0
 
 
 def _reading(

@@ -13,6 +13,9 @@ from wtal_bench.errors import ConfigError, DataError
 CROPS = (5, 10)
 """Crops an extractor takes of a frame: five places, or five and their mirror images."""
 
+WIDTHS = frozenset((192, 256, 384, 400, 512, 768, 1024, 1280, 1408, 1536, 2048, 2304, 2560, 3072, 4096))
+"""Columns that extractors give: what tells [D,T] from videos that were resized to one length."""
+
 MEAN = "mean"
 
 
@@ -80,12 +83,27 @@ def _cropped(array: np.ndarray, form: Form, place: str) -> np.ndarray:
 
 
 def looks_transposed(shapes: Iterable[tuple[int, ...]]) -> bool | None:
-    """Whether arrays are [D,T]: all have one first length and several second ones. None: it cannot be told."""
+    """Whether arrays are [D,T]: all have one first length and several second ones. None: it cannot be told.
+
+    Videos resized to one length have one first length, too, and then a file of another width makes several second
+    ones. So where the second lengths are widths that extractors give, or most of them are one, arrays are [T,D], unless
+    the first one is such a width: whoever stores them finds the file that differs.
+    """
     flat = [shape for shape in shapes if len(shape) == 2]
     first, second = Counter(shape[0] for shape in flat), Counter(shape[1] for shape in flat)
     if len(flat) < 2 or (len(first) == 1) == (len(second) == 1):
         return None
-    return len(first) == 1
+    if len(second) == 1:
+        return WIDTHS.issuperset(first) and not WIDTHS & second.keys()  # these are widths, one of them wrong
+    if WIDTHS & first.keys():
+        return not WIDTHS.issuperset(second)
+    return not WIDTHS.issuperset(second) and 2 * max(second.values()) <= len(flat)
+
+
+def may_be_transposed(shapes: Iterable[tuple[int, ...]]) -> bool:
+    """Whether first lengths are widths that extractors give, and second ones are none: worth a word."""
+    flat = [shape for shape in shapes if len(shape) == 2]
+    return bool(flat) and all(shape[0] in WIDTHS and shape[1] not in WIDTHS for shape in flat)
 
 
 def crop_axis(shapes: Iterable[tuple[int, ...]]) -> int:
