@@ -97,9 +97,15 @@ def test_damaged_feature_stores(run, data, damage, expected):
 def test_features_of_another_width(run):
     run.tree["model"]["backbone"]["in_channels"] = WIDTH + 2
     text = run.refused_before_it_began()
-    assert "the model cannot take video" in text
-    assert "rgb 0..4, flow 4..8" in text
-    assert "in_channels" in text
+    assert f"have {WIDTH} columns (rgb 0..4, flow 4..8), model.backbone.in_channels={WIDTH + 2} in the config" in text
+    assert f"set model.backbone.in_channels to {WIDTH} there, or add" in text
+    assert text.rstrip().endswith(f"--cfg-options model.backbone.in_channels={WIDTH}.")
+    assert "mat1" not in text
+
+
+def test_a_width_that_does_not_fit_within_the_model_stays_the_models_own_words(run):
+    run.tree["model"]["backbone"]["channels"] += 2
+    assert "the model cannot take video" in run.refused_before_it_began()
 
 
 def test_another_number_of_classes_is_told_with_the_file_and_the_field(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError, listing
-from wtal_bench.interfaces import Loss, Outputs, PostProcessor
+from wtal_bench.interfaces import Batch, Loss, Outputs, PostProcessor
 from wtal_bench.modeling.build import NoStart, build_model
 from wtal_bench.modeling.model import Model
 from wtal_bench.running.finite import refuse_not_finite
@@ -85,6 +86,12 @@ def probe(model: Model, videos: VideoSet, config: RunConfig) -> None:
         raise ConfigError(text if text.startswith(config.path) else f"{config.path}: {text}") from error
     except (RuntimeError, ValueError, IndexError) as error:
         streams = ", ".join(f"{name} {first}..{end}" for name, (first, end) in videos.store.streams.items())
+        advice = _width_advice(config, batch)
+        if advice:
+            raise ConfigError(
+                f"{config.path}: the features of {videos.store.folder} have {batch.features.shape[2]} columns "
+                f"({streams}), {advice}"
+            ) from error
         raise ConfigError(
             f"{config.path}: the model cannot take video {videos.ids[shortest]!r} ({tuple(batch.features.shape[1:])} "
             f"features: {streams}; {len(videos.classes)} classes): {error}. Check in_channels and num_classes in the "
@@ -92,6 +99,52 @@ def probe(model: Model, videos: VideoSet, config: RunConfig) -> None:
         ) from error
     finally:
         model.train(training)
+
+
+def _width_advice(config: RunConfig, batch: Batch) -> str:
+    """What to write where a model is made for features of another width; "" where that is not what is wrong.
+
+    Whether a change helps is tried, since only the parts know what their widths mean.
+    """
+    width = batch.features.shape[2]
+    ranges = config.model.get("streams")
+    for name, span in ranges.items() if isinstance(ranges, Mapping) else ():
+        if isinstance(span, (list, tuple)) and len(span) == 2 and span[1] > width:
+            return (
+                f"model.streams.{name}={span!r} reads columns up to {span[1]}. Set model.streams to columns there are, "
+                "each in_channels to that many, or take a recipe without streams."
+            )
+    keys = [key for key in _values(config.model, "model", "in_channels") if key[1] != width]
+    for wrong in dict.fromkeys(value for _, value in keys):
+        meant = [key for key, value in keys if value == wrong]
+        tree = copy.deepcopy(dict(config.model))
+        for key in meant:
+            _put(tree, key.split(".")[1:], width)
+        if _takes(tree, config.path, batch):
+            options = " ".join(f"{key}={width}" for key in meant)
+            return (
+                f"{listing(f'{key}={wrong}' for key in meant)} in the config: set {listing(meant)} to {width} there, "
+                f"or add --cfg-options {options}."
+            )
+    return ""
+
+
+def _takes(tree: dict[str, Any], where: str, batch: Batch) -> bool:
+    """Whether the model of a tree can compute on a batch."""
+    try:
+        with torch.no_grad():
+            model = build_model(tree, where)
+            model.eval().losses(batch)
+    except Exception:  # a tree nobody wrote may fail in any way
+        return False
+    return True
+
+
+def _put(node: Any, path: list[str], value: int) -> None:
+    """Set the value at a path of names and positions."""
+    for name in path[:-1]:
+        node = node[int(name) if isinstance(node, (list, tuple)) else name]
+    node[path[-1]] = value
 
 
 def check_class_counts(config: RunConfig, classes: int, protocol: str) -> None:
@@ -103,20 +156,21 @@ def check_class_counts(config: RunConfig, classes: int, protocol: str) -> None:
     Raises:
         ConfigError: the text names the key.
     """
-    for key, count in _class_counts(config.model, "model"):
+    for key, count in _values(config.model, "model", "num_classes"):
         if count != classes:
             raise ConfigError(
                 f"{config.path}: {key}={count!r:.80}, but {protocol} has {classes} classes: set num_classes={classes}."
             )
 
 
-def _class_counts(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+def _values(node: Any, key: str, wanted: str) -> Iterator[tuple[str, Any]]:
+    """(path, value) of every key of that name that is given, in a tree."""
     pairs = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for name, value in pairs:
-        if name == "num_classes" and value is not None:
+        if name == wanted and value is not None:
             yield f"{key}.{name}", value
         else:
-            yield from _class_counts(value, f"{key}.{name}")
+            yield from _values(value, f"{key}.{name}", wanted)
 
 
 def _check_classes(outputs: Outputs, classes: int, where: str) -> None:
