@@ -201,3 +201,9 @@ def _check_regular(found: os.stat_result, path: str | Path, kind: type[WtalError
     if not stat.S_ISREG(found.st_mode):
         what = next((name for test, name in _KINDS.items() if test(found.st_mode)), "something else")
         raise failure(path, f"is {what}, not a file", kind, hint)
+
+
+def unpickling_reason(error: Exception) -> str:
+    """What torch found in a file it did not load, in a line, without its advice to load it in an unsafe way."""
+    lines = [line.strip() for line in str(error).splitlines() if "weights_only" not in line and line.strip()]
+    return lines[0].partition(" Please ")[0] if lines else type(error).__name__

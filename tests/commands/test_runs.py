@@ -295,8 +295,10 @@ def test_infer_leaves_out_low_scores_and_takes_several_files(trained, video, her
             np.ones((4, WIDTH + 1)),
             "has 9 columns, the model was trained on features of 8 (streams rgb, flow), made by 'random'",
         ),
+        (np.ones((WIDTH, 5)), "has 5 columns and 8 snippets, the model was trained on features of 8 columns"),
+        (np.ones((WIDTH, 5)), "the array is [D,T]? Say --transposed."),
     ],
-    ids=["missing", "text", "objects", "integers", "one axis", "empty", "nan", "width"],
+    ids=["missing", "text", "objects", "integers", "one axis", "empty", "nan", "width", "turned", "turned, advice"],
 )
 def test_infer_refuses_files_that_are_no_features(trained, here, capsys, content, expected):
     path = here / "video.npy"

@@ -337,6 +337,7 @@ def test_a_crafted_checkpoint_does_not_run(run, tmp_path, form):
     ):
         assert str(evil) in text
         assert "was not loaded, since such a file can run code" in text
+        assert "weights_only" not in text, "torch's advice to load it all the same"
     run.work_dir.mkdir()
     evil.rename(run.work_dir / "last.pth")
     assert "was not loaded" in run.refused(words=("--resume",))
@@ -348,14 +349,15 @@ def test_a_crafted_checkpoint_does_not_run(run, tmp_path, form):
     [
         (None, "there is no such file"),
         (b"", "is damaged or no checkpoint"),
-        (b"not a checkpoint at all", "evil.pth"),
+        (b"not a checkpoint at all", "evil.pth is no checkpoint but text: it begins with 'not a checkpoint at all'"),
+        (b"import os\n_base_ = ['wtal::ecm_thumos.py']\n", "Give the .pth file that training wrote"),
         ([1, 2], "holds a list, not a checkpoint"),
         ({}, "belongs to another model"),
         ({"state_dict": 3}, "holds no weights"),
         ({"state_dict": {"backbone.conv1.weight": 5}}, "belongs to another model"),
         ({"state_dict": {"other.weight": torch.zeros(2)}}, "belongs to another model"),
     ],
-    ids=["missing", "empty", "text", "list", "nothing", "no dict", "number", "other"],
+    ids=["missing", "empty", "text", "config", "list", "nothing", "no dict", "number", "other"],
 )
 def test_checkpoints_that_are_none_of_this_model(run, tmp_path, content, expected):
     path = tmp_path / "evil.pth"
@@ -369,6 +371,7 @@ def test_checkpoints_that_are_none_of_this_model(run, tmp_path, content, expecte
     ):
         assert expected in text
         assert str(path) in text
+        assert "weights_only" not in text
 
 
 def test_a_checkpoint_of_another_shape_is_refused_by_every_verb(run, tmp_path):

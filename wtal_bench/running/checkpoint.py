@@ -23,7 +23,7 @@ from torch import nn
 from wtal_bench.errors import CheckpointError, ConfigError, listing
 from wtal_bench.files import atomic_write
 from wtal_bench.options import check_type
-from wtal_bench.reading import GIB, open_file
+from wtal_bench.reading import GIB, open_file, unpickling_reason
 
 FORMAT = 1
 LIMIT = 64 * GIB
@@ -71,18 +71,31 @@ def _loaded(stream: BinaryIO, path: Path) -> Any:
     try:
         if zipfile.is_zipfile(stream):
             _refuse_packed(stream, path)
+        else:
+            _refuse_text(stream, path)
         stream.seek(0)
         return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors and plain values and was not loaded, since such a file can run code. "
             "Checkpoints of other programs: load them there and save model.state_dict() alone. "
-            f"({_first_line(error)})"
+            f"({unpickling_reason(error)})"
         ) from error
     except CheckpointError:
         raise
     except Exception as error:  # a crafted or damaged pickle can fail in any way at all
-        raise CheckpointError(f"{path} is damaged or no checkpoint: {_first_line(error)}") from error
+        raise CheckpointError(f"{path} is damaged or no checkpoint: {unpickling_reason(error)}") from error
+
+
+def _refuse_text(stream: BinaryIO, path: Path) -> None:
+    """Refuse a file that a person wrote, such as a config given in the wrong place."""
+    stream.seek(0)
+    head = stream.read(60)
+    if head and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
+        raise CheckpointError(
+            f"{path} is no checkpoint but text: it begins with {head.decode().splitlines()[0]!r}. Give the .pth file "
+            f"that training wrote, such as last.pth. {_near(path)}".rstrip()
+        )
 
 
 def _refuse_packed(stream: BinaryIO, path: Path) -> None:

@@ -145,6 +145,11 @@ def _check_width(features: np.ndarray, source: str, trained: Mapping[str, Any]) 
     if wanted is not None and features.shape[1] != wanted:
         streams = f" (streams {', '.join(trained['streams'])})" if trained.get("streams") else ""
         made_by = trained.get("extractor") or "an extractor it does not name"
+        if len(features) == wanted:
+            raise DataError(
+                f"{source}: has {features.shape[1]} columns and {wanted} snippets, the model was trained on features "
+                f"of {wanted} columns{streams}: the array is [D,T]? Say --transposed."
+            )
         raise DataError(
             f"{source}: has {features.shape[1]} columns, the model was trained on features of {wanted}{streams}, made "
             f"by {made_by!r}. Make these in the same way; streams in files of their own are joined when all are given."

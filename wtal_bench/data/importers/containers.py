@@ -11,7 +11,7 @@ import numpy as np
 
 from wtal_bench.arrays import read_npy, read_npz
 from wtal_bench.errors import DataError
-from wtal_bench.reading import GIB, failure, open_file
+from wtal_bench.reading import GIB, failure, open_file, unpickling_reason
 
 WHOLE = "features"
 """Name of the array in a file that holds one without a name."""
@@ -119,7 +119,7 @@ def _pt(path: Path) -> dict[str, np.ndarray]:
             AttributeError,
             TypeError,
         ) as error:
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            why = unpickling_reason(error)
             raise failure(
                 path, f"holds no plain tensors ({why})", DataError, "Save tensors, or a dict of them."
             ) from error
