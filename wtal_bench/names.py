@@ -7,6 +7,7 @@ spaces or in a file's ending is another name, but rarely meant to be: `folded` a
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
@@ -15,6 +16,9 @@ _ENDINGS = re.compile(
     r"\.(mp4|avi|mkv|webm|mov|m4v|mpg|mpeg|wmv|flv|ts|3gp|npy|npz|pt|pth|h5|csv|mat|json)$", re.IGNORECASE
 )
 _PREFIX = "v_"
+_JOINTS = re.compile(r"[;,|/+&]")
+SHORTEST, LONGEST = 5, 80
+"""Letters of names among which one may be a slip; comparing longer ones takes long."""
 
 
 def composed(name: str) -> str:
@@ -38,6 +42,42 @@ def lookalikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     for name in dict.fromkeys(names):
         groups.setdefault(folded(name), []).append(name)
     return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def near_twins(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return pairs of names of letters that are one slip apart, as `Stripe` and `Stripes` or `trian` and `train` are.
+
+    A slip is a letter too many, another one, or two neighbours exchanged. Numbers tell names apart on purpose (`class
+    1`), and so do letters in short names; what is equal when folded is told by `lookalikes`.
+    """
+    forms = {name: folded(name) for name in dict.fromkeys(names)}
+    buckets: dict[str, list[str]] = {}
+    for name, form in forms.items():
+        if SHORTEST <= len(form) <= LONGEST and form.replace(" ", "").isalpha():
+            for cut in {form, *(form[:at] + form[at + 1 :] for at in range(len(form)))}:
+                buckets.setdefault(cut, []).append(name)
+    pairs = {pair: None for group in buckets.values() for pair in itertools.combinations(group, 2)}
+    return [pair for pair in pairs if forms[pair[0]] != forms[pair[1]] and _one_slip(forms[pair[0]], forms[pair[1]])]
+
+
+def joined(name: str, others: Collection[str]) -> list[str]:
+    """The parts of a name that is several in one, such as `Red;Stripes` where `Red` is a name; [] for a single one."""
+    parts = [part.strip() for part in _JOINTS.split(name) if part.strip()]
+    if len(parts) < 2:
+        return []
+    known = set(map(folded, others)) - {folded(name)}
+    return parts if any(folded(part) in known for part in parts) else []
+
+
+def _one_slip(name: str, other: str) -> bool:
+    short, long = sorted((name, other), key=len)
+    if len(short) != len(long):
+        return any(long[:at] + long[at + 1 :] == short for at in range(len(long)))
+    differ = [at for at, pair in enumerate(zip(short, long)) if pair[0] != pair[1]]
+    if len(differ) == 1:
+        return True
+    swapped = len(differ) == 2 and differ[1] == differ[0] + 1
+    return swapped and short[differ[0]] == long[differ[1]] and short[differ[1]] == long[differ[0]]
 
 
 def difference(name: str, other: str) -> str:

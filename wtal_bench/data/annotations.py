@@ -36,7 +36,7 @@ from typing import Any
 from wtal_bench.data.locate import ANNOTATIONS
 from wtal_bench.errors import DataError, did_you_mean, listing
 from wtal_bench.files import digest, unplain
-from wtal_bench.names import composed, difference, lookalikes
+from wtal_bench.names import composed, difference, joined, lookalikes, near_twins
 from wtal_bench.reading import GIB, decode_json, read_bytes, read_json
 
 SEGMENTS = "segments"
@@ -44,8 +44,13 @@ SEGMENTS = "segments"
 
 SMALLEST, LARGEST = 1e-3, 1e7
 """Seconds of the shortest and the longest video (four months), and frames a second beyond those of any camera."""
-LOOKALIKES = ("classes look alike", "videos look alike")
+LOOKALIKES = ("classes look alike", "videos look alike", "subsets look alike", "classes in one")
 """Kinds of `Annotations.lint` that `Annotations.lookalikes` lists."""
+
+USUAL_SUBSETS = ("train", "val", "test")
+"""What recipes call the subsets they train, choose and test on."""
+RARE = 2
+"""Videos of a class up to which its name may be a slip of a commoner one's."""
 
 _TOP_KEYS = ("version", "classes", "exclude", "tags", "videos")
 _VIDEO_KEYS = ("subset", "duration", "fps", "frames", "segments", "ambiguous", "labels")
@@ -246,7 +251,11 @@ class Annotations:
         return found
 
     def lookalikes(self) -> list[Oddity]:
-        """List classes and videos whose names differ only by case, spaces or Unicode form (kinds: `LOOKALIKES`)."""
+        """List names that are probably not meant (kinds: `LOOKALIKES`).
+
+        Classes, videos and subsets whose names differ only by case, spaces or Unicode form; a class of few videos, or a
+        subset, that is a letter off another; a class that is several in one, as `Red;Stripes` is.
+        """
         found = []
         for kind, what, names in zip(LOOKALIKES, ("class names", "video ids"), (self.classes, self.videos)):
             for group in lookalikes(names):
@@ -257,6 +266,34 @@ class Annotations:
                         kind, "", f"the {what} {shown} differ only in {differ}; if one is meant, write it in one way"
                     )
                 )
+        return [*found, *self._slips()]
+
+    def _slips(self) -> list[Oddity]:
+        """Classes and subsets that are a slip of another."""
+        found = []
+        shown = Counter(self.classes[label] for key in self.videos for label in self.tags(key))
+        for pair in near_twins(self.classes):
+            rare, usual = sorted(pair, key=lambda name: shown[name])
+            if shown[rare] <= RARE and shown[rare] < shown[usual]:
+                text = (
+                    f"the class {rare!r} ({_videos(shown[rare])}) is a letter off {usual!r} ({_videos(shown[usual])}); "
+                    "if one is meant, write it in one way"
+                )
+                found.append(Oddity(LOOKALIKES[0], "", text))
+        held = Counter(video.subset for video in self.videos.values())
+        names = list(dict.fromkeys((*USUAL_SUBSETS, *held)))
+        told: set[str] = set()
+        for pair in (*(group[:2] for group in lookalikes(names)), *near_twins(names)):
+            usual, odd = sorted(pair, key=lambda name: (name not in USUAL_SUBSETS, -held[name]))
+            if held[odd] and odd not in USUAL_SUBSETS and not {odd, usual} & told:
+                told.add(odd)
+                text = f"the subset {odd!r} ({_videos(held[odd])}) is nearly {usual!r}; if that is meant, write it so"
+                found.append(Oddity(LOOKALIKES[2], "", text))
+        for name in self.classes:
+            parts = joined(name, self.classes)
+            if parts:
+                text = f"the class {name!r} is several in one; if they are, give its videos each of {listing(parts)}"
+                found.append(Oddity(LOOKALIKES[3], "", text))
         return found
 
     def _lint_video(self, key: str, video: VideoAnnotation) -> list[Oddity]:
@@ -285,6 +322,10 @@ class Annotations:
         if not self.tags(key):
             found.append(Oddity("no tags", key, f"a video of subset {video.subset!r} without any class"))
         return found
+
+
+def _videos(count: int) -> str:
+    return f"{count} video" if count == 1 else f"{count} videos"
 
 
 def beside(annotations: Path, name: str) -> Path:

@@ -193,3 +193,34 @@ def test_durations_a_table_lacks_come_from_where_they_are_known(tmp_path):
         read_table(table, version="v", durations={"a": known["a"]})
     table.write_text("video,label,duration,subset\na,Jump,10,train\n")  # what the table says goes before
     assert read_table(table, version="v", durations=known)["videos"]["a"]["duration"] == 10
+
+
+def names_told(text, tmp_path):
+    (tmp_path / "t.csv").write_text("video,label,duration,subset\n" + text)
+    found = Annotations.from_dict(read_table(tmp_path / "t.csv", version="v"), "t")
+    return [oddity.text for oddity in found.lookalikes()]
+
+
+def test_a_class_a_letter_off_and_subsets_that_recipes_do_not_know_are_told(tmp_path):
+    text = "a,Stripes,40,train\nb,Stripes,40,train\nc,Stripe,40,trian\nd,Red,40,Train\ne,Rad,40,val\n"
+    told = names_told(text, tmp_path)
+    assert told == [
+        "the class 'Stripe' (1 video) is a letter off 'Stripes' (2 videos); if one is meant, write it in one way",
+        "the subset 'Train' (1 video) is nearly 'train'; if that is meant, write it so",
+        "the subset 'trian' (1 video) is nearly 'train'; if that is meant, write it so",
+    ]
+    many = "".join(f"{name}{at},{name},40,train\n" for name in ("Curling", "Hurling") for at in range(3))
+    assert names_told(many, tmp_path) == [], "two classes, each of several videos"
+    assert names_told("a,class one,40,train\nb,class two,40,test\n", tmp_path) == []
+
+
+def test_several_labels_in_one_cell_are_refused_unless_they_are_a_class(tmp_path):
+    for cell in ("Red;Stripes", "Red/Blue", '"Red, Blue"'):
+        with pytest.raises(DataError, match=r"line 4: `label` is .*several in one cell; write a row each: Red, "):
+            names_told(f"a,Red,40,train\nb,Blue,40,train\nc,{cell},40,train\n", tmp_path)
+    assert names_told("a,Clean and jerk/Snatch,40,train\n", tmp_path) == []
+    table, classes = tmp_path / "t.csv", ["Red", "Blue", "Red/Blue"]
+    table.write_text("video,label,duration,subset\nc,Red/Blue,40,train\n")
+    value = read_table(table, version="v", classes=classes)
+    (oddity,) = [odd for odd in Annotations.from_dict(value, "t").lookalikes() if odd.kind == "classes in one"]
+    assert oddity.text.startswith("the class 'Red/Blue' is several in one")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from wtal_bench.data.annotation_notes import duration_notes
 from wtal_bench.data.annotations import Annotations
 from wtal_bench.data.importers.dialect import Dialect, read_any_text, recognise, seconds, video_id
 from wtal_bench.errors import DataError, did_you_mean, listing
-from wtal_bench.names import composed
+from wtal_bench.names import composed, joined
 
 _REQUIRED = ("video", "label", "duration")
 HEADER_LIMIT = 2000
@@ -54,8 +55,10 @@ def read_table(
         rows, told = _rows(Path(path), _REQUIRED[:2], (*_REQUIRED[2:], *_OPTIONAL))
         rows = [(line, _with_duration(row, durations, f"{path}, line {line}")) for line, row in rows]
     videos: dict[str, dict[str, Any]] = {}
+    labels = {row["label"] for _, row in rows}
     for line, row in rows:
         place = f"{path}, line {line}"
+        _check_single(row["label"], labels if classes is None else set(classes), place, listed=classes is not None)
         video = _video(videos, row, subset, place)
         if row["label"]:
             _label(video, row, place)
@@ -123,12 +126,24 @@ def read_rates(path: str | Path) -> dict[str, tuple[float | None, int | None]]:
     return rates
 
 
+def _check_single(label: str, labels: Collection[str], place: str, *, listed: bool) -> None:
+    """Refuse several labels in one cell; a class of that name in a list of classes is one all the same."""
+    if listed and label in labels:
+        return
+    parts = [part.strip() for part in re.split("[|;]", label) if part.strip()]
+    if len(parts) < 2:
+        parts = joined(label, labels)
+        parts = parts if set(parts) <= set(labels) else []  # a comma or a slash may be part of a name
+    if parts:
+        raise DataError(
+            f"{place}: `label` is {label!r}, several in one cell; write a row each: {listing(parts)}. If it is one "
+            "class, name it in the list of --classes."
+        )
+
+
 def _label(video: dict[str, Any], row: dict[str, str], place: str) -> None:
     """Add a row's label to its video: an instance where the row gives times, a tag where it gives none."""
     label, start, end = row["label"], row.get("start", ""), row.get("end", "")
-    if "|" in label:
-        parts = [part.strip() for part in label.split("|") if part.strip()]
-        raise DataError(f"{place}: `label` is {label!r}, several in one cell; write a row each: {listing(parts)}.")
     if bool(start) != bool(end):
         raise DataError(f"{place}: has only one of `start` and `end`; give both, or none for a tag alone.")
     kind, other = ("segments", "labels") if start else ("labels", "segments")
