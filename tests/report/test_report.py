@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.running.conftest import dataset, draw_nothing, tiny_config
+from tests.running.conftest import dataset, draw_nothing, make_dataset, tiny_config
 from wtal_bench.cli import main
 from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate
 from wtal_bench.report.content import _diagnosis, gather, video_precision
@@ -158,3 +158,69 @@ def test_the_page_draws_in_a_browser(runs, tmp_path, capsys):
     drawn = done.stdout.count('class="main-svg"')
     assert drawn >= 2 * 10, "scores, five losses, classes, tags, errors, a time line"
     assert re.search(r">ECM seed 1</text>", done.stdout)
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory) -> Path:
+    """A finished run on one's own data with tags alone: its result is no record, for nothing was scored."""
+    folder = tmp_path_factory.mktemp("tagged")
+    data = make_dataset(folder / "data", videos=6)
+    value = json.loads((data / "annotations.json").read_text())
+    for video in value["videos"].values():
+        video["labels"] = [segment["label"] for segment in video.pop("segments")]
+    (data / "annotations.json").write_text(json.dumps(value))
+    config = tiny_config(data)
+    config["data"]["protocol"] = "own"
+    (folder / "my.json").write_text(json.dumps(config))
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        assert main(["train", str(folder / "my.json"), "--work-dir", str(folder / "run")]) == 0
+    assert (folder / "run" / "record" / "result.json").is_file()
+    return folder / "run"
+
+
+def test_a_run_on_tags_alone_has_a_page_without_scores(tagged, capsys):
+    assert main(["report", str(tagged)]) == 0
+    text, data = page_of(tagged / "report.html")
+    (run,) = data["runs"]
+    assert (run["scores"], run["classes"], run["errors"]) == ({}, [], None)
+    assert "none: the test videos have no times" in text
+    assert re.findall(r'<section id="(\w+)"', text) == ["curves", "confusion", "videos"]
+    assert run["curves"]["series"]["loss"]
+    assert len(run["videos"]) == 6
+    assert any(video["found"] for video in run["videos"])
+    assert {video["score"] for video in run["videos"]} == {None}
+    assert run["confusion"]["videos"], "tags are known"
+
+
+def test_who_wants_numbers_of_a_run_on_tags_alone_is_told_why_there_are_none(tagged, tmp_path, capsys):
+    (tmp_path / "board" / "records").mkdir(parents=True)
+    result = str(tagged / "record" / "result.json")
+    for folder in (["--folder", str(tmp_path / "board")], []):
+        assert main(["leaderboard", "add", *folder, result]) == 2
+        said = capsys.readouterr().err
+        assert "nothing to score, for its test videos have no times" in said
+        assert "schema" not in said
+    assert main(["compare", str(tagged), str(tagged)]) == 2
+    assert "nothing to score, for its test videos have no times" in capsys.readouterr().err
+
+
+def test_a_damaged_result_of_tags_alone_is_refused_in_words(tagged, tmp_path, capsys):
+    shutil.copytree(tagged, tmp_path / "run")
+    path = tmp_path / "run" / "record" / "result.json"
+    value = json.loads(path.read_text())
+    for broken, said in (({"distributions": [1]}, "distributions[0] is 1"), ({"seed": "x"}, "seed is 'x'")):
+        path.write_text(json.dumps(value | broken))
+        assert main(["report", str(tmp_path / "run")]) == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_the_page_of_a_run_on_tags_alone_draws_in_a_browser(tagged, tmp_path, capsys):
+    assert main(["report", str(tagged), "--out", str(tmp_path / "page.html")]) == 0
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--virtual-time-budget=8000", "--dump-dom", (tmp_path / "page.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if not done.stdout:
+        pytest.skip(f"Chromium does not start here: {done.stderr.strip().splitlines()[-1:]}")
+    assert done.stdout.count('class="main-svg"') >= 2 * 6, "four losses, tags, a time line"

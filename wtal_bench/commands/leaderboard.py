@@ -136,12 +136,15 @@ def _add(folder: Path, args: argparse.Namespace) -> int:
 
 def _refuse_own(path: str | Path, folder: str | Path | None) -> None:
     """Rows of somebody's own data stand on a leaderboard that was named for it."""
-    from wtal_bench.leaderboard.record import read_record
+    from wtal_bench.leaderboard.record import is_unscored, read_record
     from wtal_bench.protocols import is_own
 
     if folder is not None or Path(path).suffix == ".gz":
         return
-    protocol = read_record(path).get("protocol")
+    record = read_record(path)
+    protocol = record.get("protocol")
+    if is_unscored(record):
+        return  # no leaderboard takes it, and why is said where it is read
     if isinstance(protocol, dict) and is_own(protocol.get("name")):
         raise RecordError(
             f"{path} is of your own data ({protocol['name']}), which is ranked beside nobody else's. File it on a "

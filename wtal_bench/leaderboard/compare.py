@@ -29,7 +29,7 @@ from wtal_bench.evaluation import (
 from wtal_bench.leaderboard.build import find_folder
 from wtal_bench.leaderboard.identity import hash_rows
 from wtal_bench.leaderboard.own import own_annotations, recorded_protocol
-from wtal_bench.leaderboard.record import StoredRecord, load_record, newest_record, read_record
+from wtal_bench.leaderboard.record import UNSCORED, StoredRecord, is_unscored, load_record, newest_record, read_record
 from wtal_bench.leaderboard.rescore import Truth
 from wtal_bench.leaderboard.side_notes import Shared, on_shared_videos, side_notes
 from wtal_bench.protocols import OWN, Protocol, is_composed, is_own, open_protocol
@@ -37,11 +37,12 @@ from wtal_bench.protocols import OWN, Protocol, is_composed, is_own, open_protoc
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its name, where its detections lie, and its record if it has one."""
+    """One run: its name, where its detections lie, its record if it has one, and whether it had nothing to score."""
 
     name: str
     detections: Path
     stored: StoredRecord | None
+    unscored: bool = False
 
     @property
     def seed(self) -> int | None:
@@ -127,7 +128,7 @@ def _from_file(path: Path) -> Run:
             f"{path} is no record (it has no schema: nothing was scored, or an older version wrote it), and its "
             f"detections {name!r} are not beside it. Compare detection files, or train or test again."
         )
-    return Run(path.parent.parent.name or path.name, found, None)
+    return Run(path.parent.parent.name or path.name, found, None, is_unscored(value))
 
 
 def _in_folder(path: Path) -> list[Run]:
@@ -162,6 +163,12 @@ def common_truth(
     stored = {run.stored.record["protocol"]["name"]: run.stored for run in runs if run.stored}
     named = set(stored)
     named |= {asked} if asked and not (asked == OWN and named and all(map(is_own, named))) else set()
+    bare = next((run for run in runs if run.unscored), None)
+    if not named and bare:
+        raise RecordError(
+            f"{bare.detections.parent} is of a run without a record: {UNSCORED}. Compare by annotations that "
+            "have times: --protocol own --annotations FILE."
+        )
     if not named:
         raise RecordError("detection files do not say by which protocol they are scored: add --protocol thumos14/v1.")
     if len(named) > 1:

@@ -81,13 +81,14 @@ def code_problems(record: Mapping[str, Any]) -> Iterator[str]:
             yield f"components[{index}].kind is {short(part['kind'])}; needed: one of {listing(KINDS, 8)}"
         elif part["plugin"] != (part["name"].partition(".")[0] if "." in part["name"] else CORE):
             yield f"components[{index}].plugin is {short(part['plugin'])}; {short(part['name'])} says another"
-    broken = list(_distributions(record["distributions"]))
+    broken = list(distribution_problems(record["distributions"]))
     yield from broken
     if sound and not broken:
         yield from _suppliers(record)
 
 
-def _distributions(rows: list[Any]) -> Iterator[str]:
+def distribution_problems(rows: list[Any]) -> Iterator[str]:
+    """The distributions that supplied the code: whose each was, and which."""
     for index, row in enumerate(rows):
         where = f"distributions[{index}]"
         if not isinstance(row, Mapping) or set(row) != {"name", "version", "plugins", "commit", "dirty", "sources"}:

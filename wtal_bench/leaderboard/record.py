@@ -49,6 +49,7 @@ from wtal_bench.files import write_json
 from wtal_bench.leaderboard.coverage import LISTS
 from wtal_bench.leaderboard.duplicates import duplicate_problems, look_alike_problems
 from wtal_bench.leaderboard.identity import hash_config, hash_rows, record_id
+from wtal_bench.leaderboard.origin_rules import distribution_problems
 from wtal_bench.leaderboard.seen import Seen
 from wtal_bench.leaderboard.validate import (
     OWN_KEYS,
@@ -59,6 +60,7 @@ from wtal_bench.leaderboard.validate import (
     shape_problems,
     unranked_reason,
 )
+from wtal_bench.protocol import is_own
 from wtal_bench.reading import MIB, decode_json
 from wtal_bench.structures import Detections
 from wtal_bench.temporary import temporary_for
@@ -171,13 +173,27 @@ def protocol_of(record: Mapping[str, Any], where: str | Path) -> str:
     return name
 
 
+UNSCORED = "it has nothing to score, for its test videos have no times"
+"""What is wrong with the result of a run on tags alone, for who wants its numbers."""
+
+
+def is_unscored(record: Mapping[str, Any]) -> bool:
+    """Whether a run wrote it in place of a record: of one's own data without an annotated test video."""
+    protocol, metrics = record.get("protocol"), record.get("metrics")
+    own = isinstance(protocol, Mapping) and is_own(protocol.get("name"))
+    return own and "schema" not in record and isinstance(metrics, Mapping) and metrics.get("variants") == {}
+
+
 def check_own(record: Mapping[str, Any], where: str | Path) -> None:
-    """Refuse the record of a run on a data set of one's own, which no leaderboard takes, if no run wrote it so.
+    """Refuse the result of a run on a data set of one's own, where nothing was scored, if no run wrote it so.
 
     Raises:
         RecordError: the text names what is wrong.
     """
-    problems = list(shape_problems(record, OWN_KEYS))
+    said = [key for key in ("distributions",) if key in record]  # those of before said it otherwise
+    problems = list(shape_problems(record, (*OWN_KEYS, *said)))
+    if said and not problems:
+        problems += distribution_problems(record["distributions"])
     block = record.get("detections")
     name = block.get("file") if isinstance(block, Mapping) else None
     if not isinstance(name, str) or Path(name).name != name:
@@ -272,6 +288,11 @@ def load_record(
         if not problems:
             return StoredRecord(path, record, content, is_light=True)
     record, content = _read(path, seen)
+    if is_unscored(record):
+        raise RecordError(
+            f"{path} is no record: {UNSCORED}. Add times of the test videos to its annotations, then score the run "
+            "with `wtal-bench test`; `wtal-bench report` shows it as it is."
+        )
     check_record(record, str(path), file_problems(record, path, seen.hash))
     return StoredRecord(path, record, content)
 

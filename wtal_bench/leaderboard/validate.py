@@ -132,9 +132,9 @@ def unranked_reason(record: Mapping[str, Any]) -> str:
 
 def harness_commit(record: Mapping[str, Any]) -> tuple[str, bool]:
     """The commit of the harness a record was made by ("" where unknown), and whether it had changes."""
-    if record["schema"] == OLD_SCHEMA:
+    if record.get("schema") == OLD_SCHEMA:
         return record["git"].get("commit") or "", bool(record["git"].get("dirty"))
-    own = next((row for row in record["distributions"] if row["name"] == HARNESS), {})
+    own = next((row for row in record.get("distributions", ()) if row["name"] == HARNESS), {})
     return own.get("commit") or "", bool(own.get("dirty"))
 
 
@@ -225,8 +225,8 @@ def file_problems(record: Mapping[str, Any], path: str | Path, hashed: Callable[
 
 
 OWN_KEYS = ("protocol", "method", "variant", "components", "config", "features", "annotations", "seed", "metrics")
-OWN_KEYS += ("detections", "environment", "cost", "git")
-"""What the record of a run on a data set of one's own must hold."""
+OWN_KEYS += ("detections", "environment", "cost")
+"""What the result of a run on a data set of one's own must hold where nothing was scored."""
 
 
 def shape_problems(record: Mapping[str, Any], needed: Iterable[str]) -> Iterator[str]:

@@ -100,14 +100,16 @@ def gather(path: Path, annotations: Path | None = None) -> dict[str, Any]:
     protocol, truth_of = _protocol(record, files.record, annotations)
     found = read_detections(files.record.parent / record["detections"]["file"], protocol.classes)
     truth, rows = protocol.ground_truth(truth_of), found.table()
-    results = {preset.name: preset.evaluate(rows, truth, protocol.tious) for preset in protocol.presets}
-    main = results[protocol.main]
+    scored = any(truth_of.videos[name].segments for name in truth_of.subset(protocol.subset))
+    presets = protocol.presets if scored else ()
+    results = {preset.name: preset.evaluate(rows, truth, protocol.tious) for preset in presets}
+    main = results.get(protocol.main)
     detections, annotated = protocol.presets[0].tables(rows, truth)
     label = _label(record, path)
     return {
         "label": label,
         "path": str(path),
-        "facts": _facts(record, protocol),
+        "facts": _facts(record, protocol, scored),
         "config": _flat(record.get("config", {})),
         "scores": {name: _scores(result, protocol) for name, result in results.items()},
         "main": protocol.main,
@@ -117,11 +119,11 @@ def gather(path: Path, annotations: Path | None = None) -> dict[str, Any]:
             for name, key in (("classification mAP", "classification_mAP"), ("frame accuracy", "frame_accuracy"))
         },
         "diagnosis": _diagnosis(record),
-        "classes": _classes(main),
+        "classes": [] if main is None else _classes(main),
         "confusion": _confusion(found.videos, truth_of, protocol),
-        "errors": _errors(main, detections, annotated, protocol),
+        "errors": None if main is None else _errors(main, detections, annotated, protocol),
         "curves": _curves(files.scalars),
-        "videos": _videos(main, detections, annotated, truth_of, protocol),
+        "videos": _videos(main, detections, truth_of, protocol),
         "tious": list(protocol.tious),
         "names": list(protocol.classes),
     }
@@ -163,13 +165,14 @@ def _label(record: Mapping[str, Any], path: Path) -> str:
     return f"{row_title(record['method'], record.get('variant') or '', named)} seed {record['seed']}"
 
 
-def _facts(record: Mapping[str, Any], protocol: Protocol) -> dict[str, str]:
-    commit, dirty = harness_commit(record) if "schema" in record else ("", False)
+def _facts(record: Mapping[str, Any], protocol: Protocol, scored: bool) -> dict[str, str]:
+    commit, dirty = harness_commit(record)
     environment = record.get("environment") or {}
     facts = {
         "method": record["method"],
         "variant": record.get("variant") or "-",
         "protocol": protocol.name,
+        "scores": "-" if scored else "none: the test videos have no times",
         "checkpoint": str(record.get("selection", "-")),
         "seed": str(record["seed"]),
         "features": str((record.get("features") or {}).get("extractor", "-")),
@@ -357,16 +360,16 @@ def _is_number(value: Any) -> bool:
 
 
 def _videos(
-    result: EvaluationResult,
+    result: EvaluationResult | None,
     detections: DetectionTable,
-    truth: GroundTruth,
     annotations: Annotations,
     protocol: Protocol,
 ) -> list[dict[str, Any]]:
-    """Test videos from the worst to the best by their own average precision at the middle tIoU."""
+    """Test videos from the worst to the best by their own average precision at the middle tIoU, else by name."""
     middle = 0.5 if 0.5 in protocol.tious else protocol.tious[0]
-    scores = video_precision(result, middle)
-    order = sorted(scores, key=lambda name: (scores[name], name))
+    names = annotations.subset(protocol.subset)
+    scores = dict.fromkeys(names) if result is None else video_precision(result, middle)
+    order = sorted(scores, key=lambda name: (scores[name] or 0.0, name))
     if len(order) > SHOWN:
         third, centre = SHOWN // 3, len(order) // 2
         order = [*order[:third], *order[centre - third // 2 : centre + third // 2], *order[-third:]]

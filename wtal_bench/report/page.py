@@ -32,6 +32,11 @@ SECTIONS = (
     ("differences", "Settings", "What differs between the runs; everything else is equal."),
 )  # fmt: skip
 
+UNSCORED = (
+    "What was found in every video, by name; there are no times to score it by. Drag to zoom, double-click to go "
+    "back; press a bar to start the video there."
+)
+
 
 def to_html(runs: Sequence[Mapping[str, Any]], films: Mapping[str, str] | None = None) -> str:
     """Spell runs (see `content.gather`) as a page.
@@ -96,8 +101,12 @@ def _body(runs: Sequence[Mapping[str, Any]]) -> str:
     for name, title, lead in SECTIONS:
         if name in ("curves", "diagnosis") and not any(run[name] for run in runs):
             continue
+        if name in ("scores", "classes", "errors") and not any(run["scores"] for run in runs):
+            continue
         if name == "differences" and len(runs) < 2:
             continue
+        if name == "videos" and not any(run["scores"] for run in runs):
+            lead = UNSCORED
         made = {"scores": _scores, "diagnosis": _diagnosis, "differences": _differences}
         inner = made.get(name, lambda runs: "")(runs)
         parts.append(

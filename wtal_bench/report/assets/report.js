@@ -41,6 +41,7 @@
   }
 
   function scores() {
+    if (!place("scores")) return;
     const lines = [];
     runs.forEach((run, at) => {
       lines.push({ x: run.tious, y: run.scores[run.main].mAP.map(percent), name: run.label, mode: "lines+markers", line: { color: COLOURS[at % 8] } });
@@ -63,6 +64,7 @@
   }
 
   function classes() {
+    if (!place("classes")) return;
     const order = [...runs[0].classes].sort((a, b) => mean(b.ap) - mean(a.ap)).map((one) => one.name);
     const bars = runs.map((run, at) => {
       const by = new Map(run.classes.map((one) => [one.name, one]));
@@ -93,6 +95,7 @@
   }
 
   function errors() {
+    if (!place("errors")) return;
     const parent = place("errors");
     const choices = make("div", parent, { className: "choices" });
     const profile = make("div", parent);
@@ -154,7 +157,7 @@
       };
       const first = new Map();
       rows.forEach((row, y) => { if (!first.has(row.label)) first.set(row.label, top - y); });
-      draw(box, [bars(true), bars(false)], { title: { text: `${video.id}: AP ${(100 * video.score).toFixed(1)} %, ${found.length} of ${video.found.length} detections` }, barmode: "overlay", showlegend: false,
+      draw(box, [bars(true), bars(false)], { title: { text: `${video.id}: ${video.score === null ? "" : `AP ${(100 * video.score).toFixed(1)} %, `}${found.length} of ${video.found.length} detections` }, barmode: "overlay", showlegend: false,
         xaxis: { title: { text: "seconds" }, range: [0, video.duration] }, yaxis: { tickvals: [...first.values()], ticktext: [...first.keys()].map((label) => names[label]), fixedrange: true, range: [0.3, top + 0.7] }, height: Math.max(220, 110 + 16 * top) });
       const address = films[video.id];
       film.hidden = !address;
@@ -165,7 +168,7 @@
     const fill = () => {
       const before = runs[run].videos[at]?.id;
       select.replaceChildren();
-      runs[run].videos.forEach((video, number) => make("option", select, { value: number, textContent: `${video.id} (${(100 * video.score).toFixed(0)} %)` }));
+      runs[run].videos.forEach((video, number) => make("option", select, { value: number, textContent: video.id + (video.score === null ? "" : ` (${(100 * video.score).toFixed(0)} %)`) }));
       at = Math.max(0, runs[run].videos.findIndex((video) => video.id === before));
       select.value = at;
     };
