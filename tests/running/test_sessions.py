@@ -83,3 +83,23 @@ def test_what_refuses_to_train_leaves_no_folder(dataset, tmp_path):
     with pytest.raises(DataError, match="split 'test'"):
         run(tiny_config(folder), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_weights_that_were_trained_for_another_time_are_refused_before_they_are_tested(
+    dataset, tmp_path, capsys, beside
+):
+    run(tiny_config(dataset, epochs=1), tmp_path / "run")
+    path = tmp_path / "longer.json"
+    path.write_text(json.dumps(tiny_config(dataset, epochs=3)))
+    kept = tmp_path / "run" / "config.json"
+    if not beside:
+        kept.unlink()
+    assert main(["test", str(path), str(tmp_path / "run" / "last.pth")]) == 2
+    said = capsys.readouterr().err
+    assert f"was trained for 1 epochs, {path} trains 3: nothing was tested" in said
+    assert (f"{kept} is the config it was trained with" in said) == beside
+    assert ("train.epochs=1" in said) != beside
+    assert not (tmp_path / "run" / "test").exists()
+    words = [str(kept)] if beside else [str(path), "--cfg-options", "train.epochs=1"]
+    assert main(["test", words[0], str(tmp_path / "run" / "last.pth"), *words[1:]]) == 0, "what is advised works"

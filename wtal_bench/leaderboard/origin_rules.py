@@ -170,10 +170,12 @@ def config_problems(record: Mapping[str, Any]) -> Iterator[str]:
     for key in ("seed", "profile"):
         if key in config and config[key] != record.get(key):
             yield f"{key} is {short(record.get(key))}, its own config says {short(config[key])}"
-    yield from _trained(record["trained"], train, bool(config.get("hooks")), record["selection"])
+    yield from trained_problems(record["trained"], train, bool(config.get("hooks")), record["selection"])
 
 
-def _trained(trained: Mapping[str, Any] | None, train: Mapping[str, Any], hooks: bool, selection: str) -> Iterator[str]:
+def trained_problems(
+    trained: Mapping[str, Any] | None, train: Mapping[str, Any], hooks: bool, selection: str
+) -> Iterator[str]:
     """How long the scored weights were trained against how long the config trains."""
     if trained is None:
         return

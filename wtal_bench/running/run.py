@@ -15,9 +15,10 @@ from wtal_bench.data.coverage import Coverage
 from wtal_bench.data.detection_notes import score_notes
 from wtal_bench.data.note import Note
 from wtal_bench.data.notes import as_recorded, printed
-from wtal_bench.errors import listing
+from wtal_bench.errors import CheckpointError, listing
 from wtal_bench.files import write_json
 from wtal_bench.interfaces import Batch
+from wtal_bench.leaderboard.origin_rules import trained_problems
 from wtal_bench.leaderboard.own import protocol_block
 from wtal_bench.leaderboard.record import read_record, store_detections, write_record
 from wtal_bench.modeling.model import Model
@@ -223,6 +224,27 @@ def _trained(config: RunConfig, trained_as: Mapping[str, Any]) -> dict[str, int]
     return {unit: trained_as[key]} if trained_as.get(key) else None
 
 
+def _check_length(config: RunConfig, trained_as: Mapping[str, Any], checkpoint: Path) -> None:
+    """Refuse weights that were not trained as long as the config trains: no record of them would keep the rules."""
+    trained, train = _trained(config, trained_as), config.resolved()["train"]
+    if not any(trained_problems(trained, train, bool(config.runtime.hooks), config.train.selection)):
+        return
+    ((unit, done),) = trained.items()
+    beside = checkpoint.parent / CONFIG
+    kept = read_record(beside) if beside.is_file() else {}
+    fits = isinstance(kept.get("train"), Mapping) and kept["train"].get(unit) == done
+    advice = f"{beside} is the config it was trained with: test it with that one"
+    if not fits:
+        advice = (
+            f"Give the config it was trained with (--cfg-options train.{unit}={done} where it differs in nothing "
+            "else); a training that was stopped is ended by `train --resume`"
+        )
+    raise CheckpointError(
+        f"{checkpoint} was trained for {done} {unit}, {config.path or 'its config'} trains {train[unit]}: nothing was "
+        f"tested, for no record may say so. {advice}."
+    )
+
+
 def _tags(opened: Opened) -> dict[str, str]:
     """Which tags were trained on: a named list with the hash of what it says."""
     if opened.tags == SEGMENTS:
@@ -262,12 +284,14 @@ def score_checkpoint(
             cost and began from is then said of this one, too. None: it begins from that run.
 
     Raises:
-        WtalError: the checkpoint belongs to another model, or the data do not fit.
+        WtalError: the checkpoint belongs to another model, was trained for another time than the config says, or the
+            data do not fit. Nothing is written then.
     """
     began = time.monotonic()
     state = read_checkpoint(checkpoint)
     model = check_model(config)
     load_weights(model, weights_of(state), checkpoint)
+    _check_length(config, meta_of(state), checkpoint)
     opened = open_data(config.data, pick_device(config).type, config.path)
     check_class_counts(config, len(opened.protocol.classes), opened.protocol.name)
     testing = build_testing(config, opened, model)
