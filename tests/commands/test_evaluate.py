@@ -128,6 +128,23 @@ def test_reversed_segments_are_refused_unless_strictly_official(tmp_path, capsys
     assert "thumos_snippet" not in out
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".vtt", ".eaf"])
+def test_what_infer_writes_for_other_programs_is_not_read_and_what_is_read_is_said(tmp_path, capsys, suffix):
+    command = small(tmp_path, {"videos": {}})
+    path = tmp_path / f"found{suffix}"
+    missing = main([command[0], str(path), *command[2:]])
+    assert (missing, "not read" in capsys.readouterr().err) == (2, False)
+    path.write_text("video,label,start,end,score\nv,Diving,0.000,16.000,0.5\n")
+    for words in ([command[0], str(path), *command[2:]], ["compare", str(path), str(path)]):
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert f"{path}: {suffix} files of detections are written for other programs, and not read" in said
+        assert "Read are .json, .json.gz (our layout or ActivityNet's) and .parquet" in said
+    (tmp_path / "board" / "records").mkdir(parents=True)
+    assert main(["leaderboard", "add", "--folder", str(tmp_path / "board"), str(path)]) == 2
+    assert "and not read" in capsys.readouterr().err
+
+
 def test_unknown_protocols_and_classes_are_explained(tmp_path, capsys):
     command = small(tmp_path, {"videos": {}})
     assert main([*command[:3], "thumos/v1", *command[4:]]) == 2

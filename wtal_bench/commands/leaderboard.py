@@ -10,6 +10,7 @@ from pathlib import Path
 from wtal_bench.data.note import Note
 from wtal_bench.data.notes import printed
 from wtal_bench.errors import RecordError, listing
+from wtal_bench.evaluation import refuse_unread
 from wtal_bench.leaderboard.build import build, check, find_folder
 from wtal_bench.leaderboard.shelf import recover
 from wtal_bench.leaderboard.validate import SELECTIONS, SUPERVISIONS, unranked_reason
@@ -123,6 +124,7 @@ def _add(folder: Path, args: argparse.Namespace) -> int:
             if external:
                 print(_file_external(folder, path, args, annotations))
             else:
+                refuse_unread(Path(path))
                 _refuse_own(path, args.folder)
                 print(_file_measured(folder, path, annotations, args.replace))
             filed += 1

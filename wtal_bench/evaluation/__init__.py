@@ -35,7 +35,7 @@ from wtal_bench.evaluation.error_analysis import (
     error_analysis,
     sensitivity,
 )
-from wtal_bench.evaluation.formats import read_detections, write_detections
+from wtal_bench.evaluation.formats import read_detections, refuse_unread, write_detections
 from wtal_bench.evaluation.frames import frame_accuracy, frame_counts, snippet_labels, told_classes
 from wtal_bench.evaluation.matching import Counts, Matches, Rules, match
 from wtal_bench.evaluation.metric import PRESETS, EvaluationResult, Preset, evaluate, get_preset, summarize
@@ -86,6 +86,7 @@ __all__ = [
     "interval",
     "match",
     "read_detections",
+    "refuse_unread",
     "resample_videos",
     "run_name",
     "sensitivity",

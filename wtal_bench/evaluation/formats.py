@@ -12,6 +12,9 @@ from wtal_bench.structures import Detections
 
 PARQUET = ".parquet"
 
+WRITTEN_ALONE = (".csv", ".vtt", ".eaf")
+"""Forms that `infer` writes for other programs, rounded; none of them is read."""
+
 
 def read_detections(
     path: str | Path, classes: Sequence[str], *, strict: bool = False, allow_invalid: bool = False
@@ -29,11 +32,26 @@ def read_detections(
             shows an example), unknown class with `strict`, NaN score, reversed or infinite segment.
     """
     path = Path(path)
+    refuse_unread(path)
     if path.suffix == PARQUET:
         from wtal_bench.evaluation.parquet_files import read_parquet
 
         return read_parquet(path, tuple(classes), strict, allow_invalid)
     return read_text_file(path, classes, strict=strict, allow_invalid=allow_invalid)
+
+
+def refuse_unread(path: Path) -> None:
+    """Refuse a file in a form that detections are written in for other programs alone.
+
+    Raises:
+        DataError: it is one; the text says which forms are read.
+    """
+    if path.suffix.lower() in WRITTEN_ALONE and path.is_file():
+        raise DataError(
+            f"{path}: {path.suffix} files of detections are written for other programs, and not read. Read are .json, "
+            ".json.gz (our layout or ActivityNet's) and .parquet: write one of those (`wtal-bench infer ... --out "
+            f"{path.stem}.json`)."
+        )
 
 
 def write_detections(
@@ -68,4 +86,4 @@ def write_detections(
     write_parquet(path, videos, tuple(classes), version)
 
 
-__all__ = ["read_detections", "write_detections"]
+__all__ = ["read_detections", "refuse_unread", "write_detections"]

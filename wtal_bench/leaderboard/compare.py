@@ -23,6 +23,7 @@ from wtal_bench.evaluation import (
     Preset,
     bootstrap_difference,
     read_detections,
+    refuse_unread,
     run_name,
     video_influence,
 )
@@ -103,6 +104,7 @@ def _find(word: str, folder: str | None) -> list[Run]:
     if path.is_dir():
         return _in_folder(path)
     if path.is_file():
+        refuse_unread(path)
         if path.suffix == ".gz" or {"videos", "results"} & set(read_record(path)):
             return [Run(path.name, path, None)]
         return [_from_file(path)]
