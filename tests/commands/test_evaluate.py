@@ -121,7 +121,9 @@ def test_reversed_segments_are_refused_unless_strictly_official(tmp_path, capsys
     backwards = {"label": "Diving", "start": 9.0, "end": 3.0, "score": 0.9}
     command = small(tmp_path, {"videos": {"v": [row(), backwards], "w": []}})
     assert main(command) == 2
-    assert "video 'v', detection 1: start 9.0, end 3.0" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "video 'v', detection 1: start 9.0, end 3.0" in said
+    assert "`wtal-bench evaluate --strict-official`" in said
     assert main([*command, "--strict-official"]) == 0
     out = capsys.readouterr().out
     assert "thumos_seconds_212" in out

@@ -356,7 +356,7 @@ class DetectionTable:
             raise TableError(
                 f"{self.place(row)}: start {self.start[row]}, end {self.end[row]} ({np.count_nonzero(bad)} such rows); "
                 f"needed finite {self.unit} with start <= end. Swap or drop them in the code that wrote them; "
-                "strict_official=True scores them as the official code does."
+                "`wtal-bench evaluate --strict-official` (strict_official=True) scores them as the official code does."
             )
         return self._check_snippets()
 
