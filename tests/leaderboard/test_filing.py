@@ -160,6 +160,15 @@ def test_an_external_row_is_scored_here(world, board, submission):
         file_external(board / "records", submission, world.protocol, {**TERMS, "method": "copy"}, world.path)
 
 
+def test_a_refused_external_row_names_the_file_that_was_given_and_leaves_nothing(world, board, submission):
+    with pytest.raises(RecordError) as caught:
+        file_external(board / "records", submission, world.protocol, {**TERMS, "method": "-odd"}, world.path)
+    assert str(caught.value).startswith(f"{submission} is refused:\n  - method is '-odd'")
+    assert ".filing-" not in str(caught.value)
+    assert "kept" not in str(caught.value)
+    assert [path for path in (board / "records").rglob("*") if path.is_file()] == []
+
+
 def test_a_failure_while_filing_leaves_nothing(world, board, submission, monkeypatch):
     monkeypatch.setattr(shelf, "load_record", lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):

@@ -383,3 +383,11 @@ def test_a_line_that_names_no_published_row_is_refused(tmp_path, line, problem):
     path.write_text(f"{header}\n{line}\n")
     with pytest.raises(RecordError, match=problem):
         read_published_gains(path, read_published(SHIPPED / "published.csv"))
+
+
+def test_gains_without_the_published_rows_say_that_those_are_missing(tmp_path):
+    path = tmp_path / "published_gains.csv"
+    path.write_bytes((SHIPPED / "published_gains.csv").read_bytes())
+    missing = tmp_path / "published.csv"
+    with pytest.raises(RecordError, match=f"{missing} is missing: published_gains.csv says which of its rows"):
+        read_published_gains(path, read_published(missing))

@@ -132,8 +132,11 @@ def file_external(
     }
     if problems := filing_problems(record):
         raise RecordError(f"{detections} is not filed: {problems[0]}.")
-    final = _shelve(root, record, lambda folder: write_record(folder, record, found.videos, protocol.classes), replace)
-    return final, notes
+
+    def write(folder: Path) -> Path:
+        return write_record(folder, record, found.videos, protocol.classes, source=detections)
+
+    return _shelve(root, record, write, replace), notes
 
 
 def _looked_at(found: DetectionFile, truth: Truth, metrics: Mapping[str, Any]) -> tuple[Coverage, list[Note]]:

@@ -233,15 +233,19 @@ def read_published_gains(path: str | Path, rows: Iterable[PublishedRow]) -> list
         rows: what `read_published` returned.
 
     Raises:
-        RecordError: naming the line that cannot be understood or names no published row.
+        RecordError: naming the line that cannot be understood or names no published row, or the missing file of rows.
     """
     path = Path(path)
     if not path.is_file():
         return []
+    lines, beside = _lines(path, GAIN_COLUMNS), path.with_name("published.csv")
+    rows = list(rows)
+    if lines and not rows and not beside.is_file():
+        raise RecordError(f"{beside} is missing: {path.name} says which of its rows are gains. Put it back beside it.")
     parts = [part for row in rows for part in (row.parts or (row,))]  # a gain is of one table's own values
     known = {(table, row.method, row.variant): row for row in parts for table in row.tables}
     found: dict[tuple[str, str, str], PublishedGain] = {}
-    for number, line in _lines(path, GAIN_COLUMNS):
+    for number, line in lines:
         gain = _published_gain(f"{path}, line {number}", line, known)
         if found.setdefault((gain.host, gain.variant, gain.idea), gain) is not gain:
             raise RecordError(f"{path}, line {number}: {gain.idea} on {gain.host} stands here twice; keep one line.")

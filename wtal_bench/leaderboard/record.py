@@ -102,6 +102,7 @@ def write_record(
     videos: Mapping[str, Detections],
     classes: Iterable[str],
     beside: Beside | None = None,
+    source: str | Path | None = None,
 ) -> Path:
     """Write a run's record and its detections into `folder`; return the path of the JSON.
 
@@ -114,6 +115,8 @@ def write_record(
         videos: what was scored, by video id.
         classes: the protocol's class names, in label order.
         beside: what was scored beside the detections.
+        source: the file that a refusal names, where `folder` goes with it; else it names the record, and says that its
+            detections stay.
 
     Raises:
         RecordError: the record breaks a rule; the detections stay in `folder`.
@@ -124,7 +127,7 @@ def write_record(
     whole["config_hash"] = hash_config(whole.get("config") or {})
     whole["id"] = record_id(whole)
     path = Path(folder) / f"{whole['id']}.json"
-    check_record(whole, f"{path} (its detections are kept as {stored['file']})")
+    check_record(whole, str(source or f"{path} (its detections are kept as {stored['file']})"))
     write_json(path, whole)
     return path
 
