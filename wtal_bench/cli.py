@@ -102,8 +102,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"wtal-bench {verb}: {_refused_by_system(error)}", file=sys.stderr)
             _drop_output()
             return 2
+        told = _fault(error)
+        if told:
+            print(f"{traceback.format_exc() if traced else ''}wtal-bench {verb}: {_short(told)}", file=sys.stderr)
+            return 2
         print(traceback.format_exc() if traced else report(error, verb), file=sys.stderr)
         return BUG
+
+
+def _fault(error: Exception) -> str:
+    """Which component of a plugin failed, or ""; torch is not loaded to ask: without a model there is none."""
+    faults = sys.modules.get("wtal_bench.modeling.faults")
+    return faults.fault(error) if faults else ""
 
 
 def report(error: Exception, verb: str) -> str:

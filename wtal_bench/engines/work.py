@@ -8,6 +8,7 @@ import io
 import os
 import platform
 import socket
+import sys
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
@@ -80,7 +81,11 @@ def perform(ticket: Ticket, say: Callable[[str], None]) -> Report:
         return Report(FAILED, _refused(error))
     except MemoryError:
         return Report(FAILED, "there is not enough memory for this: fewer runs side by side (--jobs) need less.")
-    except Exception:
+    except Exception as error:
+        faults = sys.modules.get("wtal_bench.modeling.faults")  # there, if a model was made
+        told = faults.fault(error) if faults else ""
+        if told:
+            return Report(FAILED, told)
         return Report(FAILED, f"a bug of the harness, not of your input:\n{traceback.format_exc()}")
 
 

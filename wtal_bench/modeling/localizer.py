@@ -21,7 +21,7 @@ from torch import Tensor
 from wtal_bench.errors import ConfigError
 from wtal_bench.interfaces import Batch, Outputs, TrainingPass
 from wtal_bench.modeling.model import Model
-from wtal_bench.modeling.parts import Part, build_part, build_parts, check_reads, check_trains, modules
+from wtal_bench.modeling.parts import Part, build_part, build_parts, check_reads, check_scalars, check_trains, modules
 from wtal_bench.modeling.weights import LossWeight
 from wtal_bench.packing import joined_packing, joined_tags, note_packing, note_tags
 
@@ -185,6 +185,7 @@ class Localizer(Model):
         total: Tensor | None = None
         for name, part in self._losses.items():
             made = part.component(part.inputs(outputs), batch)
+            check_scalars(part, made)
             self._weights[name].check_scalars(list(made))
             for scalar, value in made.items():
                 weight = self._weights[name].at(scalar, batch.epoch)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Outputs
@@ -15,12 +16,13 @@ from wtal_bench.plugins import registry
 
 @dataclass(frozen=True)
 class Part:
-    """One component with its place in the config and the names it reads and writes under."""
+    """One component with its place in the config, the names it reads and writes under, and its registered name."""
 
     component: Any
     where: str
     reads: Mapping[str, str]
     writes: Mapping[str, str]
+    name: str = ""
 
     def inputs(self, outputs: Outputs) -> Outputs:
         """The fields the component declared, under the names it knows, and no others."""
@@ -33,6 +35,11 @@ class Part:
 
     def outputs(self, made: Outputs) -> Outputs:
         """What the component made, under the names the config gives them."""
+        if not isinstance(made, Mapping):
+            raise ConfigError(
+                f"{labelled(self)}: returned {described(made)}; needed a dict of tensors by field: "
+                f"{listing(self.component.provides)}."
+            )
         if set(made) != set(self.component.provides):
             raise ConfigError(
                 f"{self.where}: the component declares `provides` {listing(self.component.provides)} but returned "
@@ -117,7 +124,49 @@ def build_part(kind: str, config: Mapping[str, Any], where: str) -> Part:
     only_one = isinstance(reads, str) and len(component.requires) == 1
     reads = _field_names(reads, component.requires if only_one else readable, f"{where}.reads")
     writes = _field_names(config.get("writes", {}), component.provides, f"{where}.writes")
-    return Part(component, where, reads, writes)
+    return Part(component, where, reads, writes, config["type"])
+
+
+def labelled(part: Part) -> str:
+    """A part for error texts: its place in the config, its name, and the file and line of what is called."""
+    cls = type(part.component)
+    called = next((getattr(cls, name) for name in ("forward", "__call__") if hasattr(cls, name)), cls)
+    code = getattr(inspect.unwrap(called), "__code__", None)
+    return f"{part.where} ({part.name or cls.__name__}{f', {code.co_filename}:{code.co_firstlineno}' if code else ''})"
+
+
+def described(made: Any) -> str:
+    """What a component returned, for error texts: shapes instead of values."""
+    if isinstance(made, Tensor):
+        return f"a tensor of shape {tuple(made.shape)}"
+    if isinstance(made, Mapping):
+        return "{" + ", ".join(f"{name!r}: {described(value).removeprefix('a ')}" for name, value in made.items()) + "}"
+    return f"{type(made).__name__} {made!r:.80}"
+
+
+def check_scalars(part: Part, made: Any) -> None:
+    """Refuse what a loss must not return. It looks at kinds and shapes alone: no value is waited for.
+
+    Raises:
+        ConfigError: names the loss, its file and line, what it returned and what is needed.
+    """
+    if not isinstance(made, Mapping):
+        name = part.name.rpartition(".")[2].lower() or "loss"
+        raise ConfigError(
+            f"{labelled(part)}: returned {described(made)}; needed a dict of 0-d tensors. Write "
+            f"return {{{name!r}: value}}."
+        )
+    for value in made.values():
+        if not isinstance(value, Tensor):
+            raise ConfigError(
+                f"{labelled(part)}: returned {described(made)}; needed a dict of 0-d tensors. Leave out .item(), "
+                "float() and numpy: no gradient would go through a number."
+            )
+        if value.dim():
+            raise ConfigError(
+                f"{labelled(part)}: returned {described(made)}; needed a dict of 0-d tensors. Reduce it over the "
+                "videos, e.g. value.mean()."
+            )
 
 
 def check_reads(part: Part, maker: Collection[str], promised: Collection[str] = (), parts: Iterable[Part] = ()) -> None:

@@ -7,13 +7,12 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
-
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError, listing
 from wtal_bench.interfaces import Batch, Loss, Outputs, PostProcessor
 from wtal_bench.modeling.build import NoStart, build_model
+from wtal_bench.modeling.faults import check_looked_at, fault
 from wtal_bench.modeling.model import Model
 from wtal_bench.running.finite import refuse_not_finite
 from wtal_bench.running.hooks import seed_everything
@@ -65,7 +64,7 @@ def probe(model: Model, videos: VideoSet, config: RunConfig) -> None:
     """Run the shortest training videos once, so that a wrong width fails here, with words, and not at step one.
 
     Raises:
-        ConfigError: model and data do not fit.
+        ConfigError: model and data do not fit, or a component of a plugin fails or gives what trains nothing.
         DataError: its features hold NaN or infinity.
     """
     chosen = sorted(range(len(videos)), key=lambda at: videos.metas[at].num_snippets)[:2]
@@ -77,25 +76,29 @@ def probe(model: Model, videos: VideoSet, config: RunConfig) -> None:
     training = model.training
     model.eval()
     try:
-        with torch.no_grad():
-            outputs = model.compute(batch)
-            _check_classes(outputs, len(videos.classes), config.path)
-            model.losses(batch)
+        outputs = model.compute(batch)  # with gradients: a loss that has none is told here
+        _check_classes(outputs, len(videos.classes), config.path)
+        scalars = model.losses(batch)
+        check_looked_at(model, outputs, scalars, batch.epoch, real=not pairs)
     except ConfigError as error:  # a part that was given what it cannot read does not know which file said so
         text = str(error)
         raise ConfigError(text if text.startswith(config.path) else f"{config.path}: {text}") from error
-    except (RuntimeError, ValueError, IndexError) as error:
+    except Exception as error:
         streams = ", ".join(f"{name} {first}..{end}" for name, (first, end) in videos.store.streams.items())
-        advice = _width_advice(config, batch)
-        if advice:
+        shapes = f"{tuple(batch.features.shape[1:])} features: {streams}; {len(videos.classes)} classes"
+        plain = isinstance(error, (RuntimeError, ValueError, IndexError))
+        if advice := _width_advice(config, batch) if plain else "":
             raise ConfigError(
                 f"{config.path}: the features of {videos.store.folder} have {batch.features.shape[2]} columns "
                 f"({streams}), {advice}"
             ) from error
+        if told := fault(error):
+            raise ConfigError(f"{told} The video was {videos.ids[shortest]!r} ({shapes}).") from error
+        if not plain:
+            raise
         raise ConfigError(
-            f"{config.path}: the model cannot take video {videos.ids[shortest]!r} ({tuple(batch.features.shape[1:])} "
-            f"features: {streams}; {len(videos.classes)} classes): {error}. Check in_channels and num_classes in the "
-            "config against the store's manifest.json and the protocol."
+            f"{config.path}: the model cannot take video {videos.ids[shortest]!r} ({shapes}): {error}. "
+            "Check in_channels and num_classes in the config against the store's manifest.json and the protocol."
         ) from error
     finally:
         model.train(training)

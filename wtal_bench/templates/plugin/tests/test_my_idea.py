@@ -14,7 +14,8 @@ def test_contract(case):
 
 
 def test_every_component_is_part_of_an_example():
-    assert uncovered_components("my_idea") == []
+    missing = uncovered_components("my_idea")
+    assert not missing, f"in no example: {missing}. Add them to a model of my_idea/examples.py, or write one for them"
 
 
 def test_sparsity_is_the_mean_attention_of_real_snippets():
