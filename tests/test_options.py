@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from wtal_bench.errors import ConfigError
+from wtal_bench.modeling.parts import build_part
 from wtal_bench.options import at_least, build, build_one_of, check_arguments, choose, columns, positive, within
 
 
@@ -115,3 +116,14 @@ def test_hidden_arguments_are_neither_taken_nor_named():
     with pytest.raises(ConfigError, match=r"has no argument 'share'.*It takes: width\.") as caught:
         check_arguments(Settings, {"width": 1, "share": 0.1}, "here", "it", hidden=("share",))
     assert str(caught.value).startswith("here.share: it")
+
+
+def test_keys_that_the_harness_takes_beside_the_arguments_are_named_too():
+    """A misspelt weight of a loss is no argument of its constructor, but what was meant."""
+    config = {"type": "VideoCrossEntropy", "wieght": 0.1}
+    with pytest.raises(
+        ConfigError, match=r"Did you mean 'weight'\? It takes: .*; beside them weight, reads, replace\."
+    ):
+        build_part("loss", config, "my.py: model.losses.cls")
+    with pytest.raises(ConfigError, match=r"Did you mean 'replace'\?"):
+        build_part("loss", {"type": "VideoCrossEntropy", "replaces": True}, "my.py: model.losses.cls")

@@ -277,6 +277,7 @@ def check_arguments(
     shown: str,
     hidden: tuple[str, ...] = (),
     typed: bool = False,
+    beside: Collection[str] = (),
 ) -> None:
     """Refuse arguments the constructor of `cls` does not take, and missing ones, before calling it.
 
@@ -286,6 +287,7 @@ def check_arguments(
         where, shown: key path and name of the component, for error texts.
         hidden: arguments of the constructor that no config may give.
         typed: hold the values to the constructor's type hints and to `USUAL` as well.
+        beside: keys that whoever calls takes himself out of the same dict, for error texts.
 
     Raises:
         ConfigError: the text names the argument, the key path and the nearest argument there is.
@@ -298,8 +300,8 @@ def check_arguments(
     for name in arguments:
         if name not in known:
             raise ConfigError(
-                f"{where}.{name}: {shown} has no argument {name!r}.{did_you_mean(name, known)} "
-                f"It takes: {listing(known)}."
+                f"{where}.{name}: {shown} has no argument {name!r}.{did_you_mean(name, (*known, *beside))} "
+                f"It takes: {listing(known)}{f'; beside them {listing(beside)}' if beside else ''}."
             )
     missing = [name for name, p in known.items() if p.default is p.empty and name not in arguments]
     if missing:

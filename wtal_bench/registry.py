@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from wtal_bench.discovery import quarantine
@@ -95,12 +95,13 @@ class Registry:
             self._classes[name] = self._load(info)
         return self._classes[name]
 
-    def build(self, config: Mapping[str, Any], where: str) -> Any:
+    def build(self, config: Mapping[str, Any], where: str, beside: Collection[str] = ()) -> Any:
         """Build a component from `dict(type=name, **arguments)`.
 
         Args:
             config: its `type` and the constructor's arguments.
             where: file and key path for error texts, e.g. "configs/ecm.py: model.heads.pre".
+            beside: keys the harness itself takes beside them, for error texts.
 
         Raises:
             ConfigError: no type, or arguments that the constructor does not take or lacks.
@@ -113,7 +114,7 @@ class Registry:
             cls = self.get(config["type"])
         except PluginError as error:
             raise PluginError(f"{where}.type: {error}") from error
-        check_arguments(cls, arguments, where, shown=f"{self.kind} {config['type']!r}", typed=True)
+        check_arguments(cls, arguments, where, shown=f"{self.kind} {config['type']!r}", typed=True, beside=beside)
         try:
             made = cls(**arguments)
         except (ConfigError, PluginError) as error:

@@ -13,6 +13,15 @@ from wtal_bench.errors import ConfigError, did_you_mean, listing
 from wtal_bench.interfaces import Outputs
 from wtal_bench.plugins import registry
 
+WIRING = {
+    "backbone": ("writes", "replace"),
+    "head": ("reads", "writes", "replace"),
+    "loss": ("weight", "reads", "replace"),
+    "view": ("replace",),
+    "postprocessor": ("reads", "replace"),
+}
+"""Kind -> keys of its config that are no arguments of its own (`replace`: see `wtal_bench.overlay`)."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -118,7 +127,7 @@ def build_part(kind: str, config: Mapping[str, Any], where: str) -> Part:
     own = {key: value for key, value in config.items() if key not in ("reads", "writes", "weight")}
     if "weight" in config and kind != "loss":
         raise ConfigError(f"{where}.weight: only losses have a weight.")
-    component = registry(kind).build(own, where)
+    component = registry(kind).build(own, where, beside=WIRING[kind])
     readable = (*component.requires, *component.optional)
     reads = config.get("reads", {})
     only_one = isinstance(reads, str) and len(component.requires) == 1
