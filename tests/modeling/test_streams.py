@@ -160,3 +160,11 @@ def test_configs_merge_key_by_key_and_lists_whole():
         "a": {"b": 1, "c": [9]}, "d": None, "e": {"f": 1},
     }  # fmt: skip
     assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 3}
+
+
+@pytest.mark.parametrize("key", ["losses", "heads", "backbone", "views"])
+def test_a_part_that_belongs_into_the_members_is_sent_there(key):
+    with pytest.raises(ConfigError, match=rf"^my\.py: model\.{key}: .*'Streams'.* say model\.member\.{key} instead"):
+        build_model(tree(COLUMNS, **{key: {}}), "my.py")
+    with pytest.raises(ConfigError, match="has no argument 'loses'"):
+        build_model(tree(COLUMNS, loses={}), "my.py")

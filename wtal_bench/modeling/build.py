@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,8 +37,20 @@ def build_model(config: Mapping[str, Any], where: str = "config") -> Model:
             "differs between methods are the backbone, heads, losses and post-processor inside."
         )
     arguments = {key: value for key, value in config.items() if key != "type"}
+    _refuse_keys_of_members(kind, arguments, where)
     check_arguments(MODELS[kind], arguments, f"{where}: model", shown=kind, hidden=("where", "key"))
     return MODELS[kind](**arguments, where=where)
+
+
+def _refuse_keys_of_members(kind: str, arguments: Mapping[str, Any], where: str) -> None:
+    own, inner = (inspect.signature(cls).parameters for cls in (MODELS[kind], Localizer))
+    for key in arguments:
+        if "member" in own and key not in own and key in inner:
+            raise ConfigError(
+                f"{where}: model.{key}: this model is of type {kind!r}, whose streams each have {key} of their own: "
+                f"say model.member.{key} instead, e.g. model=dict(member=dict({key}=...)), and "
+                f"model.overrides.<stream>.{key} for one stream alone."
+            )
 
 
 class NoStart(TorchFunctionMode):
