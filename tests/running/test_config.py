@@ -525,3 +525,23 @@ def test_model_type_must_be_known():
     for kind in (None, ["Localizer"], "torch.nn.Linear"):
         with pytest.raises((ConfigError, PluginError), match=r"my\.py: model\.type"):
             build_model({"type": kind}, "my.py")
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "right"),
+    [
+        ("{train.lr: 1e-3}", "train.lr", "1.0e-3"),
+        ("{train.lr: -2.5E3}", "train.lr", "-2.5e+3"),
+        ("{model.losses: {a2c: {weight: 1e-3}}}", "model.losses.a2c.weight", "1.0e-3"),
+    ],
+)
+def test_a_number_that_yaml_takes_for_a_text_is_told_with_file_and_row(tmp_path, options, key, right):
+    rows = f"base: ecm_synthetic.py\nrows:\n  - name: slow\n    options: {options}\n"
+    path = write(tmp_path, "rows.yaml", rows)
+    with pytest.raises(ConfigError) as caught:
+        load_rows(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: row 'slow': options: {key}: expected a number, got the text")
+    assert text.endswith(f"Write {right}.")
+    rows = rows.replace(options, f"{{train.lr: {right.removeprefix('-')}, variant: 1e-3}}")
+    assert load_rows(write(tmp_path, "rows.yaml", rows))[0].options["variant"] == "1e-3"

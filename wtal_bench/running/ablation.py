@@ -53,6 +53,8 @@ ROW_KEYS: dict[str, Any] = {
 """Keys of a row, and what each takes."""
 
 DATA = "{data}"
+NUMBER = re.compile(r"^(?P<whole>[-+]?\d+)(?P<rest>\.\d*)?[eE](?P<exponent>[-+]?\d+)$")
+"""Numbers that YAML reads as texts, where they are not quoted."""
 REFERENCE = re.compile(r"^\{([\w.]+)\}$")
 
 
@@ -167,6 +169,9 @@ def load_rows(path: str | Path, data: str | None = None) -> list[Row]:
             check_type(value, ROW_KEYS[key], f"{where}: {key}")
         options = entry.get("options") or {}
         check_options(options, f"{where}: options")
+        for key, value in options.items():
+            if key.partition(".")[0] in ("model", "train", "test"):
+                _refuse_texts(value, f"{where}: options: {key}")
         _check_published(entry.get("published"), f"{where}: published")
         named = {key: on_data(entry.get(key), data or own) for key in ("base", "against")}
         named["base"] = named["base"] or default
@@ -203,6 +208,23 @@ def check_options(options: Mapping[str, Any], where: str) -> None:
     for key in options:
         if not all(key.split(".")) or key.count(".") > MAX_DEPTH:
             raise ConfigError(f"{where}: {key!r:.80} is no dotted key, such as train.lr.")
+
+
+def _refuse_texts(value: Any, where: str) -> None:
+    """The config's own check would blame the base config, which says no such thing."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_texts(item, f"{where}.{key}")
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_texts(item, where)
+    elif isinstance(value, str) and (found := NUMBER.match(value)):
+        sign = "" if found["exponent"][0] in "+-" else "+"
+        right = f"{found['whole']}{found['rest'] or '.0'}e{sign}{found['exponent']}"
+        raise ConfigError(
+            f"{where}: expected a number, got the text {value!r}: YAML takes numbers without a point or a sign in the "
+            f"exponent, or in quotes, for texts. Write {right}."
+        )
 
 
 def _check_published(published: Mapping[str, Any] | None, where: str) -> None:
