@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ from tests.running.conftest import dataset, draw_nothing, make_dataset, tiny_con
 from wtal_bench.cli import main
 from wtal_bench.evaluation import DetectionTable, GroundTruth, evaluate
 from wtal_bench.report.content import _diagnosis, gather, video_precision
+from wtal_bench.report.page import to_html
 
 pytest.importorskip("plotly", reason="needs the extra 'report'")
 __all__ = ["dataset"]
@@ -146,18 +148,61 @@ def test_a_record_alone_has_no_curves(runs, tmp_path, capsys):
     assert gather(next((runs[0] / "record").glob("*.json")))["curves"] is None
 
 
+def browse(page: Path) -> str:
+    """The page as a browser has it after its scripts ran."""
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={page.parent / 'profile'}"]
+    command += ["--virtual-time-budget=8000", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if not done.stdout:
+        pytest.skip(f"Chromium does not start here: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 def test_the_page_draws_in_a_browser(runs, tmp_path, capsys):
     out = tmp_path / "both.html"
     assert main(["report", *map(str, runs), "--out", str(out)]) == 0
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += ["--virtual-time-budget=8000", "--dump-dom", out.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    if not done.stdout:
-        pytest.skip(f"Chromium does not start here: {done.stderr.strip().splitlines()[-1:]}")
-    drawn = done.stdout.count('class="main-svg"')
-    assert drawn >= 2 * 10, "scores, five losses, classes, tags, errors, a time line"
-    assert re.search(r">ECM seed 1</text>", done.stdout)
+    drawn = browse(out)
+    assert drawn.count('class="main-svg"') >= 2 * 10, "scores, five losses, classes, tags, errors, a time line"
+    assert re.search(r">ECM seed 1</text>", drawn)
+
+
+HOVER = """<script>
+  const at = (section) => document.querySelector(`#${section} .js-plotly-plot`);
+  const first = at("classes").data[0].x.findIndex((name) => name.includes("href"));
+  Plotly.Fx.hover(at("classes"), [{ curveNumber: 0, pointNumber: first }]);
+  Plotly.Fx.hover(at("confusion"), { xval: 0, yval: 0 });
+  Plotly.Fx.hover(at("videos"), [{ curveNumber: 1, pointNumber: 0 }]);
+</script>"""
+"""Points at a bar, a cell and a detection, as a mouse would."""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_names_that_plotly_takes_for_markup_are_shown_as_text(runs, tmp_path, capsys):
+    """In tick labels, titles, legends and hover texts alike."""
+    run = json.loads(json.dumps(gather(runs[0])))
+    link, bold = '<a href="https://example.org/evil">press</a>', "<b>bold</b> &lt; x"
+    old = run["names"][:2]
+    text = json.dumps(run)
+    for before, after in zip(old, (link, bold)):
+        text = text.replace(json.dumps(before), json.dumps(after))
+    run = json.loads(text)
+    run["label"], run["videos"][-1]["id"] = f"{bold} run", f"{link} video"
+    run["curves"]["series"] = {f"{bold} loss": run["curves"]["series"]["loss"]}
+    page = tmp_path / "odd.html"
+    written = to_html([run, {**run, "label": link}])
+    page.write_text(re.sub(r"<meta http-equiv[^>]*>", "", written).replace("</body>", f"{HOVER}</body>"))
+    figures = browse(page).split('<section id="scores">')[1].split('<script type="application/json"')[0]
+    assert "<a " not in figures
+    assert "font-weight: bold" not in re.sub(r'<text class="nums".*?</text>', "", figures)
+    shown = [html.unescape(found) for found in re.findall(r"<t(?:ext|span)[^>]*>([^<]+)</t", figures)]
+    assert {link, bold} <= set(shown), "tick labels"
+    assert {f"{bold} loss", link} <= set(shown), "titles, legend"
+    assert any(text.startswith(f"{link} video: AP") for text in shown)
+    hovers = [
+        html.unescape(re.sub("<[^>]*>", "", found)) for found in re.findall(r'<text class="nums".*?</text>', figures)
+    ]
+    assert [link in text or bold in text for text in hovers] == [True] * 3, hovers
 
 
 @pytest.fixture(scope="module")
@@ -218,9 +263,5 @@ def test_a_damaged_result_of_tags_alone_is_refused_in_words(tagged, tmp_path, ca
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 def test_the_page_of_a_run_on_tags_alone_draws_in_a_browser(tagged, tmp_path, capsys):
     assert main(["report", str(tagged), "--out", str(tmp_path / "page.html")]) == 0
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += ["--virtual-time-budget=8000", "--dump-dom", (tmp_path / "page.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    if not done.stdout:
-        pytest.skip(f"Chromium does not start here: {done.stderr.strip().splitlines()[-1:]}")
-    assert done.stdout.count('class="main-svg"') >= 2 * 6, "four losses, tags, a time line"
+    drawn = browse(tmp_path / "page.html").count('class="main-svg"')
+    assert drawn >= 2 * 6, "four losses, tags, a time line"

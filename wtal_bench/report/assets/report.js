@@ -23,8 +23,15 @@
     whole.yaxis ??= axis;
     return whole;
   }
+  // Plotly takes a few tags and links in any text for markup: every text given is escaped here, templates are ours
+  const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  function plain(value, key = "") {
+    if (typeof value === "string") return key === "hovertemplate" ? value : escaped(value);
+    if (Array.isArray(value)) return value.map((one) => plain(one));
+    return value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([name, one]) => [name, plain(one, name)])) : value;
+  }
   function draw(box, data, given, remember = true) {
-    Plotly.react(box, data, layout(given), { displayModeBar: false, responsive: true });
+    Plotly.react(box, plain(data), plain(layout(given)), { displayModeBar: false, responsive: true });
     if (remember) {
       const known = drawn.find((item) => item.box === box);
       if (known) Object.assign(known, { data, given }); else drawn.push({ box, data, given });
@@ -72,7 +79,7 @@
       return { type: "bar", x: order, y: rows.map((one) => (one ? percent(mean(one.ap)) : null)), name: run.label, marker: { color: COLOURS[at % 8] },
         customdata: rows.map((one) => (one ? [one.instances, one.detections] : [0, 0])), hovertemplate: "%{x}: %{y:.1f} %<br>%{customdata[0]} instances, %{customdata[1]} detections<extra></extra>" };
     });
-    figure("classes", bars, { yaxis: { title: { text: "AP (%)" }, rangemode: "tozero" }, xaxis: { tickangle: -40 }, height: 360, showlegend: several }, true);
+    figure("classes", bars, { yaxis: { title: { text: "AP (%)" }, rangemode: "tozero" }, xaxis: { type: "category", tickangle: -40 }, height: 360, showlegend: several }, true);
   }
   function mean(values) {
     const known = values.filter((value) => value !== null);
@@ -88,7 +95,7 @@
       const side = Math.min(900, 120 + 22 * rows.length);
       draw(box, [{ type: "heatmap", x: columns, y: rows, z: shares.map((row) => row.map(percent)), zmin: 0, zmax: 100, colorscale: "Viridis",
         colorbar: { title: { text: "%" } }, text: shares.map((row, r) => row.map(() => videos[r])), hovertemplate: "tag %{y}, best detection %{x}: %{z:.0f} % of %{text} videos<extra></extra>" }],
-      { xaxis: { title: { text: "class of the best detection" }, tickangle: -40 }, yaxis: { title: { text: "tag", standoff: 12 }, autorange: "reversed" }, height: side + 80 });
+      { xaxis: { type: "category", title: { text: "class of the best detection" }, tickangle: -40 }, yaxis: { type: "category", title: { text: "tag", standoff: 12 }, autorange: "reversed" }, height: side + 80 });
     };
     if (several) choice(choices, "run", runs.map((run) => run.label), show);
     show(0);
