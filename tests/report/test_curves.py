@@ -37,11 +37,16 @@ def test_overlapping_detections_lie_in_lanes_of_their_own():
     assert len({bar[2] for bar in bars_of(figure.axes[1])}) == 3
 
 
-def test_strength_and_colour_follow_the_score():
-    found = Detections.from_rows([(0, 0.0, 1.0, 0.1), (0, 2.0, 3.0, 0.9), (0, 4.0, 5.0, 0.5)])
-    bars = draw_curves({}, META, found, CLASSES).axes[1].patches
-    strength = [bar.get_facecolor()[3] for bar in sorted(bars, key=lambda bar: bar.get_x())]
-    assert strength[0] < strength[2] < strength[1]
+def test_bars_have_the_colour_that_the_scale_gives_their_score_and_low_ones_are_seen():
+    scores = (0.0, 0.48, 0.9)
+    figure = draw_curves(
+        {}, META, Detections.from_rows([(0, 2.0 * at, 2.0 * at + 1, score) for at, score in enumerate(scores)]), CLASSES
+    )
+    bars = sorted(figure.axes[1].patches, key=lambda bar: bar.get_x())
+    (scale,) = (found for axis in figure.axes if (found := getattr(axis, "_colorbar", None)))
+    assert [bar.get_facecolor() for bar in bars] == [scale.cmap(scale.norm(score)) for score in scores]
+    assert all(bar.get_facecolor()[3] == 1 for bar in bars)
+    assert all(min(bar.get_facecolor()[:3]) < 0.2 for bar in bars), "none is near white"
 
 
 @pytest.mark.parametrize("scale", [1.0, 40.0])

@@ -41,6 +41,9 @@ NAME, TITLE = 18, 60
 
 TRUTH = "#2a9d3a"
 
+FAINTEST = 0.1
+"""Where in Matplotlib's `plasma_r` the lowest score lies: the yellow before it is hard to see on white."""
+
 
 @dataclass(frozen=True)
 class DecoderView:
@@ -78,8 +81,8 @@ def draw_curves(
 ) -> Figure:
     """Draw attention (if there is one), and a class after the other: curve, detections as stacked bars, instances.
 
-    Curves that leave 0..1 are scaled to it, and their thresholds with them. The colour of a bar is its score, and bars
-    of low score are faint.
+    Curves that leave 0..1 are scaled to it, and their thresholds with them. The colour of a bar is its score, as on the
+    scale beside.
 
     Args:
         outputs: the video's outputs; `attention` [T] fields are drawn, and [T,C] fields where there is no `view`.
@@ -227,20 +230,21 @@ def _clock(second: float, hours: bool) -> str:
 
 
 class _Colours:
-    """Scores -> colour and strength, the same for all classes of a picture."""
+    """Scores -> colours, opaque as the scale beside them, the same for all classes of a picture."""
 
     def __init__(self, scores: np.ndarray) -> None:
         from matplotlib import colormaps
         from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
+        from matplotlib.colors import ListedColormap, Normalize
 
         low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 1.0)
         self.norm = Normalize(min(low, 0.0), high if high > min(low, 0.0) else low + 1.0)
-        self.mappable = ScalarMappable(self.norm, colormaps["plasma_r"])
+        shades = colormaps["plasma_r"](np.linspace(FAINTEST, 1, 256))
+        self.mappable = ScalarMappable(self.norm, ListedColormap(shades))
 
     def __call__(self, score: float) -> tuple[float, ...]:
         red, green, blue, _ = self.mappable.to_rgba(score)
-        return red, green, blue, 0.35 + 0.65 * float(np.clip(self.norm(score), 0, 1))
+        return red, green, blue
 
 
 def _draw_bars(axis: Axes, lanes: list[Detections], colours: _Colours) -> None:
