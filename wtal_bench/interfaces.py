@@ -197,6 +197,7 @@ class SeenVideo:
         classes: class names.
         tags: indices of the video's classes.
         truth: (class index, start s, end s) of the annotated instances, for the reader of a picture alone.
+        timed: whether the times are known; where not, `truth` is empty and says nothing.
     """
 
     meta: VideoMeta
@@ -204,6 +205,7 @@ class SeenVideo:
     classes: tuple[str, ...]
     tags: tuple[int, ...] = ()
     truth: tuple[tuple[int, float, float], ...] = ()
+    timed: bool = True
 
     def field(self, name: str) -> np.ndarray:
         """An output field.

@@ -69,6 +69,20 @@ def test_tags_are_explicit_or_follow_from_the_segments():
         read.tags("zz")
 
 
+def test_tags_without_times_say_nothing_of_when_and_neither_does_a_subset_without_any():
+    times = [{"label": "x", "start": 0.0, "end": 1.0}]
+    videos = {
+        "a": {"segments": times},
+        "b": {"labels": ["x"]},
+        "nothing happens": {"segments": []},
+        "c": {"subset": "test", "labels": ["x"]},
+        "d": {"subset": "test", "segments": []},
+    }
+    whole = {name: {"subset": "train", "duration": 5.0, **video} for name, video in videos.items()}
+    read = Annotations.from_dict({"version": "1", "classes": ["x"], "videos": whole})
+    assert [name for name in videos if read.timed(name)] == ["a", "nothing happens"]
+
+
 def test_subsets_and_exclude_lists():
     read = Annotations.from_dict(GOOD)
     assert read.subset("test") == ["b", "a"]

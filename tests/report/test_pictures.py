@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,16 @@ def test_action_and_background_that_lie_apart_are_drawn_apart():
     gaps = np.linalg.norm(action[:, None] - background[None], axis=2)
     own = np.linalg.norm(action[:, None] - action[None], axis=2)
     assert (own + np.eye(20) * 1e9).min(axis=1).max() < gaps.min()
+
+
+@pytest.mark.parametrize("colour", ["action", "class"])
+def test_of_videos_whose_times_nobody_knows_no_background_is_claimed(colour):
+    pytest.importorskip("sklearn")
+    untimed = replace(seen("bb", 30, truth=()), timed=False)
+    assert list(points(draw_embedding([untimed], ["embedding"], colour=colour))) == ["no times known"]
+    mixed = points(draw_embedding([seen("a"), untimed], ["embedding"], colour=colour))
+    named = "action" if colour == "action" else "run"
+    assert {name: len(places) for name, places in mixed.items()} == {"no times known": 30, "background": 10, named: 10}
 
 
 def test_stars_are_the_weighted_means_of_a_videos_own_classes():

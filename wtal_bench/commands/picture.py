@@ -141,7 +141,7 @@ def _curves(look: Look, args: argparse.Namespace) -> Figure:
 
     (name,) = look.choose(1, args.video)
     video, found, view = look.detections(name)
-    return draw_curves(video.outputs, video.meta, found, video.classes, video.truth, view)
+    return draw_curves(video.outputs, video.meta, found, video.classes, video.truth if video.timed else None, view)
 
 
 def _offered(look: Look, args: argparse.Namespace) -> Figure:

@@ -200,6 +200,16 @@ class Annotations:
         entry = self.videos[video]
         return entry.tags if entry.tags is not None else tuple(sorted({segment.label for segment in entry.segments}))
 
+    def timed(self, video: str) -> bool:
+        """Whether it is known when something happens in a video, if only that nothing does.
+
+        Not where it has tags and no times, nor where no video of its subset has times.
+        """
+        own = self.videos[video]
+        if own.segments or own.tags:
+            return bool(own.segments)
+        return any(other.segments for other in self.videos.values() if other.subset == own.subset)
+
     def tag_list(self, name: str) -> dict[str, tuple[int, ...]]:
         """Return a named tag list: video id -> sorted class indices.
 

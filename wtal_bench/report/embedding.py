@@ -21,6 +21,9 @@ COLOURINGS = ("action", "class")
 LEAST = 5
 """Fewest points a neighbourhood makes sense for."""
 
+BACKGROUND, UNKNOWN = -1, -2
+"""What stands for a class: where none is annotated, and in a video whose times nobody knows."""
+
 
 def refuse_without_scikit_learn() -> None:
     """Say how to get the optional package, before anything is computed.
@@ -106,9 +109,9 @@ class _Draw:
 
 
 def _annotated(video: SeenVideo) -> np.ndarray:
-    """[T] the class annotated at every snippet's centre (the first listed of several), -1 for background."""
+    """[T] the class annotated at every snippet's centre (the first of several), or `BACKGROUND`, or `UNKNOWN`."""
     centres = video.centres()
-    found = np.full(len(centres), -1)
+    found = np.full(len(centres), BACKGROUND if video.timed else UNKNOWN)
     for label, start, end in reversed(video.truth):
         found[(centres >= start) & (centres < end)] = label
     return found
@@ -132,12 +135,15 @@ def _drawn(
     figure = new_figure(7, 7)
     axis = figure.subplots()
     look = {"s": 6, "linewidths": 0}
-    back = kinds < 0
-    axis.scatter(*plane[back].T, color="0.7", label=f"background ({np.count_nonzero(back)})", **look)
-    if colour == "action":
-        axis.scatter(*plane[~back].T, color="tab:green", label=f"action ({np.count_nonzero(~back)})", **look)
+    unknown, back, action = kinds == UNKNOWN, kinds == BACKGROUND, kinds >= 0
+    if unknown.any():
+        axis.scatter(*plane[unknown].T, color="tab:blue", label=f"no times known ({unknown.sum()})", **look)
+    if not unknown.all():
+        axis.scatter(*plane[back].T, color="0.7", label=f"background ({back.sum()})", **look)
+    if colour == "action" and not unknown.all():
+        axis.scatter(*plane[action].T, color="tab:green", label=f"action ({action.sum()})", **look)
     else:
-        shown = np.unique(kinds[~back])
+        shown = np.unique(kinds[action])
         for place, label in enumerate(shown):
             own = kinds == label
             shade = colormaps["turbo"]((place + 0.5) / len(shown))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wtal_bench.errors import ConfigError, DataError, did_you_mean, listing
@@ -129,7 +129,7 @@ class Look:
                     f"model.{offer.where} reads {error.args[0]!r}, which is there in training alone, so it cannot be "
                     "drawn."
                 ) from error
-            found.append(SeenVideo(video.meta, inputs, video.classes, video.tags, video.truth))
+            found.append(replace(video, outputs=inputs))
         return found
 
     def detections(self, name: str) -> tuple[SeenVideo, Detections, DecoderView | None]:
@@ -151,7 +151,8 @@ class Look:
         row = self.videos.labels[self.videos.ids.index(name)]
         segments = self.opened.annotations.videos[name].segments
         truth = tuple((s.label, s.start, s.end) for s in segments)
-        return SeenVideo(meta, outputs, self.classes, tuple(int(c) for c in row.nonzero()[0]), truth)
+        timed = self.opened.annotations.timed(name)
+        return SeenVideo(meta, outputs, self.classes, tuple(int(c) for c in row.nonzero()[0]), truth, timed)
 
 
 def view_of(model: Model, outputs: VideoOutputs) -> DecoderView | None:

@@ -162,7 +162,9 @@ def draw_example(testing: Testing, path: Path) -> None:
     batch = testing.gather(Request((testing.videos.ids.index(video),)), testing.device).to(testing.device)
     testing.model.eval()
     ((outputs, meta),) = testing.model.video_outputs(batch)
-    truth = [(segment.label, segment.start, segment.end) for segment in opened.annotations.videos[video].segments]
+    truth = None
+    if opened.annotations.timed(video):
+        truth = [(segment.label, segment.start, segment.end) for segment in opened.annotations.videos[video].segments]
     draw_video(path, outputs, meta, found[video], opened.protocol.classes, truth, view_of(testing.model, outputs))
 
 
