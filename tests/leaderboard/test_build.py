@@ -124,6 +124,10 @@ def test_the_page_is_whole_and_loads_nothing(filed):
     policies = [value for tag, key, value in page.attributes if tag == "meta" and value.startswith("default-src")]
     assert policies[0].startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policies[0]
+    legend = text.split('<details class="legend">')[1].split("</details>")[0]
+    assert "<code>wtal-bench report</code>" in legend
+    assert "`" not in legend
+    assert '<p id="none" hidden>Nothing matches these filters.</p>' in text
 
 
 def test_text_of_records_is_never_markup(filed):

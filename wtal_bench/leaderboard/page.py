@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
@@ -83,13 +84,14 @@ def _head(document: Document) -> Iterator[str]:
     yield f"<p>Weakly supervised temporal action localization, {document.records} records.</p>"
     yield '<button type="button" id="theme">light / dark</button></header>'
     yield '<details class="legend"><summary>How to read this page</summary><ul>'
-    yield from (f"<li>{escape(text)}</li>" for text in LEGEND)
+    yield from (f"<li>{_marked(text)}</li>" for text in LEGEND)
     yield "<li>Press a method's name for its curve, its classes, its seeds, and to compare it with another row.</li>"
     yield '</ul></details><div class="filters" role="search">'
     for name, label in _FILTERS:
         yield f'<label>{label}<select id="{name}"><option value="">all</option></select></label>'
     yield '<label>Method<input id="text" type="search" autocomplete="off"></label>'
     yield '<button type="button" id="reset">clear</button><span id="count" role="status"></span></div>'
+    yield '<p id="none" hidden>Nothing matches these filters.</p>'
 
 
 def _chapter(chapter: Chapter) -> Iterator[str]:
@@ -142,6 +144,11 @@ def _table(table: Table, part: Part) -> Iterator[str]:
     yield "</tbody></table></div></figure>"
 
 
+def _marked(text: str) -> str:
+    """Text of this program's own with `commands` in it."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 def _breakable(head: str) -> str:
     return escape(head).replace("_", "_<wbr>")
 
@@ -184,7 +191,7 @@ def _cell(cell: Cell, tag: str, kind: str) -> str:
 
 def _notes(document: Document) -> Iterator[str]:
     if document.footnotes:
-        yield '<h2>Notes to published numbers</h2><ol class="notes">'
+        yield '<h2 class="printed">Notes to published numbers</h2><ol class="notes printed">'
         for number, text in enumerate(document.footnotes, 1):
             yield f'<li id="note-{number}">{escape(text)}</li>'
         yield "</ol>"

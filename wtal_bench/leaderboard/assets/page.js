@@ -61,6 +61,9 @@ function refresh() {
     chapter.hidden = !all(".part", chapter).some((part) => !part.hidden);
   }
   document.getElementById("count").textContent = `${shown.size} rows`;
+  document.getElementById("none").hidden = shown.size > 0;
+  // notes are to published numbers
+  for (const node of all(".printed")) node.hidden = !all('tr[data-source="published"]').some((line) => !line.hidden);
 }
 for (const name of Object.keys(filters)) {
   document.getElementById(name).addEventListener("input", (event) => {
@@ -110,14 +113,15 @@ function plane(series, xs, width, height) {
   const top = Math.min(1, Math.ceil(highest / step) * step);
   const low = xs[0], span = xs[xs.length - 1] - low || 1;
   const x = (value) => 34 + (value - low) / span * (width - 48);
-  const y = (value) => height - 26 - value / top * (height - 40);
+  const y = (value) => height - 44 - value / top * (height - 74);
   const picture = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "mAP by tIoU" });
   for (let tick = 0; tick * step <= top + 1e-9; tick += 1) {
     const value = tick * step;
     picture.append(make("line", { class: "grid", x1: 34, x2: width - 10, y1: y(value), y2: y(value) }));
     picture.append(make("text", { x: 30, y: y(value) + 4, "text-anchor": "end" }, percent(value, 0)));
   }
-  for (const value of xs) picture.append(make("text", { x: x(value), y: height - 8, "text-anchor": "middle" }, String(value)));
+  for (const value of xs) picture.append(make("text", { x: x(value), y: height - 26, "text-anchor": "middle" }, String(value)));
+  picture.append(make("text", { x: x(low + span / 2), y: height - 6, "text-anchor": "middle" }, "tIoU"), make("text", { x: 0, y: 13 }, "mAP %"));
   return { picture, x, y };
 }
 const pointsOf = (s) => s.tious.map((value, i) => [value, s.mean[i]]).filter(([, value]) => value !== null && value !== undefined);
@@ -125,7 +129,7 @@ const pointsOf = (s) => s.tious.map((value, i) => [value, s.mean[i]]).filter(([,
 function curve(one, two) {
   const series = [one, two].filter(Boolean);
   const xs = one.tious;
-  const { picture, x, y } = plane(series, xs, 360, 204);
+  const { picture, x, y } = plane(series, xs, 360, 238);
   if (one.std?.every((value) => value !== null)) {
     const up = xs.map((value, i) => `${x(value)},${y((one.mean[i] ?? 0) + one.std[i])}`);
     const down = xs.map((value, i) => `${x(value)},${y(Math.max(0, (one.mean[i] ?? 0) - one.std[i]))}`).reverse();
@@ -149,7 +153,7 @@ const COLOURED = 8;
 function overview(all, title) {
   const series = all.filter((s) => pointsOf(s).length > 1);
   const xs = [...new Set(series.flatMap((s) => s.tious))].sort((a, b) => a - b);
-  const { picture, x, y } = plane(series, xs, 560, 330);
+  const { picture, x, y } = plane(series, xs, 560, 364);
   const colours = series.map((_, index) => (index < COLOURED ? index : null));
   const lines = series.map((s) => {
     const points = pointsOf(s);
@@ -325,6 +329,7 @@ for (const head of all("tr[data-key] > th")) {
     if (button.getAttribute("aria-expanded") === "true") { closeDetail(line); return; }
     const cell = make("td", { colspan: line.cells.length }, panel(line.dataset.key, line.closest("figure").dataset.evaluator));
     line.after(make("tr", { class: "detail" }, cell));
+    all(".scroll", cell).forEach(watch);
     button.setAttribute("aria-expanded", "true");
   });
 }
@@ -336,8 +341,9 @@ function cue(frame) {
   frame.classList.toggle("more", frame.scrollWidth - frame.clientWidth > 2);
 }
 const sizes = new ResizeObserver((entries) => entries.forEach((entry) => cue(entry.target)));
-for (const frame of all(".scroll")) {
+function watch(frame) {
   frame.addEventListener("scroll", () => cue(frame), { passive: true });
   sizes.observe(frame);
 }
+all(".scroll").forEach(watch);
 refresh();
