@@ -104,7 +104,11 @@ def test_videos_are_played_beside_their_time_line(runs, tmp_path, capsys):
     films.mkdir()
     (films / "test_003.mp4").write_bytes(b"film")
     assert main(["report", str(runs[0]), "--out", str(tmp_path / "r.html"), "--videos", str(films)]) == 0
-    assert page_of(tmp_path / "r.html")[1]["films"] == {"test_003": "my%20films/test_003.mp4"}
+    text, data = page_of(tmp_path / "r.html")
+    assert data["films"] == {"test_003": "my%20films/test_003.mp4"}
+    assert "Press a bar to start the video" in text
+    assert main(["report", str(runs[0]), "--out", str(tmp_path / "r.html")]) == 0
+    assert "Press a bar to start the video" not in page_of(tmp_path / "r.html")[0]
 
 
 def test_text_of_a_run_never_becomes_markup(runs, tmp_path, capsys):
@@ -178,10 +182,26 @@ HOVER = """<script>
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_long_class_names_are_cut_on_axes_and_whole_where_one_points(runs, tmp_path, capsys):
+    run = json.loads(json.dumps(gather(runs[0])))
+    long = [f"a class with a name that goes on and on {at}" for at in range(2)]
+    text = json.dumps(run)
+    for before, after in zip([one["name"] for one in run["classes"]], long):
+        text = text.replace(json.dumps(before), json.dumps(after))
+    page = tmp_path / "long.html"
+    written = to_html([json.loads(text)])
+    hover = HOVER.replace('name.includes("href")', 'name.startsWith("a class")')
+    page.write_text(re.sub(r"<meta http-equiv[^>]*>", "", written).replace("</body>", f"{hover}</body>"))
+    figures = browse(page).split('<section id="classes">')[1].split('<section id="confusion">')[0]
+    assert len(re.findall(r">a class with a name tha…\u200b?</text>", figures)) == 2
+    assert f"{long[0]}: " in figures or f"{long[1]}: " in figures
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 def test_names_that_plotly_takes_for_markup_are_shown_as_text(runs, tmp_path, capsys):
     """In tick labels, titles, legends and hover texts alike."""
     run = json.loads(json.dumps(gather(runs[0])))
-    link, bold = '<a href="https://example.org/evil">press</a>', "<b>bold</b> &lt; x"
+    link, bold = '<a href="//e.org">x</a>', "<b>bold</b> &lt; x"
     old = run["names"][:2]
     text = json.dumps(run)
     for before, after in zip(old, (link, bold)):

@@ -28,7 +28,8 @@ SECTIONS = (
     ("confusion", "Tags", "For each tag of a video, the class of the video's best detection, in percent of the row."),
     ("errors", "Errors", "What the best-ranked detections of every class are; G is the number of its instances."),
     ("videos", "Videos", "From the worst to the best by average precision of the video alone at tIoU 0.5. "
-                         "Drag to zoom, double-click to go back; press a bar to start the video there."),
+                         "Green is annotated, other colours are detections by their score. "
+                         "Drag to zoom, double-click to go back."),
     ("differences", "Settings", "What differs between the runs; everything else is equal."),
 )  # fmt: skip
 
@@ -71,7 +72,7 @@ def to_html(runs: Sequence[Mapping[str, Any]], films: Mapping[str, str] | None =
 <body>
 <header><h1>{escape(title)}</h1><button type="button" id="theme">light / dark</button></header>
 {_head(runs)}
-{_body(runs)}
+{_body(runs, bool(films))}
 <footer>Made by wtal-bench report from the detections and logs of {len(runs)} run{"s" * (len(runs) > 1)}.</footer>
 <script type="application/json" id="data">{data.replace("<", chr(92) + "u003c")}</script>
 <script>{plotly}</script>
@@ -96,7 +97,7 @@ def _head(runs: Sequence[Mapping[str, Any]]) -> str:
     return f'<div class="scroll"><table class="words"><thead><tr><th>run</th>{heads}</tr></thead>{lines}</table></div>'
 
 
-def _body(runs: Sequence[Mapping[str, Any]]) -> str:
+def _body(runs: Sequence[Mapping[str, Any]], films: bool) -> str:
     parts = []
     for name, title, lead in SECTIONS:
         if name in ("curves", "diagnosis") and not any(run[name] for run in runs):
@@ -109,6 +110,8 @@ def _body(runs: Sequence[Mapping[str, Any]]) -> str:
             lead = UNSCORED
         made = {"scores": _scores, "diagnosis": _diagnosis, "differences": _differences}
         inner = made.get(name, lambda runs: "")(runs)
+        if name == "videos" and films:
+            lead += " Press a bar to start the video there, where its file is at hand."
         parts.append(
             f'<section id="{name}"><h2>{title}</h2><p class="lead">{lead}</p>{inner}<div class="plots"></div></section>'
         )

@@ -16,7 +16,7 @@
   function layout(given) {
     const axis = { gridcolor: colour("line"), zerolinecolor: colour("line"), automargin: true };
     const whole = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("text"), size: 12 },
-      margin: { l: 48, r: 12, t: 34, b: 40 }, height: 280, hovermode: "closest", legend: { orientation: "h", y: -0.25 }, ...given };
+      margin: { l: 48, r: 12, t: 34, b: 40 }, height: 280, hovermode: "closest", legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom" }, ...given };
     if (whole.title) whole.title = { x: 0.01, xanchor: "left", font: { size: 14 }, ...whole.title };
     for (const key of Object.keys(whole)) if (/^[xy]axis/.test(key)) whole[key] = { ...axis, ...whole[key] };
     whole.xaxis ??= axis;
@@ -38,6 +38,16 @@
     }
   }
   const figure = (section, data, given, wide = false) => draw(make("div", place(section), { className: wide ? "wide" : "" }), data, given);
+  const short = (name) => ([...name].length > 24 ? `${[...name].slice(0, 23).join("")}…` : name);
+  // names along an axis: long ones are cut, or they take the picture's room; what is equal then differs by what is unseen
+  function ticks(names) {
+    const seen = new Map();
+    return names.map(short).map((name) => {
+      const before = seen.get(name) ?? 0;
+      seen.set(name, before + 1);
+      return name + "\u200b".repeat(before);
+    });
+  }
   const percent = (value) => (value === null || value === undefined ? null : 100 * value);
   function choice(parent, label, names, changed) {
     const box = make("label", parent, { textContent: label });
@@ -76,8 +86,8 @@
     const bars = runs.map((run, at) => {
       const by = new Map(run.classes.map((one) => [one.name, one]));
       const rows = order.map((name) => by.get(name));
-      return { type: "bar", x: order, y: rows.map((one) => (one ? percent(mean(one.ap)) : null)), name: run.label, marker: { color: COLOURS[at % 8] },
-        customdata: rows.map((one) => (one ? [one.instances, one.detections] : [0, 0])), hovertemplate: "%{x}: %{y:.1f} %<br>%{customdata[0]} instances, %{customdata[1]} detections<extra></extra>" };
+      return { type: "bar", x: ticks(order), y: rows.map((one) => (one ? percent(mean(one.ap)) : null)), name: run.label, marker: { color: COLOURS[at % 8] },
+        customdata: rows.map((one, place) => [order[place], one?.instances ?? 0, one?.detections ?? 0]), hovertemplate: "%{customdata[0]}: %{y:.1f} %<br>%{customdata[1]} instances, %{customdata[2]} detections<extra></extra>" };
     });
     figure("classes", bars, { yaxis: { title: { text: "AP (%)" }, rangemode: "tozero" }, xaxis: { type: "category", tickangle: -40 }, height: 360, showlegend: several }, true);
   }
@@ -93,8 +103,8 @@
     const show = (at) => {
       const { rows, columns, shares, videos } = runs[at].confusion;
       const side = Math.min(900, 120 + 22 * rows.length);
-      draw(box, [{ type: "heatmap", x: columns, y: rows, z: shares.map((row) => row.map(percent)), zmin: 0, zmax: 100, colorscale: "Viridis",
-        colorbar: { title: { text: "%" } }, text: shares.map((row, r) => row.map(() => videos[r])), hovertemplate: "tag %{y}, best detection %{x}: %{z:.0f} % of %{text} videos<extra></extra>" }],
+      draw(box, [{ type: "heatmap", x: ticks(columns), y: ticks(rows), z: shares.map((row) => row.map(percent)), zmin: 0, zmax: 100, colorscale: "Viridis",
+        colorbar: { title: { text: "%" } }, customdata: shares.map((row, r) => row.map((_, c) => [rows[r], columns[c], videos[r]])), hovertemplate: "tag %{customdata[0]}, best detection %{customdata[1]}: %{z:.0f} % of %{customdata[2]} videos<extra></extra>" }],
       { xaxis: { type: "category", title: { text: "class of the best detection" }, tickangle: -40 }, yaxis: { type: "category", title: { text: "tag", standoff: 12 }, autorange: "reversed" }, height: side + 80 });
     };
     if (several) choice(choices, "run", runs.map((run) => run.label), show);
@@ -125,7 +135,7 @@
     for (const title of Object.keys(runs[0].errors.buckets)) {
       const bars = runs.map((one, at) => ({ type: "bar", name: one.label, x: one.errors.buckets[title].map((bucket) => bucket.name), y: one.errors.buckets[title].map((bucket) => percent(bucket.mAP)),
         text: one.errors.buckets[title].map((bucket) => `${bucket.instances}`), marker: { color: COLOURS[at % 8] }, hovertemplate: "%{x}: %{y:.1f} %, %{text} instances<extra></extra>" }));
-      figure("errors", bars, { title: { text: `normalised mAP by ${title}` }, yaxis: { title: { text: "%" }, rangemode: "tozero" }, showlegend: several, height: 320 });
+      figure("errors", bars, { title: { text: `normalised mAP by ${title}` }, yaxis: { title: { text: "%" }, rangemode: "tozero" }, uniformtext: { mode: "hide", minsize: 9 }, showlegend: several, height: 320 });
     }
   }
 
@@ -160,12 +170,12 @@
         const chosen = rows.flatMap((row, y) => (row.truth === kind ? row.lane.map((one) => [...one, top - y]) : []));
         return { type: "bar", orientation: "h", name: kind ? "annotated" : "detected", base: chosen.map((one) => one[1]), x: chosen.map((one) => one[2] - one[1]), y: chosen.map((one) => one.at(-1)), width: kind ? 0.9 : 0.7,
           customdata: chosen.map((one) => [names[one[0]], one[1], one[2], kind ? "annotated" : `score ${one[3]}`]), hovertemplate: "%{customdata[0]}<br>%{customdata[1]:.2f} to %{customdata[2]:.2f} s<br>%{customdata[3]}<extra></extra>",
-          marker: kind ? { color: "#2ca02c" } : { color: chosen.map((one) => one[3]), cmin: low, cmax: high, colorscale: "Portland", colorbar: { title: { text: "score" }, thickness: 12 } } };
+          marker: kind ? { color: "#2ca02c" } : { color: chosen.map((one) => one[3]), cmin: low, cmax: high, colorscale: [[0, "#5b8def"], [0.5, "#9b59b6"], [1, "#e0352b"]], colorbar: { title: { text: "score" }, thickness: 12 } } };
       };
       const first = new Map();
       rows.forEach((row, y) => { if (!first.has(row.label)) first.set(row.label, top - y); });
       draw(box, [bars(true), bars(false)], { title: { text: `${video.id}: ${video.score === null ? "" : `AP ${(100 * video.score).toFixed(1)} %, `}${found.length} of ${video.found.length} detections` }, barmode: "overlay", showlegend: false,
-        xaxis: { title: { text: "seconds" }, range: [0, video.duration] }, yaxis: { tickvals: [...first.values()], ticktext: [...first.keys()].map((label) => names[label]), fixedrange: true, range: [0.3, top + 0.7] }, height: Math.max(220, 110 + 16 * top) });
+        xaxis: { title: { text: "seconds" }, range: [0, video.duration] }, yaxis: { tickvals: [...first.values()], ticktext: [...first.keys()].map((label) => short(names[label])), fixedrange: true, range: [0.3, top + 0.7] }, height: Math.max(220, 110 + 16 * top) });
       const address = films[video.id];
       film.hidden = !address;
       if (address && film.getAttribute("src") !== address) film.setAttribute("src", address);
@@ -194,7 +204,11 @@
 
   // a table that goes on beyond its frame fades where it does
   for (const frame of document.querySelectorAll(".scroll")) {
-    const cue = () => frame.classList.toggle("more", frame.scrollWidth - frame.clientWidth - frame.scrollLeft > 2);
+    const cue = () => {
+      const rest = frame.scrollWidth - frame.clientWidth;
+      frame.classList.toggle("wider", rest > 2);
+      frame.classList.toggle("more", rest - frame.scrollLeft > 2);
+    };
     frame.addEventListener("scroll", cue, { passive: true });
     new ResizeObserver(cue).observe(frame);
   }
