@@ -7,6 +7,8 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+
 from wtal_bench.data.dataset import VideoSet
 from wtal_bench.data.sampling import build_sampling
 from wtal_bench.errors import ConfigError, listing
