@@ -12,7 +12,7 @@ from wtal_bench.errors import ConfigError, DataError
 from wtal_bench.interfaces import SeenVideo, VideoMeta
 from wtal_bench.report.curves import draw_curves
 from wtal_bench.report.embedding import draw_embedding, project
-from wtal_bench.report.figures import save_figure
+from wtal_bench.report.figures import new_figure, save_figure
 from wtal_bench.report.similarity import cosine_similarity, draw_similarity
 from wtal_bench.structures import Detections
 
@@ -145,3 +145,14 @@ def test_equal_figures_are_equal_files(tmp_path):
         save_figure(draw_curves(video.outputs, video.meta, found, CLASSES, video.truth), tmp_path / f"{name}.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_letters_that_no_font_has_are_told_in_one_line(tmp_path, caplog, recwarn):
+    figure = new_figure(2, 1)
+    figure.text(0.1, 0.5, "a class called \ue000\ue001\ue000")  # of the area that no font need fill
+    save_figure(figure, tmp_path / "odd.png")
+    assert [record.getMessage() for record in caplog.records if "no font that is installed has" in record.message] == [
+        f"{tmp_path / 'odd.png'}: no font that is installed has \ue000\ue001; boxes stand there. Install one of that "
+        "script (such as Noto Sans CJK) and draw again."
+    ]
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Iterable
+import logging
+import re
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +17,8 @@ from wtal_bench.report.fonts import families
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_LOG = logging.getLogger("wtal_bench")
 
 FORMATS = ("png", "pdf", "svg")
 """What `save_figure` writes: dots, and two that stay sharp in a paper."""
@@ -46,9 +52,32 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     kind = check_format(Path(path).suffix.lstrip("."), str(path))
     fixed = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}, "svg": {"Date": None}}
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, metadata=fixed[kind])
+    with _missing_glyphs_told(path):
+        figure.savefig(buffer, format=kind, metadata=fixed[kind])
     with atomic_write(path, "wb") as stream:
         stream.write(buffer.getvalue())
+
+
+@contextlib.contextmanager
+def _missing_glyphs_told(path: str | Path) -> Iterator[None]:
+    """One line for all the letters that no installed font has, where matplotlib warns of each with its own source."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    letters = set()
+    for warning in caught:
+        glyph = re.match(r"Glyph (\d+) .*missing from", str(warning.message))
+        if glyph:
+            letters.add(chr(int(glyph[1])))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if letters:
+        _LOG.warning(
+            "%s: no font that is installed has %s; boxes stand there. Install one of that script (such as Noto Sans "
+            "CJK) and draw again.",
+            path,
+            "".join(sorted(letters)),
+        )
 
 
 def check_format(name: str, where: str) -> str:
