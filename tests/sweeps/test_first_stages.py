@@ -60,6 +60,7 @@ def test_rows_with_one_first_stage_train_it_once_a_seed(here, capsys):
     assert main(["sweep", "rows.yaml", "--seeds", "0", "1"]) == 0
     printed = capsys.readouterr().out
     assert "8 runs: 8 to train" in printed  # three rows, and the first stage of two of them
+    assert "== slow/seed1 (" in printed, "which run the lines behind it are of"
     assert printed.count("first (train.init_from)") == 2, "a row that shares its first stage with none trains its own"
     stages = first_stages(here)
     assert [stage.name for stage in stages] == ["seed0", "seed1"]

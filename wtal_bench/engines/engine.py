@@ -78,13 +78,16 @@ class Here(Engine):
 
     def run(self, runs: Sequence[Job]) -> Iterator[Outcome]:
         """See `Engine`."""
-        queue = RunQueue(runs)
+        queue, begun = RunQueue(runs), 0
         while not queue.empty:
             yield from queue.orphans()
             run = queue.take()
             if run is None:
                 time.sleep(PAUSE / 4)
                 continue
+            begun += 1
+            if len(runs) > 1 and not run.done:
+                self.out(f"== {run.label} ({begun} of {len(runs)})")
             try:
                 result = run.make(self.out)
             except BusyError as error:
