@@ -250,6 +250,7 @@ def test_a_run_on_tags_alone_has_a_page_without_scores(tagged, capsys):
     (run,) = data["runs"]
     assert (run["scores"], run["classes"], run["errors"]) == ({}, [], None)
     assert "none: the test videos have no times" in text
+    assert "ress a bar" not in text, "no video file was given"
     assert re.findall(r'<section id="(\w+)"', text) == ["curves", "confusion", "videos"]
     assert run["curves"]["series"]["loss"]
     assert len(run["videos"]) == 6

@@ -34,8 +34,7 @@ SECTIONS = (
 )  # fmt: skip
 
 UNSCORED = (
-    "What was found in every video, by name; there are no times to score it by. Drag to zoom, double-click to go "
-    "back; press a bar to start the video there."
+    "What was found in every video, by name; there are no times to score it by. Drag to zoom, double-click to go back."
 )
 
 
